@@ -1,0 +1,440 @@
+"""The domain's nouns as frozen structs: rules, what a check found, what came of it.
+
+The same structs validate YAML files, the database's JSON columns and JSON output, so a rule that
+was accepted once is never half-understood later. Field names are camelCase on the outside.
+Times are UTC seconds since the epoch (float) inside, ISO 8601 on the outside. Money and numbers
+are Decimal, never float. This module does no I/O and knows no library that does.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sentinel.errors import Severity
+
+Id = Annotated[str, Meta(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Base of everything a person writes: unknown fields are refused."""
+
+
+# --- where to look ---------------------------------------------------------------------------
+
+FetchModeName = Literal["http", "headless", "auto"]
+
+
+class FetchProfile(_Strict, frozen=True, kw_only=True):
+    """How a source is fetched."""
+
+    mode: FetchModeName = "auto"
+    user_agent: Annotated[str, Meta(max_length=512)] | None = None
+    headers: dict[str, str] = {}
+    cookies: dict[str, str] = {}
+    proxy: str | None = None
+    #: Seconds for the whole fetch, redirects included.
+    timeout: Annotated[float, Meta(gt=0, le=300)] = 30.0
+    #: Seconds to wait after load (headless).
+    render_wait: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    wait_for_selector: str | None = None
+    screenshot_on_change: bool = False
+    geo: str | None = None
+
+
+# --- what to read there ----------------------------------------------------------------------
+
+ExtractMethod = Literal["css", "xpath", "regex", "jsonpath", "schema", "auto", "text", "table", "feed"]
+
+
+class Postprocess(_Strict, frozen=True, kw_only=True):
+    """One step applied to the raw text."""
+
+    op: Literal["trim", "lowercase", "uppercase", "collapse_whitespace", "replace", "regex_extract"]
+    #: replace: text to find. regex_extract: pattern (RE2 syntax).
+    pattern: Annotated[str, Meta(max_length=1000)] = ""
+    #: replace: what to put there.
+    replacement: Annotated[str, Meta(max_length=1000)] = ""
+    #: regex_extract: group to keep.
+    group: Annotated[int, Meta(ge=0, le=99)] = 0
+
+
+#: Postprocess steps may be written short (`trim`) or long (`{op: replace, pattern: ...}`).
+PostprocessStep = Postprocess | str
+
+
+class FallbackSelector(_Strict, frozen=True, kw_only=True):
+    """Tried in order when the selectors before it found nothing."""
+
+    selector: Annotated[str, Meta(max_length=2000)]
+    method: ExtractMethod = "css"
+    attribute: str = "text"
+
+
+class Extraction(_Strict, frozen=True, kw_only=True):
+    """Which part of the page is the value."""
+
+    method: ExtractMethod
+    #: css / xpath / jsonpath: a selector; regex: an RE2 pattern; schema: a property (price,
+    #: availability, ...); text: empty = whole page, or a CSS selector of the part.
+    selector: Annotated[str, Meta(max_length=2000)] = ""
+    #: text | html | value | attr:NAME
+    attribute: Annotated[
+        str, Meta(max_length=120, pattern=r"^(text|html|value|attr:[A-Za-z_][A-Za-z0-9_:.-]*)$")
+    ] = "text"
+    postprocess: list[PostprocessStep] = []
+    fallback_selectors: list[FallbackSelector] = []
+    #: CSS selector of a part of the page the rest is searched in.
+    context: Annotated[str, Meta(max_length=2000)] | None = None
+
+
+# --- what kind of value it is ----------------------------------------------------------------
+
+ValueKind = Literal["price", "availability", "number", "text", "json_field"]
+
+
+class Normalization(_Strict, frozen=True, kw_only=True):
+    """How the raw text becomes a typed value."""
+
+    kind: ValueKind
+    #: price: ISO 4217 code to assume where the page names none.
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] | None = None
+    #: price, number: the decimal separator of this page, where known.
+    decimal_separator: Literal[".", ","] | None = None
+    #: availability: text (lower case, contained) -> status.
+    mapping: dict[str, Literal["in_stock", "out_of_stock", "backorder", "lead_time", "unknown"]] = {}
+    #: text: what to neutralise.
+    ignore_case: bool = False
+    ignore_whitespace: bool = True
+    ignore_relative_times: bool = True
+    #: What an empty text is: an error (the default) or a value.
+    empty: Literal["error", "value"] = "error"
+    #: price, number: a value outside is confirmed before it is believed.
+    min: Decimal | None = None
+    max: Decimal | None = None
+
+
+class PriceValue(msgspec.Struct, frozen=True, tag="price", tag_field="kind"):
+    """An amount of money."""
+
+    amount: Decimal
+    #: ISO 4217, or None where neither page nor rule names one.
+    currency: str | None = None
+
+
+AvailabilityStatus = Literal["in_stock", "out_of_stock", "backorder", "lead_time", "unknown"]
+
+
+class AvailabilityValue(msgspec.Struct, frozen=True, tag="availability", tag_field="kind"):
+    """Whether it can be had."""
+
+    status: AvailabilityStatus
+    lead_time_days: int | None = None
+
+
+class NumberValue(msgspec.Struct, frozen=True, tag="number", tag_field="kind"):
+    """A plain number."""
+
+    number: Decimal
+    #: As on the page, or "%".
+    unit: str | None = None
+
+
+class TextValue(msgspec.Struct, frozen=True, tag="text", tag_field="kind"):
+    """Text, compared by the hash of its neutralised form."""
+
+    #: As shown to people, bounded.
+    text: str
+    #: SHA-256 (hex) of the neutralised text: equal hash = no change.
+    hash: str
+
+
+class JsonValue(msgspec.Struct, frozen=True, tag="json_field", tag_field="kind"):
+    """A piece of JSON, as canonical text (sorted keys), so that key order never matters."""
+
+    canonical: str
+
+
+Value = PriceValue | AvailabilityValue | NumberValue | TextValue | JsonValue
+
+
+# --- when to look, when to tell --------------------------------------------------------------
+
+
+class Schedule(_Strict, frozen=True, kw_only=True):
+    """When a rule is due: an interval, or a cron expression."""
+
+    interval_seconds: Annotated[int, Meta(ge=1, le=366 * 86400)] | None = None
+    jitter_seconds: Annotated[int, Meta(ge=0, le=86400)] = 0
+    cron: Annotated[str, Meta(max_length=200)] | None = None
+    timezone: str | None = None
+
+
+ConditionType = Literal[
+    "price_below",
+    "price_above",
+    "price_drop_percent",
+    "availability_is",
+    "text_changed",
+    "number_changed",
+    "number_below",
+    "number_above",
+    "value_changed",
+    "value_increased",
+    "value_decreased",
+    "value_above",
+    "value_below",
+    "value_appeared",
+    "value_disappeared",
+    "text_contains",
+    "text_matches",
+]
+
+
+class Condition(_Strict, frozen=True, kw_only=True):
+    """One reason to tell somebody."""
+
+    id: Id
+    type: ConditionType
+    #: What `type` compares with: a number for below / above / percent, a status, a text, a pattern.
+    value: Decimal | str | None = None
+    #: A change smaller than this (absolute) is not one (number_changed, value_increased ...).
+    threshold: Decimal | None = None
+    severity: Severity = "warning"
+
+
+class Confirm(_Strict, frozen=True, kw_only=True):
+    """Re-check at once instead of waiting for the next interval."""
+
+    #: Seconds.
+    within: Annotated[float, Meta(gt=0, le=86400)]
+
+
+class AlertPolicy(_Strict, frozen=True, kw_only=True):
+    """When and whom to tell."""
+
+    #: Equal readings in a row before a new value is believed.
+    require_consecutive: Annotated[int, Meta(ge=1, le=20)] = 1
+    confirm: Confirm | None = None
+    cooldown_seconds: Annotated[int, Meta(ge=0, le=366 * 86400)] = 0
+    #: Channel ids.
+    channels: list[Id] = []
+    conditions: list[Condition] = []
+    #: How the conditions combine: any of them, or all of them.
+    match: Literal["any", "all"] = "any"
+
+
+RuleType = Literal["price", "availability", "number", "text", "json_field"]
+
+
+class Rule(_Strict, frozen=True, kw_only=True):
+    """A rule: watches one thing on one page and says when a change of it matters."""
+
+    id: Id
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    type: RuleType
+    name: Annotated[str, Meta(max_length=300)] = ""
+    fetch: FetchProfile = FetchProfile()
+    extraction: Extraction
+    #: Left out: the kind follows `type`.
+    normalization: Normalization | None = None
+    schedule: Schedule = Schedule(interval_seconds=3600)
+    alert_policy: AlertPolicy = AlertPolicy()
+    enabled: bool = True
+    tags: list[Annotated[str, Meta(max_length=60)]] = []
+    #: Seconds; longer silence is told.
+    expected_change_every: Seconds | None = None
+
+    @property
+    def normal(self) -> Normalization:
+        """The normalization in force."""
+        return self.normalization or Normalization(kind=self.type)
+
+    @property
+    def title(self) -> str:
+        """The name a person knows it by."""
+        return self.name or self.id
+
+
+class QuietHours(_Strict, frozen=True, kw_only=True):
+    """Local hours in which only critical alerts go out."""
+
+    #: HH:MM
+    start: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    end: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class Workspace(_Strict, frozen=True, kw_only=True):
+    """Whose rules they are."""
+
+    id: Id
+    name: str = ""
+    timezone: str = "UTC"
+    quiet_hours: QuietHours | None = None
+
+
+ChannelType = Literal["webhook", "console"]
+
+
+class Channel(_Strict, frozen=True, kw_only=True):
+    """A way to tell somebody. Secrets are named (`secretEnv`), never written here."""
+
+    id: Id
+    type: ChannelType
+    #: webhook: where to.
+    url: Annotated[str, Meta(max_length=8192)] | None = None
+    #: webhook: environment variable that holds the signing secret (`whsec_...`); several names
+    #: separated by commas while rotating.
+    secret_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(,[A-Za-z_][A-Za-z0-9_]*)*$")] | None = (
+        msgspec.field(default=None, name="secret_env")
+    )
+    enabled: bool = True
+
+
+class RulesFile(_Strict, frozen=True, kw_only=True):
+    """A whole YAML file."""
+
+    workspace: Workspace = Workspace(id="default")
+    channels: list[Channel] = []
+    rules: list[Rule] = []
+
+
+# --- what a check finds ----------------------------------------------------------------------
+
+ChangeKind = Literal[
+    "new_value",
+    "value_changed",
+    "increased",
+    "decreased",
+    "status_change",
+    "text_diff",
+    "value_appeared",
+    "value_disappeared",
+    "format_changed",
+    "rows_changed",
+]
+
+Health = Literal["ok", "degraded", "broken"]
+
+
+class RuleState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of a rule between checks."""
+
+    #: The last confirmed value.
+    stable: Value | None = None
+    stable_raw: str | None = None
+    #: A new value on its way to being believed, and how often in a row it was seen.
+    candidate: Value | None = None
+    candidate_count: int = 0
+    etag: str | None = None
+    last_modified: str | None = None
+    #: Checks since the last unconditional fetch.
+    conditional_count: int = 0
+    mode_that_worked: Literal["http", "headless"] | None = None
+    #: Decimal separator learned from an unambiguous number.
+    decimal_separator: Literal[".", ","] | None = None
+    #: 0 to 100.
+    health: float = 100.0
+    health_state: Health = "ok"
+    fail_streak: int = 0
+    last_run_at: float | None = None
+    last_good_at: float | None = None
+    last_change_at: float | None = None
+    last_alert_at: float | None = None
+    #: When the broken state was last told.
+    broken_told_at: float | None = None
+    #: Optimistic lock: rises with every write.
+    version: int = 0
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """A page as it came: what fetch hands to extract."""
+
+    url: str
+    final_url: str
+    status: int
+    #: Lower-case names.
+    headers: dict[str, str]
+    #: Decoded (inflated) body, bounded.
+    body: bytes
+    #: Text in its right charset (never raises; unknown bytes replaced).
+    text: str
+    mode: Literal["http", "headless"] = "http"
+    fallback_reason: str | None = None
+    #: 304: body is empty, the page is as it was.
+    not_modified: bool = False
+    #: Bytes on the wire.
+    wire_bytes: int = 0
+    #: Stage -> seconds.
+    timings: dict[str, float] = {}
+    #: What stands in the way (a code of BLOCK_* or PAGE_*), or None.
+    blocked: str | None = None
+    block_detail: str = ""
+    block_confidence: float = 0.0
+
+    @property
+    def content_type(self) -> str:
+        """Media type without parameters, lower case; '' where unknown."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class Extracted(msgspec.Struct, frozen=True, kw_only=True):
+    """What extract found."""
+
+    raw: str
+    #: Which selector gave it: 0 = the rule's own, n = the n-th fallback.
+    selector_index: int = 0
+    confidence: float = 1.0
+    #: Schema extraction: a currency found beside the amount.
+    currency: str | None = None
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A confirmed difference between two good values."""
+
+    kind: ChangeKind
+    before: Value | None
+    after: Value
+    #: Relative change in percent, for amounts and numbers.
+    percent: Decimal | None = None
+
+
+class Fired(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that a change met."""
+
+    condition: str
+    severity: Severity
+
+
+class AlertDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert as the judgement made it; the store gives it an id."""
+
+    kind: Literal["change", "health", "recovery"]
+    severity: Severity
+    title: str
+    #: The neutral document, see sentinel.render.
+    body: dict[str, Any]
+    dedupe_key: str
+    channels: tuple[str, ...]
+    #: Why it is recorded but not sent (cooldown, quiet_hours ...), or None.
+    suppressed: str | None = None
+    conditions: tuple[str, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check came to: pure output of sentinel.decide."""
+
+    state: RuleState
+    #: The value read, good or not yet confirmed; None where the check ended with an error code.
+    value: Value | None = None
+    change: Change | None = None
+    #: True when `value` is (or became) the stable one.
+    confirmed: bool = False
+    fired: tuple[Fired, ...] = ()
+    alerts: tuple[AlertDraft, ...] = ()
+    #: Seconds after which a confirming check should run, or None.
+    confirm_in: float | None = None

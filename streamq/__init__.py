@@ -1,0 +1,43 @@
+"""streamq: a job engine on raw Redis Streams. Importing it brings in redis, msgspec and anyio only."""
+
+from __future__ import annotations
+
+from streamq.broker import Broker, Retention
+from streamq.errors import (
+    BrokerFull,
+    BrokerRefused,
+    BrokerUnavailable,
+    DeadLetter,
+    InvalidJob,
+    InvalidPayload,
+    LeaseLost,
+    PayloadTooLarge,
+    RetryIn,
+    Snooze,
+    StreamqError,
+    UnknownStream,
+)
+from streamq.job import Job, Receipt
+from streamq.keys import Lane
+from streamq.retry import Retry
+
+__all__ = [
+    "Broker",
+    "BrokerFull",
+    "BrokerRefused",
+    "BrokerUnavailable",
+    "DeadLetter",
+    "InvalidJob",
+    "InvalidPayload",
+    "Job",
+    "Lane",
+    "LeaseLost",
+    "PayloadTooLarge",
+    "Receipt",
+    "Retention",
+    "Retry",
+    "RetryIn",
+    "Snooze",
+    "StreamqError",
+    "UnknownStream",
+]

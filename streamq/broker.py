@@ -1,0 +1,298 @@
+"""The few verbs everything above Redis is written in, and what each of them guarantees.
+
+`RedisBroker` and `MemoryBroker` both pass tests/streamq/broker_suite.
+
+A **lease** is a delivery held by one worker. Its identity is its entry id: a redelivery always
+gets a new one, so whatever a worker does with an entry id that is no longer its own changes
+nothing and is answered as refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from streamq.job import Envelope, NewJob, Receipt, fence_of
+from streamq.keys import Lane
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A job in the hand of one worker."""
+
+    stream: str
+    #: `<ms>-<sequence>` in its lane's stream.
+    entry_id: str
+    envelope: Envelope
+
+    @property
+    def lane(self) -> Lane:
+        """The lane it was taken from."""
+        return self.envelope.lane
+
+    @property
+    def fence(self) -> int:
+        """Rises with every delivery of the job."""
+        return fence_of(self.entry_id)
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The handler returned: acknowledge, delete, keep a completed record."""
+
+    lease: Lease
+    #: Seconds the handler ran, for the record.
+    duration: float = 0.0
+
+
+class Again(msgspec.Struct, frozen=True, tag=True):
+    """Run it again `delay` seconds from now: a retry (attempt counted) or a snooze (not counted)."""
+
+    lease: Lease
+    delay: float
+    counts: bool
+
+
+class Bury(msgspec.Struct, frozen=True, tag=True):
+    """To the dead letters, with everything a person needs to understand why."""
+
+    lease: Lease
+    #: One word: exhausted, invalid_payload, crashed, or what a handler said.
+    reason: str
+    #: `Type: message`, bounded.
+    error: str = ""
+    #: Tail of the traceback, bounded.
+    traceback: str = ""
+
+
+class Release(msgspec.Struct, frozen=True, tag=True):
+    """Hand back unfinished: ready again at once, nothing counted (shutdown, pause)."""
+
+    lease: Lease
+
+
+Finish = Done | Again | Bury | Release
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What one round trip brought."""
+
+    leases: tuple[Lease, ...]
+    #: Entry ids among the finished whose lease was lost: nothing was changed for them.
+    refused: frozenset[str]
+    paused: bool
+    #: Seconds until the next delayed job is due (0 = now), or None: none is delayed.
+    next_due: float | None
+    #: The server's clock, ms.
+    server_ms: int
+
+
+class Wakeup(msgspec.Struct, frozen=True):
+    """Why a blocking wait came back: with jobs, with a knock (a new earliest due), or in vain."""
+
+    leases: tuple[Lease, ...]
+    paused: bool
+    server_ms: int
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """What a heartbeat learned."""
+
+    #: Held entry ids that are no longer this worker's.
+    lost: frozenset[str]
+    paused: bool
+    #: Heartbeat counters of all workers of the stream, this one included.
+    beats: dict[str, int]
+    #: Entries the server counts in this worker's hands.
+    pending: int
+
+
+class Reclaimed(msgspec.Struct, frozen=True):
+    """What taking from a dead worker brought."""
+
+    ready: int = 0
+    dead: int = 0
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long ended jobs are kept."""
+
+    #: Completed records: seconds and count, whichever is reached first.
+    done_seconds: float = 86400.0
+    done_count: int = 1000
+    #: Dead letters: seconds.
+    dead_seconds: float = 7 * 86400.0
+
+
+class StreamStats(msgspec.Struct, frozen=True):
+    """One stream in numbers, read in one step."""
+
+    stream: str
+    #: Waiting now, by lane.
+    ready: dict[Lane, int]
+    leased: int
+    delayed: int
+    dead: int
+    done: int
+    #: Age of the oldest job that waits in a lane, seconds; None: none waits.
+    oldest_seconds: float | None
+    #: Workers that registered and have not been declared dead.
+    workers: int
+    paused: bool
+    #: Totals since the stream began: enqueued, done, retried, snoozed, dead, reclaimed ...
+    counters: dict[str, int]
+
+
+class PendingEntry(msgspec.Struct, frozen=True):
+    """A job in a worker's hand, as seen from outside."""
+
+    entry_id: str
+    worker: str
+    idle_seconds: float
+    deliveries: int
+    envelope: Envelope
+
+
+class DeadJob(msgspec.Struct, frozen=True):
+    """A dead letter."""
+
+    entry_id: str
+    envelope: Envelope
+    reason: str
+    error: str
+    traceback: str
+    #: Attempts made.
+    attempts: int
+    died_ms: int
+
+
+JobState = Literal["ready", "leased", "delayed", "dead", "done"]
+
+
+class DoneJob(msgspec.Struct, frozen=True):
+    """A completed record."""
+
+    entry_id: str
+    job_id: str
+    attempt: int
+    duration: float
+    finished_ms: int
+
+
+class Requeued(msgspec.Struct, frozen=True):
+    """Outcome of a requeue: ids made ready, ids left because their uniqueness key is taken."""
+
+    ready: tuple[str, ...]
+    duplicate: tuple[str, ...]
+
+
+class Broker(Protocol):
+    """A place where jobs lie. Raises BrokerUnavailable, BrokerFull or BrokerRefused, nothing else."""
+
+    async def enqueue(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+        """Add jobs, all or none, in one round trip; one receipt per job, in order.
+
+        Repeating a call with the same `call_id` within a minute changes nothing and answers the
+        same, so a lost reply may be retried. A job whose id (when the caller chose it) or
+        uniqueness key is taken is not added: its receipt has `created=False` and the id of the
+        first one.
+        """
+        ...
+
+    async def turn(
+        self,
+        stream: str,
+        worker: str,
+        *,
+        sequence: int,
+        finished: Sequence[Finish] = (),
+        free: int = 0,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> Turn:
+        """One round trip: apply what finished, promote what is due, take up to `free` jobs.
+
+        Each Finish takes effect only while its entry is still in this worker's hands; else it is
+        named in `refused`. `sequence` rises by one per turn of a worker; a repeated one applies
+        nothing again, answers the same refusals, and takes anew.
+        """
+        ...
+
+    async def wait(self, stream: str, worker: str, *, timeout: float) -> Wakeup:  # noqa: ASYNC109
+        """Sleep until a job is ready, a new earliest delayed job was added, or `timeout` seconds
+        passed. May bring more than one job (one a lane). Cancelling it loses nothing for long:
+        what had been handed over is found by `adopt`.
+        """
+        ...
+
+    def renew(self, stream: str, worker: str, held: Sequence[Lease]) -> Renewal:
+        """Heartbeat and renewal of all leases in one call. Blocking: it runs in a thread of its own,
+        so that a handler that blocks the event loop keeps its lease.
+        """
+        ...
+
+    async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
+        """Deliveries to this worker that it does not know of (a reply was lost). Now in its hands."""
+        ...
+
+    async def reclaim(self, stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Reclaimed:
+        """Take everything from a worker that is believed dead; each job is ready again under a new
+        entry id with one crash more, or dead (`crashed`) when that reaches `crash_budget`.
+
+        With `beat`, only if its heartbeat counter still has that value: it is then struck from the
+        list of workers. Its own later effects are refused.
+        """
+        ...
+
+    async def sweep(self, stream: str, *, idle: float, crash_budget: int) -> Reclaimed:
+        """Take what has been in hand for `idle` seconds of a worker that nobody knows."""
+        ...
+
+    async def retire(self, stream: str, worker: str) -> None:
+        """A worker says goodbye; call it when nothing is in hand."""
+        ...
+
+    async def trim(self, stream: str, retention: Retention) -> None:
+        """Drop completed records and dead letters past their time."""
+        ...
+
+    async def set_paused(self, stream: str, *, paused: bool) -> None:
+        """Persisted; taking stops within a second everywhere, what is in hand goes on."""
+        ...
+
+    async def stats(self, stream: str) -> StreamStats:
+        """The stream in numbers."""
+        ...
+
+    async def pending(
+        self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
+    ) -> list[PendingEntry]:
+        """What is in hand, longest idle first."""
+        ...
+
+    async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
+        """Dead letters, newest first; `before` is an entry id to page on from."""
+        ...
+
+    async def done(self, stream: str, *, limit: int = 100) -> list[DoneJob]:
+        """Completed records, newest first."""
+        ...
+
+    async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
+        """Delayed jobs with their due time (seconds since the epoch, server's clock), earliest first."""
+        ...
+
+    async def requeue(self, stream: str, entry_ids: Sequence[str]) -> Requeued:
+        """Make dead letters ready again: attempt 1, no crashes, same job id."""
+        ...
+
+    async def limit(self, stream: str, key: str, *, rate: float, burst: int) -> float:
+        """GCRA: 0.0 = go, and one is counted; else seconds until the next may go (nothing counted)."""
+        ...
+
+    async def ping(self) -> dict[str, Any]:
+        """Prove that the broker answers; what it is (server, version, policy)."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

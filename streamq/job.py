@@ -1,0 +1,128 @@
+"""A job: what a producer hands over, and what a handler is given."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from streamq.errors import InvalidJob
+from streamq.keys import MAX_NAME, Lane
+from streamq.retry import MAX_DELAY, Retry
+
+T = TypeVar("T")
+
+#: Bits of an entry id's sequence that fit below its milliseconds in a 63-bit fence.
+FENCE_SEQUENCE_BITS = 20
+
+
+def new_job_id() -> str:
+    """A fresh job id: 16 URL-safe characters, 96 random bits."""
+    return secrets.token_urlsafe(12)
+
+
+def fence_of(entry_id: str) -> int:
+    """The fencing token of a delivery: its entry id as one rising integer.
+
+    Redelivery always gets a new, higher entry id (streamq reclaims under a new id), so a later
+    delivery of the same job has a higher fence, whoever made it.
+    """
+    milliseconds, _, sequence = entry_id.partition("-")
+    return (int(milliseconds) << FENCE_SEQUENCE_BITS) + int(sequence)
+
+
+class NewJob(msgspec.Struct, frozen=True):
+    """A job on its way in; `Queue.enqueue` builds it."""
+
+    #: JSON text, UTF-8.
+    payload: bytes
+    id: str
+    #: The caller chose `id`: a second job of that id is a duplicate for `id_window`.
+    id_is_callers: bool = False
+    lane: Lane = "normal"
+    #: Seconds from now by the server's clock; 0 = at once.
+    delay: float = 0.0
+    #: Seconds since the epoch; wins over `delay`.
+    at: float | None = None
+    unique: str | None = None
+    #: Seconds the uniqueness key is held; None = until the job has ended.
+    unique_for: float | None = None
+    headers: dict[str, str] = {}
+    retry: Retry | None = None
+    #: Seconds one attempt may take; None = the handler's.
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.id or len(self.id) > MAX_NAME:
+            msg = f"job id must have 1 to {MAX_NAME} characters"
+            raise InvalidJob(msg)
+        if self.unique is not None and not 0 < len(self.unique) <= MAX_NAME:
+            msg = f"unique key must have 1 to {MAX_NAME} characters"
+            raise InvalidJob(msg)
+        if self.unique_for is not None and not 0.001 <= self.unique_for <= 366 * 86400:
+            msg = f"unique_for={self.unique_for!r} is not between 1 ms and 366 days"
+            raise InvalidJob(msg)
+        if not 0 <= self.delay <= 12 * MAX_DELAY:
+            msg = f"delay={self.delay!r} is not between 0 and {12 * MAX_DELAY:g} seconds"
+            raise InvalidJob(msg)
+        if self.timeout is not None and self.timeout <= 0:
+            msg = f"timeout={self.timeout!r} is not above 0 seconds"
+            raise InvalidJob(msg)
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What `enqueue` answers."""
+
+    #: The job's id; of a duplicate: the id of the job that was there first.
+    job_id: str
+    #: False: a job of that id or uniqueness key was already there, and nothing was added.
+    created: bool
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A job as it lies in the broker: bytes and bookkeeping, nothing decoded."""
+
+    id: str
+    #: As the producer wrote it: not necessarily JSON.
+    payload: bytes
+    #: The attempt this delivery is, from 1.
+    attempt: int = 1
+    #: Workers that died holding the job.
+    crashes: int = 0
+    #: First enqueued, ms of the server's time.
+    enqueued_ms: int = 0
+    #: Became eligible to run, ms of the server's time (enqueued, or due when it was delayed).
+    eligible_ms: int = 0
+    lane: Lane = "normal"
+    headers: dict[str, str] = {}
+    retry: Retry | None = None
+    timeout: float | None = None
+    #: Uniqueness key to give back when the job ends.
+    unique: str | None = None
+    #: Why the envelope itself does not decode, or None. Such a job is dead-lettered unrun.
+    defect: str | None = None
+
+
+class Job(msgspec.Struct, Generic[T], frozen=True):
+    """What a handler is given."""
+
+    #: Stable over redeliveries: an idempotency key for the outside world.
+    id: str
+    stream: str
+    payload: T
+    #: From 1; counts what the handler did, not what became of its worker.
+    attempt: int
+    #: Workers that died holding this job.
+    crashes: int
+    #: Rises with every delivery of the job: a fencing token (`... WHERE fence < :fence`).
+    fence: int
+    #: First enqueued, seconds since the epoch by the server's clock.
+    enqueued_at: float
+    headers: dict[str, str]
+    lane: Lane
+    #: No attempt is left after this one.
+    last_attempt: bool
+
+
+AnyJob = Job[Any]

@@ -1,0 +1,90 @@
+"""The name of every Redis key, in one place (docs/wire-format.md is its public face).
+
+A stream `rules:run` is the key `rules:run`; all else of it is `{rules:run}:<part>`. The hash tag
+equals the plain key, so everything of one stream shares one Cluster slot.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from streamq.errors import InvalidJob
+
+Lane = Literal["high", "normal", "low"]
+
+#: Lanes in the order a worker prefers them; the index is what travels to the scripts.
+LANES: Final[tuple[Lane, Lane, Lane]] = ("high", "normal", "low")
+
+#: The one consumer group of every stream.
+GROUP: Final = "workers"
+
+#: Longest stream name and unique key, characters: keys are paid for in memory by every job.
+MAX_NAME = 512
+
+
+class StreamKeys(msgspec.Struct, frozen=True):
+    """The keys of one stream."""
+
+    stream: str
+    high: str
+    low: str
+    #: Sorted set of delayed, retrying and snoozed jobs; score = due, ms of the server's time.
+    delayed: str
+    #: Hash beside it: member -> the envelope.
+    delayed_jobs: str
+    dead: str
+    done: str
+    meta: str
+    #: Hash: worker -> heartbeat counter.
+    workers: str
+    #: Hash: worker -> sequence number and refusals of its last turn.
+    turns: str
+    #: Stream that wakes one sleeping worker when a new earliest delayed job arrives.
+    wake: str
+
+    @classmethod
+    def of(cls, stream: str) -> StreamKeys:
+        """The keys of `stream`; raises InvalidJob for a name that cannot be one."""
+        if not stream or len(stream) > MAX_NAME or any(c in stream for c in "{}\0\r\n "):
+            msg = f"stream name {stream[:80]!r} is empty, too long, or holds a brace or a space"
+            raise InvalidJob(msg)
+
+        def part(name: str) -> str:
+            return f"{{{stream}}}:{name}"
+
+        return cls(
+            stream=stream,
+            high=part("high"),
+            low=part("low"),
+            delayed=part("delayed"),
+            delayed_jobs=part("delayed:jobs"),
+            dead=part("dead"),
+            done=part("done"),
+            meta=part("meta"),
+            workers=part("workers"),
+            turns=part("turns"),
+            wake=part("wake"),
+        )
+
+    @property
+    def lanes(self) -> tuple[str, str, str]:
+        """Keys of the lanes, in the order of `LANES`."""
+        return (self.high, self.stream, self.low)
+
+    def unique(self, key: str) -> str:
+        """Holds the id of the job that owns the uniqueness key `key`."""
+        return f"{{{self.stream}}}:unique:{key}"
+
+    def job_id(self, job_id: str) -> str:
+        """Remembers that a caller-made job id was enqueued."""
+        return f"{{{self.stream}}}:id:{job_id}"
+
+    def call(self, call_id: str) -> str:
+        """Remembers the answer of one enqueue call, so that repeating it is harmless."""
+        return f"{{{self.stream}}}:call:{call_id}"
+
+    def limit(self, key: str) -> str:
+        """State of the rate limiter `key`."""
+        return f"{{{self.stream}}}:limit:{key}"
