@@ -7,6 +7,7 @@
     |   +-- SettingsError    one or more settings are wrong (all are named)
     |   +-- RuleFileError    a rules file is wrong (path and hint for each)
     |   +-- SchemaNotCurrent the database schema is not at the version of this program
+    |   +-- EmbeddedRedisFailed there is no server's program, or it does not start
     +-- StaleWorker          another delivery of the job has written already; this write was refused
     +-- NotFound             no such rule, alert, channel ...
     +-- CheckFailure         a stage of a check ended with an error code: a result, not a failed job
@@ -71,6 +72,10 @@ class RuleFileError(PermanentFailure):
 
 class SchemaNotCurrent(PermanentFailure):
     """The database schema is not current. Run `sentinel-worker migrate`."""
+
+
+class EmbeddedRedisFailed(PermanentFailure):
+    """The embedded Redis did not start."""
 
 
 class StaleWorker(SentinelError):
