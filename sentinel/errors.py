@@ -19,7 +19,7 @@ title, a description, a recommendation, a severity and a word on whether trying 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -111,3 +111,288 @@ class ErrorCode(msgspec.Struct, frozen=True):
     retryable: bool
     #: Points a rule's health loses when a run ends with it (0 to 100).
     weight: int
+
+
+def _code(
+    code: str,
+    title: str,
+    description: str,
+    recommendation: str,
+    *,
+    severity: Severity = "warning",
+    retryable: bool = True,
+    weight: int = 20,
+) -> tuple[str, ErrorCode]:
+    return code, ErrorCode(
+        code=code,
+        title=title,
+        description=description,
+        recommendation=recommendation,
+        severity=severity,
+        retryable=retryable,
+        weight=weight,
+    )
+
+
+#: Every way a check can end without a value. Weights: health starts at 100 and is broken under 40, so
+#: 25 breaks a rule at the third failure in a row (the page itself changed), 20 at the fourth (somebody
+#: stands in the way), 15 at the fifth (networks and servers come back), 65 at the first (nothing but a
+#: person's change can help), 0 never (the fault is ours, not the rule's).
+ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
+    (
+        _code(
+            "FETCH_TIMEOUT",
+            "The page took too long",
+            "The server did not answer completely within the rule's time limit.",
+            "Nothing to do if it passes. Otherwise raise fetch.timeout or look whether the site is slow for you.",
+            weight=15,
+        ),
+        _code(
+            "FETCH_DNS",
+            "The host name was not found",
+            "The name in the URL could not be resolved to an address.",
+            "Check the spelling of the host name. If it is right, the site's DNS has a problem.",
+            weight=15,
+        ),
+        _code(
+            "FETCH_CONNECTION",
+            "No connection to the server",
+            "The server refused, reset or never accepted the connection.",
+            "Nothing to do if it passes. Otherwise check host and port of the URL.",
+            weight=15,
+        ),
+        _code(
+            "FETCH_TLS",
+            "The server's certificate is not valid",
+            "An encrypted connection could not be made: certificate expired, for another name, or not trusted.",
+            "Open the page in a browser. If it warns too, the site must renew its certificate.",
+            weight=20,
+        ),
+        _code(
+            "FETCH_HTTP_4XX",
+            "The page does not exist or may not be seen",
+            "The server answered with a 4xx status: the address is gone, moved or needs a login.",
+            "Open the URL in a browser and correct it in the rule, or delete the rule if the page is gone.",
+            retryable=False,
+            weight=25,
+        ),
+        _code(
+            "FETCH_HTTP_5XX",
+            "The server has a problem",
+            "The server answered with a 5xx status.",
+            "Nothing to do if it passes: the site's own fault.",
+            weight=15,
+        ),
+        _code(
+            "FETCH_REFUSED_ADDRESS",
+            "The address is not public",
+            "The host leads to a private, loopback or reserved address, which rules may not reach.",
+            "Use a public address, or allow private networks in the settings if this is an intranet.",
+            severity="critical",
+            retryable=False,
+            weight=35,
+        ),
+        _code(
+            "FETCH_BAD_URL",
+            "The URL is not usable",
+            "The URL cannot be parsed, or is not plain http or https.",
+            "Correct the URL of the rule.",
+            severity="critical",
+            retryable=False,
+            weight=65,
+        ),
+        _code(
+            "FETCH_ROBOTS",
+            "robots.txt forbids this page",
+            "The site's robots.txt asks robots to stay away and the workspace honours it.",
+            "Choose another page or source, or change the workspace's policy.",
+            retryable=False,
+            weight=35,
+        ),
+        _code(
+            "FETCH_TOO_LARGE",
+            "The page is too large",
+            "The answer is larger than allowed, or inflates to more than allowed.",
+            "Watch a smaller page or the site's API.",
+            retryable=False,
+            weight=25,
+        ),
+        _code(
+            "FETCH_DECODE",
+            "The answer could not be decoded",
+            "The answer is not valid HTTP, or its compression is broken.",
+            "Nothing to do if it passes. Otherwise the server sends what it does not announce.",
+            weight=20,
+        ),
+        _code(
+            "BLOCK_CAPTCHA_SUSPECTED",
+            "A captcha stands in the way",
+            "The page shows a captcha in place of its content.",
+            "Check less often, use headless mode, or ask the site for an API.",
+            weight=20,
+        ),
+        _code(
+            "BLOCK_CLOUDFLARE_SUSPECTED",
+            "Cloudflare stands in the way",
+            "The page shows a Cloudflare challenge in place of its content.",
+            "Check less often, use headless mode, or ask the site for an API.",
+            weight=20,
+        ),
+        _code(
+            "BLOCK_FORBIDDEN_403",
+            "The site refuses us",
+            "The server answered 403 Forbidden.",
+            "Check less often, set a user agent, use headless mode, or ask the site for access.",
+            weight=20,
+        ),
+        _code(
+            "BLOCK_RATE_LIMIT_429",
+            "The site says we ask too often",
+            "The server answered 429 Too Many Requests.",
+            "Raise the interval of the rules on this host.",
+            weight=15,
+        ),
+        _code(
+            "PAGE_LOGIN",
+            "The page asks for a login",
+            "A login form stands where the content was.",
+            "Give the rule a cookie or header that is logged in, or watch a public page.",
+            retryable=False,
+            weight=25,
+        ),
+        _code(
+            "PAGE_CONSENT",
+            "The page asks for consent",
+            "A consent wall stands where the content was.",
+            "Give the rule the cookie the site sets after consent, or use headless mode.",
+            weight=20,
+        ),
+        _code(
+            "PAGE_MAINTENANCE",
+            "The site is under maintenance",
+            "The page says that the site is being worked on.",
+            "Nothing to do if it passes.",
+            weight=15,
+        ),
+        _code(
+            "PAGE_EMPTY",
+            "The page is empty",
+            "The server answered, but with nothing to read, or with a shell that only scripts fill.",
+            "Use headless mode if the content is made by scripts.",
+            weight=20,
+        ),
+        _code(
+            "EXTRACT_SELECTOR_NOT_FOUND",
+            "The selector finds nothing",
+            "Neither the selector nor its fallbacks match anything on the page: it has probably been rebuilt.",
+            "Open the page, pick the element again and correct the selector.",
+            weight=25,
+        ),
+        _code(
+            "EXTRACT_SCHEMA_NOT_FOUND",
+            "The structured data is not there",
+            "The page holds no structured data (JSON-LD, microdata, meta tags) with the property asked for.",
+            "Use a CSS selector, or add one as a fallback.",
+            weight=25,
+        ),
+        _code(
+            "EXTRACT_EMPTY_VALUE",
+            "The value is empty",
+            "The place on the page was found, but holds no text.",
+            "If empty is a real state here, set normalization.empty to value; otherwise correct the selector.",
+            weight=25,
+        ),
+        _code(
+            "EXTRACT_PARSE_ERROR",
+            "The text is not a value of this kind",
+            "The text that was found could not be read as the rule's kind of value.",
+            "Look at the text found; correct the selector, the postprocess steps or the mapping.",
+            weight=25,
+        ),
+        _code(
+            "EXTRACT_UNSTABLE",
+            "The value differs at every look",
+            "The value never stays the same long enough to be believed.",
+            "Choose a narrower selector, or neutralise the part that always changes.",
+            weight=20,
+        ),
+        _code(
+            "EXTRACT_AMBIGUOUS",
+            "The text says two things",
+            "The text that was found contradicts itself, so it was not believed.",
+            "Choose a narrower selector or add a mapping.",
+            weight=25,
+        ),
+        _code(
+            "SELECTOR_HEALED",
+            "The selector was healed",
+            "The selector found nothing; the element that is most like the old one was read instead.",
+            "Compare old and new, and keep or undo it.",
+            severity="info",
+            retryable=False,
+            weight=5,
+        ),
+        _code(
+            "VALUE_IMPLAUSIBLE",
+            "The value is not plausible",
+            "The value lies outside of what the rule or its history allow, and was not confirmed.",
+            "Look at the page; correct min and max of the rule if the value is right.",
+            weight=10,
+        ),
+        _code(
+            "RULE_INVALID",
+            "The rule is not valid",
+            "The rule cannot be carried out as it is written.",
+            "Correct the rule and import it again.",
+            severity="critical",
+            retryable=False,
+            weight=65,
+        ),
+        _code(
+            "SYSTEM_WORKER_CRASH",
+            "The worker crashed during the check",
+            "Our own process ended in the middle of this check. The rule is not to blame.",
+            "Look at the worker's log if it happens again.",
+            severity="critical",
+            weight=0,
+        ),
+        _code(
+            "SYSTEM_QUEUE_DELAY",
+            "The check came too late",
+            "The check waited so long in the queue that it was given up.",
+            "Start more workers or raise the concurrency.",
+            weight=0,
+        ),
+        _code(
+            "SYSTEM_BROWSER",
+            "No browser could do this",
+            "The rule needs a browser, and none is installed or it failed.",
+            "Install the browser extra and a Chromium, or set fetch.mode to http.",
+            weight=15,
+        ),
+        _code(
+            "SYSTEM_STORE",
+            "The database failed",
+            "Our own database did not take the result of this check. The rule is not to blame.",
+            "Look at `sentinel-worker health`.",
+            severity="critical",
+            weight=0,
+        ),
+    )
+)
+
+#: Told where a newer program stored a code this one does not know.
+_UNKNOWN_CODE: Final = ErrorCode(
+    code="UNKNOWN",
+    title="The check failed",
+    description="The check ended with an error this version does not know.",
+    recommendation="Look at the run's detail.",
+    severity="warning",
+    retryable=True,
+    weight=20,
+)
+
+
+def error_code(code: str) -> ErrorCode:
+    """What is known of `code`; never raises, so that a strange code cannot hide a failure."""
+    return ERROR_CODES.get(code) or msgspec.structs.replace(_UNKNOWN_CODE, code=code)
