@@ -9,12 +9,20 @@ site            a scriptable HTTP site on this test's loop; thread_site: in a th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support import http, servers
+from sentinel.errors import EmbeddedRedisFailed
+from tests.support import http, postgres, servers
 
+FINDERS = {
+    "valkey": servers.find_valkey,
+    "redis": servers.find_redis,
+    "postgres": postgres.find_postgres,
+}
+TITLES = {"valkey": "Valkey (bundled)", "redis": "Redis (Debian's)", "postgres": "PostgreSQL"}
 SERVERS = [
     pytest.param("valkey", id="valkey"),
     pytest.param("redis", id="redis", marks=pytest.mark.needs_redis7),
@@ -37,22 +45,36 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-# --- Redis ----------------------------------------------------------------------------------------
+# --- servers: one of each per test process, started when first asked for ------------------------------
 
 
 class _Shared:
-    """Servers of this process by name, started when first asked for."""
+    """The servers of this process by name."""
 
     def __init__(self) -> None:
-        self._running: dict[str, servers.SharedServer] = {}
+        self._running: dict[str, servers.SharedServer | postgres.SharedPostgres] = {}
+        self._broken: dict[str, str] = {}
 
-    def get(self, name: str) -> servers.SharedServer:
-        if name not in self._running:
-            program = servers.FINDERS[name]()
-            if program is None:
-                pytest.skip(f"no {name}-server found")
-            self._running[name] = servers.SharedServer(program)
-        return self._running[name]
+    def fresh_url(self, name: str, request: pytest.FixtureRequest) -> str:
+        """Skips the test, saying why, where the server cannot be had."""
+        if name not in self._running and name not in self._broken:
+            self._start(name)
+        if name in self._broken:
+            pytest.skip(self._broken[name])
+        request.node.user_properties.append(("server", name))
+        return self._running[name].fresh_url()
+
+    def _start(self, name: str) -> None:
+        program = FINDERS[name]()
+        if program is None:
+            self._broken[name] = f"{TITLES[name]} was not found"
+            return
+        try:
+            self._running[name] = (postgres.SharedPostgres if name == "postgres" else servers.SharedServer)(
+                program
+            )
+        except (postgres.PostgresError, EmbeddedRedisFailed, OSError) as error:
+            self._broken[name] = f"{TITLES[name]} does not run here: {error}"
 
     def stop(self) -> None:
         for server in self._running.values():
@@ -60,30 +82,50 @@ class _Shared:
 
 
 @pytest.fixture(scope="session")
-def _shared_servers() -> Iterator[_Shared]:
+def _shared() -> Iterator[_Shared]:
     shared = _Shared()
     yield shared
     shared.stop()
 
 
 @pytest.fixture(params=SERVERS)
-def server_url(request: pytest.FixtureRequest, _shared_servers: _Shared) -> str:
-    return _shared_servers.get(request.param).fresh_url()
+def server_url(request: pytest.FixtureRequest, _shared: _Shared) -> str:
+    return _shared.fresh_url(request.param, request)
 
 
 @pytest.fixture
-def valkey_url(_shared_servers: _Shared) -> str:
-    return _shared_servers.get("valkey").fresh_url()
+def valkey_url(request: pytest.FixtureRequest, _shared: _Shared) -> str:
+    return _shared.fresh_url("valkey", request)
 
 
 @pytest.fixture
-def own_server() -> Iterator[servers.OwnServers]:
+def postgres_url(request: pytest.FixtureRequest, _shared: _Shared) -> str:
+    return _shared.fresh_url("postgres", request)
+
+
+@pytest.fixture
+def own_server(request: pytest.FixtureRequest) -> Iterator[servers.OwnServers]:
     program = servers.find_valkey()
     if program is None:
-        pytest.skip("no valkey-server found")
+        pytest.skip(f"{TITLES['valkey']} was not found")
+    request.node.user_properties.append(("server", "valkey"))
     own = servers.OwnServers(program)
     yield own
     own.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say plainly which servers the tests ran on."""
+    counts = Counter(
+        value
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, value in report.user_properties
+        if name == "server"
+    )
+    terminalreporter.section("servers")
+    for name, find in FINDERS.items():
+        found = servers.describe(find())
+        terminalreporter.line(f"{TITLES[name]:<22} {found:<24} {counts[name]} tests ran on it")
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

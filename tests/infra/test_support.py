@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import threading
 
+import asyncpg
 import httpx
 import pytest
 import redis
@@ -68,3 +69,16 @@ async def test_the_site_can_be_endless_cut_short_and_held_back(site: Site) -> No
 def test_the_site_runs_in_a_thread_for_tests_that_are_not_async(thread_site: Site) -> None:
     assert httpx.get(thread_site.url + "/nothing").status_code == 404
     assert len(thread_site.wait_for_requests(1)) == 1
+
+
+async def test_each_test_gets_an_empty_postgresql_database(postgres_url: str) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+        await connection.execute("CREATE TABLE left_over (id int)")
+    finally:
+        await connection.close()
+
+
+async def test_each_test_gets_an_empty_postgresql_database_again(postgres_url: str) -> None:
+    await test_each_test_gets_an_empty_postgresql_database(postgres_url)

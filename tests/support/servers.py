@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,13 +31,15 @@ def find_redis() -> Path | None:
     return Path(on_path) if on_path else None
 
 
-FINDERS = {"valkey": find_valkey, "redis": find_redis}
-
-
 def describe(program: Path | None) -> str:
     """Name and version, as people know it."""
     if program is None:
         return "not found"
+    if program.is_dir():  # PostgreSQL's folder of programs
+        said = subprocess.run(
+            [program / "postgres", "--version"], capture_output=True, text=True, check=False
+        )
+        return said.stdout.strip().removeprefix("postgres (PostgreSQL) ") or "does not say its version"
     return f"{program.name} {'.'.join(map(str, server_version(program)))}"
 
 
@@ -80,6 +84,6 @@ class OwnServers:
     def stop(self) -> None:
         for server in self._servers:
             if server.pid is not None:
-                os.kill(server.pid, 18)  # SIGCONT: a frozen server could not end
+                os.kill(server.pid, signal.SIGCONT)  # a frozen server could not end
             server.stop()
         self._folder.cleanup()
