@@ -7,6 +7,7 @@ a delayed job is due; this one measures waits inside a process.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -40,6 +41,7 @@ class ManualClock:
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._start = start
         self._now = start
+        self._listeners: list[Callable[[], None]] = []
 
     def monotonic(self) -> float:
         """Seconds since this clock was made."""
@@ -52,6 +54,12 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Move forward (or back, when negative) by `seconds`."""
         self._now += seconds
+        for moved in self._listeners:
+            moved()
+
+    def on_move(self, moved: Callable[[], None]) -> None:
+        """Call `moved` after every advance: who waits by this clock looks whether its time has come."""
+        self._listeners.append(moved)
 
     def __repr__(self) -> str:
         return f"<ManualClock +{self.monotonic():g} s>"

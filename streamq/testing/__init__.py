@@ -1,0 +1,12 @@
+"""For tests of programs that use streamq: an in-memory broker and a clock that is moved by hand.
+
+The broker passes the same suite as the one on Redis (tests/streamq), so what a test shows on it holds
+there too; it needs no server, and time stands still until the test moves it.
+"""
+
+from __future__ import annotations
+
+from streamq.clock import ManualClock
+from streamq.testing.memory import MemoryBroker
+
+__all__ = ["ManualClock", "MemoryBroker"]

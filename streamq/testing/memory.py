@@ -1,0 +1,670 @@
+"""A broker without a server, for tests: the same verbs, the same promises, the same wire format.
+
+Time comes from the clock it is given. On a `ManualClock` nothing becomes due and no wait ends until
+the test advances it; on a `SystemClock` it behaves like a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Self
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from streamq.broker import (
+    Again,
+    Bury,
+    DeadJob,
+    Done,
+    DoneJob,
+    Finish,
+    Lease,
+    PendingEntry,
+    Reclaimed,
+    Release,
+    Renewal,
+    Requeued,
+    Retention,
+    StreamStats,
+    Turn,
+    Wakeup,
+)
+from streamq.clock import Clock, ManualClock
+from streamq.job import Envelope, NewJob, Receipt
+from streamq.keys import CALL_WINDOW, JOB_ID_WINDOW, LANES, UNTIL_DONE_LIMIT, Lane, StreamKeys
+from streamq.scripts import ERROR_LIMIT, TRACEBACK_LIMIT
+from streamq.testing.stores import Fields, LaneStore, StreamStore
+from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs
+
+_receipts = msgspec.json.Decoder(list[Receipt])
+
+#: Every so many turns the normal lane, and the low lane, get one slot before the high lane.
+NORMAL_SHARE: Final = 4
+LOW_SHARE: Final = 8
+
+
+def _ms(seconds: float) -> int:
+    """Whole milliseconds, rounded up: later rather than early."""
+    return math.ceil(seconds * 1000)
+
+
+class MemoryBroker:
+    """`streamq.broker.Broker` in the memory of one process.
+
+    Safe to use from several threads, as the Redis one is (heartbeats run in a thread of their own).
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or ManualClock()
+        self._streams: dict[str, StreamStore] = {}
+        self._lock = threading.Lock()
+        if isinstance(self.clock, ManualClock):
+            self.clock.on_move(self._wake_everybody)
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {sum(len(lane.ready) for lane in store.lanes.values())} ready,"
+            f" {sum(len(lane.pending) for lane in store.lanes.values())} leased,"
+            f" {len(store.delayed)} delayed, {len(store.dead.entries)} dead, {len(store.done.entries)} done"
+            for name, store in self._streams.items()
+        ]
+        return f"<MemoryBroker {'; '.join(parts) or 'empty'}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- producing ---------------------------------------------------------------------------
+
+    async def enqueue(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+        """See `Broker.enqueue`."""
+        await anyio.lowlevel.checkpoint()
+        return self.enqueue_blocking(stream, jobs, call_id=call_id)
+
+    def enqueue_blocking(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+        """`enqueue` for programs without an event loop."""
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            answered = store.calls.get(call_id, now)
+            if answered is not None:
+                return _receipts.decode(answered)
+            receipts = self._add_all(store, jobs, now)
+            store.calls.set(call_id, msgspec.json.encode(receipts).decode(), now, _ms(CALL_WINDOW))
+            store.counters["enqueued"] += sum(receipt.created for receipt in receipts)
+            store.wake()
+            return receipts
+
+    def inject(self, stream: str, fields: Mapping[bytes | str, bytes | str], lane: Lane = "normal") -> str:
+        """Add an entry as a foreign producer's `XADD` does, unchecked; returns its entry id."""
+
+        def raw(text: bytes | str) -> bytes:
+            return text.encode() if isinstance(text, str) else text
+
+        with self._lock:
+            store = self._store(stream)
+            entry = {raw(name): raw(value) for name, value in fields.items()}
+            entry_id = store.lanes[lane].add(self._now_ms(), entry)
+            store.wake()
+            return entry_id
+
+    def flush(self) -> None:
+        """Forget everything, as FLUSHALL does."""
+        with self._lock:
+            sleepers = [wake for store in self._streams.values() for wake in store.sleepers]
+            self._streams.clear()
+        for wake in sleepers:
+            wake()
+
+    def _add_all(self, store: StreamStore, jobs: Sequence[NewJob], now: int) -> list[Receipt]:
+        receipts = []
+        for job in jobs:
+            first = self._first_of(store, job, now)
+            if first is None:
+                self._add(store, job, now)
+                self._remember(store, job, now)
+            receipts.append(Receipt(first or job.id, created=first is None))
+        return receipts
+
+    def _first_of(self, store: StreamStore, job: NewJob, now: int) -> str | None:
+        """The job that has this one's id or uniqueness key already, if any."""
+        first = store.job_ids.get(job.id, now) if job.id_is_callers else None
+        if first is None and job.unique is not None:
+            first = store.unique.get(job.unique, now)
+        return first
+
+    def _add(self, store: StreamStore, job: NewJob, now: int) -> None:
+        due = _due_ms(job, now)
+        fields = fields_of(
+            job_id=job.id,
+            payload=job.payload,
+            enqueued_ms=now if due > now else None,
+            headers=job.headers,
+            retry=job.retry,
+            timeout=job.timeout,
+            unique=job.unique if job.unique_for is None else None,
+        )
+        if due > now:
+            store.delay(due, job.lane, pairs(fields))
+        else:
+            store.lanes[job.lane].add(now, pairs(fields))
+
+    def _remember(self, store: StreamStore, job: NewJob, now: int) -> None:
+        if job.id_is_callers:
+            store.job_ids.set(job.id, job.id, now, _ms(JOB_ID_WINDOW))
+        if job.unique is not None:
+            until_done = _ms(UNTIL_DONE_LIMIT) + max(0, _due_ms(job, now) - now)
+            keep = until_done if job.unique_for is None else _ms(job.unique_for)
+            store.unique.set(job.unique, job.id, now, keep)
+
+    # --- working -----------------------------------------------------------------------------
+
+    async def turn(
+        self,
+        stream: str,
+        worker: str,
+        *,
+        sequence: int,
+        finished: Sequence[Finish] = (),
+        free: int = 0,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> Turn:
+        """See `Broker.turn`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            refused = self._finish_all(store, worker, sequence, finished, now)
+            store.done.keep(retention.done_count)
+            self._promote(store, now)
+            taken = [] if store.paused else self._take(store, worker, free, sequence, now)
+            store.workers.setdefault(worker, 0)
+            return Turn(
+                leases=self._leases(stream, store, taken),
+                refused=refused,
+                paused=store.paused,
+                next_due=max(0, store.delayed[0].due_ms - now) / 1000 if store.delayed else None,
+                server_ms=now,
+            )
+
+    def _finish_all(
+        self,
+        store: StreamStore,
+        worker: str,
+        sequence: int,
+        finished: Sequence[Finish],
+        now: int,
+    ) -> frozenset[str]:
+        """Entry ids refused; of a repeated turn those of the first time."""
+        if not finished:
+            return frozenset()
+        last, refused = store.turns.get(worker, (None, frozenset[str]()))
+        if last == sequence:
+            return refused
+        refused = frozenset(
+            finish.lease.entry_id for finish in finished if not self._finish(store, worker, finish, now)
+        )
+        store.turns[worker] = (sequence, refused)
+        store.wake()
+        return refused
+
+    def _finish(self, store: StreamStore, worker: str, finish: Finish, now: int) -> bool:
+        """End one delivery; False: it was not this worker's to end, and nothing was changed."""
+        lease, envelope = finish.lease, finish.lease.envelope
+        lane = store.lanes[lease.lane]
+        if not self._holds(lane, lease, worker):
+            return False
+        match finish:
+            case Done():
+                self._drop(lane, lease)
+                _record_done(store, finish, now)
+                _give_back(store, envelope, now)
+                store.counters["done"] += 1
+            case Again():
+                self._drop(lane, lease)
+                fields = fields_again(
+                    envelope, attempt=envelope.attempt + finish.counts, crashes=envelope.crashes
+                )
+                store.delay(now + _ms(finish.delay), lease.lane, pairs(fields))
+                store.counters["retried" if finish.counts else "snoozed"] += 1
+            case Bury():
+                self._drop(lane, lease)
+                _bury(store, finish, now)
+                _give_back(store, envelope, now)
+                store.counters["dead"] += 1
+            case Release():
+                self._drop(lane, lease)
+                fields = fields_again(envelope, attempt=envelope.attempt, crashes=envelope.crashes)
+                lane.add(now, pairs(fields))
+                store.counters["released"] += 1
+        return True
+
+    def _holds(self, lane: LaneStore, lease: Lease, worker: str) -> bool:
+        return lane.holds(lease.entry_id, worker)
+
+    def _drop(self, lane: LaneStore, lease: Lease) -> None:
+        lane.drop(lease.entry_id)
+
+    def _promote(self, store: StreamStore, now: int) -> None:
+        """Make what is due ready, each in the lane it came from."""
+        while store.delayed and self._is_due(store.delayed[0].due_ms, now):
+            job = store.delayed.pop(0)
+            store.lanes[job.lane].add(now, job.fields | {b"eligible": b"%d" % job.due_ms})
+
+    def _is_due(self, due_ms: int, now: int) -> bool:
+        return due_ms <= now
+
+    def _take(
+        self, store: StreamStore, worker: str, free: int, sequence: int, now: int
+    ) -> list[tuple[Lane, str]]:
+        """Lanes in order, after the guaranteed share of the lower ones."""
+        taken: list[tuple[Lane, str]] = []
+
+        def read(lane: Lane, most: int) -> None:
+            count = min(most, free - len(taken))
+            taken.extend((lane, entry_id) for entry_id in store.lanes[lane].take(worker, count, now))
+
+        if sequence % LOW_SHARE == 0:
+            read("low", 1)
+        if sequence % NORMAL_SHARE == 0:
+            read("normal", 1)
+        for lane in LANES:
+            read(lane, free)
+        return taken
+
+    def _leases(
+        self, stream: str, store: StreamStore, taken: Iterable[tuple[Lane, str]]
+    ) -> tuple[Lease, ...]:
+        return tuple(
+            Lease(stream, entry_id, envelope_of(entry_id, lane, store.lanes[lane].log.entries[entry_id]))
+            for lane, entry_id in taken
+        )
+
+    async def wait(self, stream: str, worker: str, *, timeout: float) -> Wakeup:  # noqa: ASYNC109 - the injected clock keeps this time
+        """See `Broker.wait`.
+
+        As on Redis, what is due is promoted by turns only, and a job that comes while the stream is
+        paused is handed over with `paused` set: the worker gives it back.
+        """
+        await anyio.lowlevel.checkpoint()
+        deadline = self.clock.monotonic() + timeout
+        while True:
+            # Before the look, not after it: what comes in between is then not slept through.
+            woken = anyio.Event()
+            with self._lock:
+                store = self._store(stream)
+                found = self._wakeup(stream, store, worker, in_time=self.clock.monotonic() < deadline)
+                if found is not None:
+                    return found
+                wake = _setter(woken)
+                store.sleepers.append(wake)
+            try:
+                await self._sleep(woken, deadline)
+            finally:
+                with self._lock:
+                    store.sleepers.remove(wake)
+
+    def _wakeup(self, stream: str, store: StreamStore, worker: str, *, in_time: bool) -> Wakeup | None:
+        """The answer of a wait, or None: nothing is there and there is time left."""
+        now = self._now_ms()
+        taken = [(lane, entry_id) for lane in LANES for entry_id in store.lanes[lane].take(worker, 1, now)]
+        if not taken and not store.knock and in_time:
+            return None
+        store.knock = False
+        return Wakeup(self._leases(stream, store, taken), paused=store.paused, server_ms=now)
+
+    async def _sleep(self, woken: anyio.Event, deadline: float) -> None:
+        """Until woken; by a clock that runs by itself, until `deadline` at most."""
+        if isinstance(self.clock, ManualClock):
+            await woken.wait()
+            return
+        with anyio.move_on_after(max(0.0, deadline - self.clock.monotonic())):
+            await woken.wait()
+
+    def renew(self, stream: str, worker: str, held: Sequence[Lease]) -> Renewal:
+        """See `Broker.renew`."""
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            lost = {
+                lease.entry_id for lease in held if not store.lanes[lease.lane].holds(lease.entry_id, worker)
+            }
+            for lease in held:
+                if lease.entry_id not in lost:
+                    store.lanes[lease.lane].pending[lease.entry_id].touched_ms = now
+            store.workers[worker] = store.workers.get(worker, 0) + 1
+            return Renewal(
+                lost=frozenset(lost),
+                paused=store.paused,
+                beats=dict(store.workers),
+                pending=sum(1 for _ in store.held_by(worker)),
+            )
+
+    async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
+        """See `Broker.adopt`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store = self._store(stream)
+            known = {lease.entry_id for lease in held}
+            unknown = [(lane, entry) for lane, entry in store.held_by(worker) if entry not in known]
+            return self._leases(stream, store, unknown)
+
+    # --- keeping house -----------------------------------------------------------------------
+
+    async def reclaim(self, stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Reclaimed:
+        """See `Broker.reclaim`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store = self._store(stream)
+            if beat is not None and store.workers.get(worker) != beat:
+                return Reclaimed()
+            made = self._take_back(store, list(store.held_by(worker)), crash_budget)
+            store.workers.pop(worker, None)
+            store.turns.pop(worker, None)
+            return made
+
+    async def sweep(self, stream: str, *, idle: float, crash_budget: int) -> Reclaimed:
+        """See `Broker.sweep`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, before = self._store(stream), self._now_ms() - _ms(idle)
+            abandoned = [
+                (name, entry_id)
+                for name, lane in store.lanes.items()
+                for entry_id, held in lane.pending.items()
+                if held.touched_ms <= before and held.worker not in store.workers
+            ]
+            return self._take_back(store, abandoned, crash_budget)
+
+    def _take_back(
+        self, store: StreamStore, entries: Sequence[tuple[Lane, str]], crash_budget: int
+    ) -> Reclaimed:
+        """Each entry ready again with one crash more, or dead."""
+        now, ready = self._now_ms(), 0
+        for name, entry_id in entries:
+            lane = store.lanes[name]
+            owner = lane.pending[entry_id].worker
+            fields = _with_one_crash_more(entry_id, lane.log.entries[entry_id])
+            envelope = envelope_of(entry_id, name, fields)
+            if envelope.crashes >= crash_budget:
+                lane.drop(entry_id)
+                why = f"its worker died {envelope.crashes} times holding it; the last was {owner}"
+                _bury_entry(store, fields, name, reason="crashed", error=why, now=now)
+                _give_back(store, envelope, now)
+            else:
+                self._make_ready_again(lane, entry_id, fields, now)
+                ready += 1
+        dead = len(entries) - ready
+        for counter, count in (("reclaimed", len(entries)), ("dead", dead)):
+            if count:
+                store.counters[counter] += count
+        store.wake()
+        return Reclaimed(ready=ready, dead=dead)
+
+    def _make_ready_again(self, lane: LaneStore, entry_id: str, fields: Fields, now: int) -> None:
+        """Under a new entry id: whatever the old holder does with the old one is refused."""
+        lane.drop(entry_id)
+        lane.add(now, fields)
+
+    async def retire(self, stream: str, worker: str) -> None:
+        """See `Broker.retire`. Who still holds something stays on the list, to be reclaimed."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store = self._store(stream)
+            if not any(store.held_by(worker)):
+                store.workers.pop(worker, None)
+                store.turns.pop(worker, None)
+
+    async def trim(self, stream: str, retention: Retention) -> None:
+        """See `Broker.trim`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            store.done.drop_older_than(now - _ms(retention.done_seconds))
+            store.done.keep(retention.done_count)
+            store.dead.drop_older_than(now - _ms(retention.dead_seconds))
+
+    # --- controlling and looking ---------------------------------------------------------------
+
+    async def set_paused(self, stream: str, *, paused: bool) -> None:
+        """See `Broker.set_paused`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store = self._store(stream)
+            store.paused = paused
+            if not paused:
+                store.knock = True
+                store.wake()
+
+    async def stats(self, stream: str) -> StreamStats:
+        """See `Broker.stats`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            since = [_ready_since(lane) for lane in store.lanes.values() if lane.ready]
+            return StreamStats(
+                stream=stream,
+                ready={name: len(lane.ready) for name, lane in store.lanes.items()},
+                leased=sum(len(lane.pending) for lane in store.lanes.values()),
+                delayed=len(store.delayed),
+                dead=len(store.dead.entries),
+                done=len(store.done.entries),
+                oldest_seconds=max(0, now - min(since)) / 1000 if since else None,
+                workers=len(store.workers),
+                paused=store.paused,
+                counters=dict(store.counters),
+            )
+
+    async def pending(
+        self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
+    ) -> list[PendingEntry]:
+        """See `Broker.pending`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            found = [
+                PendingEntry(
+                    entry_id=entry_id,
+                    worker=held.worker,
+                    idle_seconds=(now - held.touched_ms) / 1000,
+                    deliveries=1,
+                    envelope=envelope_of(entry_id, name, lane.log.entries[entry_id]),
+                )
+                for name, lane in store.lanes.items()
+                for entry_id, held in lane.pending.items()
+                if worker in (None, held.worker) and now - held.touched_ms >= _ms(idle_over)
+            ]
+        return sorted(found, key=lambda entry: -entry.idle_seconds)[:limit]
+
+    async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
+        """See `Broker.dead`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            letters = [letter for _, letter in self._store(stream).dead.newest_first()]
+        if before is not None:
+            letters = [letter for letter in letters if _order(letter.entry_id) < _order(before)]
+        return letters[:limit]
+
+    async def done(self, stream: str, *, limit: int = 100) -> list[DoneJob]:
+        """See `Broker.done`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            return [record for _, record in self._store(stream).done.newest_first()[:limit]]
+
+    async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
+        """See `Broker.delayed`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            return [
+                (envelope_of(f"{job.due_ms}-0", job.lane, job.fields), job.due_ms / 1000)
+                for job in self._store(stream).delayed[:limit]
+            ]
+
+    async def requeue(self, stream: str, entry_ids: Sequence[str]) -> Requeued:
+        """See `Broker.requeue`."""
+        await anyio.lowlevel.checkpoint()
+        ready: list[str] = []
+        duplicate: list[str] = []
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            for entry_id in entry_ids:
+                letter = store.dead.entries.get(entry_id)
+                if letter is None:
+                    continue
+                if _claim_unique(store, letter.envelope, now):
+                    _revive(store, letter, now)
+                    ready.append(letter.envelope.id)
+                else:
+                    duplicate.append(letter.envelope.id)
+            store.wake()
+        return Requeued(ready=tuple(ready), duplicate=tuple(duplicate))
+
+    async def limit(self, stream: str, key: str, *, rate: float, burst: int) -> float:
+        """See `Broker.limit`; `rate` is starts a second."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), int(self.clock.time() * 1_000_000)
+            interval = max(1, round(1_000_000 / rate))
+            arrival = max(store.limits.get(key, now), now)
+            wait = arrival - interval * (burst - 1) - now
+            if wait > 0:
+                return wait / 1_000_000
+            store.limits[key] = arrival + interval
+            return 0.0
+
+    async def ping(self) -> dict[str, Any]:
+        """See `Broker.ping`."""
+        await anyio.lowlevel.checkpoint()
+        return {
+            "server": "memory",
+            "version": "1",
+            "policy": "noeviction",
+            "appendonly": False,
+            "where": "memory",
+        }
+
+    async def close(self) -> None:
+        """Nothing to let go of; what lies here stays, as on a server."""
+        await anyio.lowlevel.checkpoint()
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    def _store(self, stream: str) -> StreamStore:
+        if stream not in self._streams:
+            StreamKeys.of(stream)  # refuses a name that Redis would not take
+            self._streams[stream] = StreamStore()
+        return self._streams[stream]
+
+    def _now_ms(self) -> int:
+        # A microsecond of grace: seconds since 1970 as a float are not exact in whole milliseconds,
+        # and a clock advanced by exactly a delay must find the job due.
+        return int(self.clock.time() * 1000 + 0.001)
+
+    def _wake_everybody(self) -> None:
+        with self._lock:
+            for store in self._streams.values():
+                store.wake()
+
+
+def _setter(woken: anyio.Event) -> Callable[[], None]:
+    """Sets an event of the running loop, from whatever thread."""
+    loop = asyncio.get_running_loop()
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(woken.set)
+
+    return wake
+
+
+def _due_ms(job: NewJob, now: int) -> int:
+    return now + _ms(job.delay) if job.at is None else _ms(job.at)
+
+
+def _give_back(store: StreamStore, envelope: Envelope, now: int) -> None:
+    """The job has ended: its uniqueness key is free, if it is still its own."""
+    if envelope.unique is not None:
+        store.unique.give_back(envelope.unique, envelope.id, now)
+
+
+def _claim_unique(store: StreamStore, envelope: Envelope, now: int) -> bool:
+    if envelope.unique is None:
+        return True
+    if store.unique.get(envelope.unique, now) is not None:
+        return False
+    store.unique.set(envelope.unique, envelope.id, now, _ms(UNTIL_DONE_LIMIT))
+    return True
+
+
+def _record_done(store: StreamStore, finish: Done, now: int) -> None:
+    envelope = finish.lease.envelope
+    entry_id = store.done.next_id(now)
+    store.done.entries[entry_id] = DoneJob(
+        entry_id=entry_id,
+        job_id=envelope.id,
+        attempt=envelope.attempt,
+        duration=int(finish.duration * 1000) / 1000,
+        finished_ms=entry_ms(entry_id),
+    )
+
+
+def _bury(store: StreamStore, finish: Bury, now: int) -> None:
+    envelope = finish.lease.envelope
+    fields = fields_again(envelope, attempt=envelope.attempt, crashes=envelope.crashes)
+    _bury_entry(
+        store,
+        pairs(fields),
+        envelope.lane,
+        reason=finish.reason[:200],
+        error=finish.error[:ERROR_LIMIT],
+        traceback=finish.traceback[-TRACEBACK_LIMIT:],
+        now=now,
+    )
+
+
+def _bury_entry(
+    store: StreamStore, fields: Fields, lane: Lane, *, reason: str, error: str, traceback: str = "", now: int
+) -> None:
+    entry_id = store.dead.next_id(now)
+    envelope = envelope_of(entry_id, lane, fields)
+    store.dead.entries[entry_id] = DeadJob(
+        entry_id=entry_id,
+        envelope=envelope,
+        reason=reason,
+        error=error,
+        traceback=traceback,
+        attempts=envelope.attempt,
+        died_ms=now,
+    )
+
+
+def _revive(store: StreamStore, letter: DeadJob, now: int) -> None:
+    """A dead letter becomes ready: attempt 1, no crashes."""
+    del store.dead.entries[letter.entry_id]
+    fields = fields_again(letter.envelope, attempt=1, crashes=0)
+    store.lanes[letter.envelope.lane].add(now, pairs(fields))
+    store.counters["requeued"] += 1
+
+
+def _with_one_crash_more(entry_id: str, fields: Fields) -> Fields:
+    """The entry as it goes back: its own bytes, with what its old entry id stood for written out."""
+    crashes = fields.get(b"crashes", b"0")
+    counted = int(crashes) if crashes.isdigit() else 0
+    defaults = {b"id": entry_id.encode(), b"enqueued": b"%d" % entry_ms(entry_id)}
+    return defaults | fields | {b"crashes": b"%d" % (counted + 1)}
+
+
+def _ready_since(lane: LaneStore) -> int:
+    """When the first ready entry became eligible, ms."""
+    first = lane.ready[0]
+    eligible = lane.log.entries[first].get(b"eligible", b"")
+    return int(eligible) if eligible.isdigit() else entry_ms(first)
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    """Entry ids in the order they were made."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)

@@ -1,0 +1,179 @@
+"""What lies in the in-memory broker: one noun per thing a Redis key holds.
+
+These keep data and its order; when something may happen to it is `memory.MemoryBroker`'s business.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import msgspec
+
+from streamq.broker import DeadJob, DoneJob
+from streamq.keys import LANES, Lane
+from streamq.wire import entry_ms
+
+R = TypeVar("R")
+Fields = dict[bytes, bytes]
+
+
+class Log(Generic[R]):
+    """Records under entry ids that only ever rise, also when the clock goes back (a Redis stream)."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, R] = {}
+        self._last = (0, 0)
+
+    def add(self, now_ms: int, record: R) -> str:
+        """Append; returns the new entry id."""
+        entry_id = self.next_id(now_ms)
+        self.entries[entry_id] = record
+        return entry_id
+
+    def next_id(self, now_ms: int) -> str:
+        """The id the next entry gets."""
+        ms, sequence = self._last
+        self._last = (now_ms, 0) if now_ms > ms else (ms, sequence + 1)
+        return f"{self._last[0]}-{self._last[1]}"
+
+    def newest_first(self) -> list[tuple[str, R]]:
+        """All records, newest first."""
+        return list(reversed(self.entries.items()))
+
+    def keep(self, count: int) -> None:
+        """Drop the oldest until at most `count` are left."""
+        for entry_id in list(self.entries)[: max(0, len(self.entries) - count)]:
+            del self.entries[entry_id]
+
+    def drop_older_than(self, ms: int) -> None:
+        """Drop what was added at `ms` or before."""
+        for entry_id in [known for known in self.entries if entry_ms(known) <= ms]:
+            del self.entries[entry_id]
+
+
+class Delivery(msgspec.Struct):
+    """Who holds an entry, and since when."""
+
+    worker: str
+    #: Handed over or renewed, ms of the broker's clock.
+    touched_ms: int
+
+
+class LaneStore:
+    """One lane: entries in order, the ones in somebody's hands apart (stream and pending list)."""
+
+    def __init__(self) -> None:
+        self.log: Log[Fields] = Log()
+        self.ready: deque[str] = deque()
+        self.pending: dict[str, Delivery] = {}
+
+    def add(self, now_ms: int, fields: Fields) -> str:
+        """Append a job that is ready."""
+        entry_id = self.log.add(now_ms, fields)
+        self.ready.append(entry_id)
+        return entry_id
+
+    def take(self, worker: str, count: int, now_ms: int) -> list[str]:
+        """Hand the oldest `count` ready entries to `worker`."""
+        taken = [self.ready.popleft() for _ in range(min(count, len(self.ready)))]
+        for entry_id in taken:
+            self.pending[entry_id] = Delivery(worker, now_ms)
+        return taken
+
+    def holds(self, entry_id: str, worker: str) -> bool:
+        """Whether that entry is in that worker's hands."""
+        delivery = self.pending.get(entry_id)
+        return delivery is not None and delivery.worker == worker
+
+    def drop(self, entry_id: str) -> None:
+        """Acknowledge and delete an entry."""
+        self.pending.pop(entry_id, None)
+        self.log.entries.pop(entry_id, None)
+
+    def in_hand(self, worker: str) -> list[str]:
+        """Entry ids in that worker's hands, oldest first."""
+        return [entry_id for entry_id, held in self.pending.items() if held.worker == worker]
+
+
+class DelayedJob(msgspec.Struct, frozen=True):
+    """A job that waits for its time."""
+
+    due_ms: int
+    #: Order of arrival, among jobs due at the same millisecond.
+    number: int
+    lane: Lane
+    fields: Fields
+
+
+class Expiring:
+    """Values that are forgotten after a while (strings with PX)."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[str, int]] = {}
+
+    def get(self, key: str, now_ms: int) -> str | None:
+        """The value, unless its time is up."""
+        value, expires = self._values.get(key, ("", 0))
+        if expires > now_ms:
+            return value
+        self._values.pop(key, None)
+        return None
+
+    def set(self, key: str, value: str, now_ms: int, keep_ms: int) -> None:
+        """Remember `value` for `keep_ms`."""
+        self._values[key] = (value, now_ms + keep_ms)
+
+    def give_back(self, key: str, value: str, now_ms: int) -> None:
+        """Forget `key`, if it still has that value."""
+        if self.get(key, now_ms) == value:
+            del self._values[key]
+
+
+class StreamStore:
+    """Everything of one stream."""
+
+    def __init__(self) -> None:
+        self.lanes: dict[Lane, LaneStore] = {lane: LaneStore() for lane in LANES}
+        self.delayed: list[DelayedJob] = []
+        self.dead: Log[DeadJob] = Log()
+        self.done: Log[DoneJob] = Log()
+        #: Heartbeat counters of the workers that registered.
+        self.workers: dict[str, int] = {}
+        #: Sequence number and refusals of each worker's last turn that finished something.
+        self.turns: dict[str, tuple[int, frozenset[str]]] = {}
+        self.counters: Counter[str] = Counter()
+        self.paused = False
+        #: Somebody should look again: a new earliest delayed job, or a resume. One sleeper takes it.
+        self.knock = False
+        #: Wake the sleepers, from whatever thread.
+        self.sleepers: list[Callable[[], None]] = []
+        #: Uniqueness keys -> job id; caller-made job ids.
+        self.unique = Expiring()
+        self.job_ids = Expiring()
+        #: Enqueue call id -> its answer, JSON.
+        self.calls = Expiring()
+        #: Rate limiter -> theoretical arrival time of the next start, microseconds.
+        self.limits: dict[str, int] = {}
+        self._numbers = 0
+
+    def delay(self, due_ms: int, lane: Lane, fields: Fields) -> None:
+        """Put a job among the delayed; a new earliest one knocks."""
+        if not self.delayed or due_ms < self.delayed[0].due_ms:
+            self.knock = True
+        self._numbers += 1
+        job = DelayedJob(due_ms, self._numbers, lane, fields)
+        insort(self.delayed, job, key=lambda one: (one.due_ms, one.number))
+
+    def held_by(self, worker: str) -> Iterator[tuple[Lane, str]]:
+        """Lane and entry id of all that is in a worker's hands."""
+        for lane, store in self.lanes.items():
+            for entry_id in store.in_hand(worker):
+                yield lane, entry_id
+
+    def wake(self) -> None:
+        """Let every sleeper look again."""
+        for wake in self.sleepers:
+            wake()
