@@ -8,8 +8,8 @@ are Decimal, never float. This module does no I/O and knows no library that does
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -195,16 +195,61 @@ ConditionType = Literal[
 ]
 
 
+#: Conditions that compare with a number; their `value` is a Decimal.
+NUMERIC_CONDITIONS: Final = frozenset(
+    {
+        "price_below",
+        "price_above",
+        "price_drop_percent",
+        "number_below",
+        "number_above",
+        "value_above",
+        "value_below",
+    }
+)
+#: Conditions whose `value` stays the text it is, even where it looks like a number.
+TEXT_CONDITIONS: Final = frozenset({"availability_is", "text_contains", "text_matches"})
+
+if TYPE_CHECKING:
+    Operand = Decimal | str | None
+else:  # msgspec takes one string-like type in a union, so `Condition` itself tells the two apart
+    Operand = Annotated[Any, Meta(extra_json_schema={"type": ["number", "string", "null"]})]
+
+
 class Condition(_Strict, frozen=True, kw_only=True):
     """One reason to tell somebody."""
 
     id: Id
     type: ConditionType
     #: What `type` compares with: a number for below / above / percent, a status, a text, a pattern.
-    value: Decimal | str | None = None
+    value: Operand = None
     #: A change smaller than this (absolute) is not one (number_changed, value_increased ...).
     threshold: Decimal | None = None
     severity: Severity = "warning"
+
+    def __post_init__(self) -> None:
+        """Make `value` what `type` compares with; ValueError (msgspec adds the path) if it cannot be."""
+        msgspec.structs.force_setattr(self, "value", _operand(self.type, self.value))
+
+
+def _operand(condition: str, value: object) -> Decimal | str | None:
+    """The Decimal or text a condition compares with, the same from YAML, JSON and its own output."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError("`value` must be a number or a text")  # noqa: TRY004 - msgspec reports ValueError with the path
+    text = str(value)
+    if condition in TEXT_CONDITIONS:
+        return text
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = None
+    if number is not None and number.is_finite():
+        return number
+    if condition in NUMERIC_CONDITIONS:
+        raise ValueError(f"`value` of {condition} must be a number, not {text[:40]!r}")
+    return text
 
 
 class Confirm(_Strict, frozen=True, kw_only=True):
