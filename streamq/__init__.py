@@ -19,6 +19,7 @@ from streamq.errors import (
 )
 from streamq.job import Job, Receipt
 from streamq.keys import Lane
+from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "LeaseLost",
     "PayloadTooLarge",
     "Receipt",
+    "RedisBroker",
     "Retention",
     "Retry",
     "RetryIn",

@@ -2,9 +2,9 @@
 
 `RedisBroker` and `MemoryBroker` both pass tests/streamq/broker_suite.
 
-A **lease** is a delivery held by one worker. Its identity is its entry id: a redelivery always
-gets a new one, so whatever a worker does with an entry id that is no longer its own changes
-nothing and is answered as refused.
+A **lease** is a delivery held by one worker. Its identity is its lane and entry id (`Lease.key`): a
+redelivery always gets a new one, so whatever a worker does with one that is no longer its own
+changes nothing and is answered as refused.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ class Lease(msgspec.Struct, frozen=True):
     def lane(self) -> Lane:
         """The lane it was taken from."""
         return self.envelope.lane
+
+    @property
+    def key(self) -> str:
+        """`<lane>/<entry id>`: names the lease. Each lane is a stream of its own, so two lanes may well
+        hand out the same entry id in the same millisecond.
+        """
+        return f"{self.envelope.lane}/{self.entry_id}"
 
     @property
     def fence(self) -> int:
@@ -78,7 +85,7 @@ class Turn(msgspec.Struct, frozen=True):
     """What one round trip brought."""
 
     leases: tuple[Lease, ...]
-    #: Entry ids among the finished whose lease was lost: nothing was changed for them.
+    #: `Lease.key` of those among the finished whose lease was lost: nothing was changed for them.
     refused: frozenset[str]
     paused: bool
     #: Seconds until the next delayed job is due (0 = now), or None: none is delayed.
@@ -98,7 +105,7 @@ class Wakeup(msgspec.Struct, frozen=True):
 class Renewal(msgspec.Struct, frozen=True):
     """What a heartbeat learned."""
 
-    #: Held entry ids that are no longer this worker's.
+    #: `Lease.key` of those held that are no longer this worker's.
     lost: frozenset[str]
     paused: bool
     #: Heartbeat counters of all workers of the stream, this one included.

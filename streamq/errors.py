@@ -75,7 +75,7 @@ class LeaseLost(StreamqError):
     """Another worker holds the job now. What this worker does for it is refused."""
 
 
-class ControlSignal(Exception):  # noqa: N818 - a signal, not an error: it carries a decision
+class ControlSignal(Exception):
     """A handler's decision about its own job."""
 
 

@@ -20,6 +20,16 @@ LANES: Final[tuple[Lane, Lane, Lane]] = ("high", "normal", "low")
 #: The one consumer group of every stream.
 GROUP: Final = "workers"
 
+#: How long a caller-made job id is remembered, so that a second enqueue of it is a duplicate (seconds).
+JOB_ID_WINDOW: Final = 86400.0
+
+#: How long the answer of an enqueue call is remembered for a repeat of the call (seconds).
+CALL_WINDOW: Final = 60.0
+
+#: A uniqueness key held "until the job has ended" is given up after this all the same, so that a job
+#: deleted by hand cannot block its key for ever (seconds, beyond the job's delay).
+UNTIL_DONE_LIMIT: Final = 86400.0
+
 #: Longest stream name and unique key, characters: keys are paid for in memory by every job.
 MAX_NAME = 512
 

@@ -200,14 +200,14 @@ class MemoryBroker:
         finished: Sequence[Finish],
         now: int,
     ) -> frozenset[str]:
-        """Entry ids refused; of a repeated turn those of the first time."""
+        """Keys of the refused; of a repeated turn those of the first time."""
         if not finished:
             return frozenset()
         last, refused = store.turns.get(worker, (None, frozenset[str]()))
         if last == sequence:
             return refused
         refused = frozenset(
-            finish.lease.entry_id for finish in finished if not self._finish(store, worker, finish, now)
+            finish.lease.key for finish in finished if not self._finish(store, worker, finish, now)
         )
         store.turns[worker] = (sequence, refused)
         store.wake()
@@ -330,11 +330,9 @@ class MemoryBroker:
         """See `Broker.renew`."""
         with self._lock:
             store, now = self._store(stream), self._now_ms()
-            lost = {
-                lease.entry_id for lease in held if not store.lanes[lease.lane].holds(lease.entry_id, worker)
-            }
+            lost = {lease.key for lease in held if not store.lanes[lease.lane].holds(lease.entry_id, worker)}
             for lease in held:
-                if lease.entry_id not in lost:
+                if lease.key not in lost:
                     store.lanes[lease.lane].pending[lease.entry_id].touched_ms = now
             store.workers[worker] = store.workers.get(worker, 0) + 1
             return Renewal(

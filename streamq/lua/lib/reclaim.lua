@@ -1,0 +1,47 @@
+-- Takes one entry from a worker that is gone: ready again under a new id with one crash more, or dead
+-- when the crash budget is spent. Returns 'ready', 'dead' or nil (the entry itself was deleted).
+local function take_back(lane_key, dead_key, meta_key, entry_id, budget, now, owner)
+  local found = redis.call('XRANGE', lane_key, entry_id, entry_id)
+  if #found == 0 then
+    redis.call('XACK', lane_key, 'workers', entry_id)
+    redis.call('HINCRBY', meta_key, 'vanished', 1)
+    return nil
+  end
+  local fields, crashes, job_id, attempt, has_enqueued = {}, 0, entry_id, '1', false
+  local raw = found[1][2]
+  for i = 1, #raw, 2 do
+    local name, value = raw[i], raw[i + 1]
+    if name == 'crashes' then
+      crashes = tonumber(value) or 0
+    else
+      if name == 'id' then job_id = nil end
+      if name == 'attempt' then attempt = value end
+      if name == 'enqueued' then has_enqueued = true end
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  if job_id then
+    fields[#fields + 1] = 'id'
+    fields[#fields + 1] = job_id
+  end
+  if not has_enqueued then
+    fields[#fields + 1] = 'enqueued'
+    fields[#fields + 1] = string.match(entry_id, '^%d+')
+  end
+  crashes = crashes + 1
+  fields[#fields + 1] = 'crashes'
+  fields[#fields + 1] = string.format('%d', crashes)
+  local outcome = 'ready'
+  if crashes >= budget then
+    outcome = 'dead'
+    local why = string.format('its worker died %d times holding it; the last was %s', crashes, owner)
+    redis.call('XADD', dead_key, '*', 'died', string.format('%d', now), 'reason', 'crashed', 'error', why,
+      'attempts', attempt, unpack(fields))
+  else
+    redis.call('XADD', lane_key, '*', unpack(fields))
+  end
+  redis.call('XACK', lane_key, 'workers', entry_id)
+  redis.call('XDEL', lane_key, entry_id)
+  return outcome
+end

@@ -1,0 +1,18 @@
+-- Reads up to `free` new entries for `worker`, lanes in order: high, normal, low; every 4th turn the
+-- normal lane and every 8th the low lane gets one slot before the others, so that nothing starves.
+local function take(lanes, worker, free, sequence)
+  local got = {}
+  local function read(lane, count)
+    if count <= 0 then return end
+    local reply = redis.call('XREADGROUP', 'GROUP', 'workers', worker, 'COUNT', count, 'STREAMS', lanes[lane], '>')
+    if reply then
+      local entries = reply[1][2]
+      got[#got + 1] = { lane, entries }
+      free = free - #entries
+    end
+  end
+  if sequence % 8 == 0 then read(3, math.min(1, free)) end
+  if sequence % 4 == 0 then read(2, math.min(1, free)) end
+  for lane = 1, 3 do read(lane, free) end
+  return got
+end

@@ -1,0 +1,35 @@
+-- Takes everything from a worker that is believed dead, at most `limit` entries a call.
+--
+-- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> dead (stream)   KEYS[5] -> meta (hash)
+-- KEYS[6] -> workers (hash)   KEYS[7] -> turns (hash)   KEYS[8] -> wake (stream)
+-- ARGV[1] -> worker   ARGV[2] -> its heartbeat as last seen ('' = whatever it is)
+-- ARGV[3] -> crash budget   ARGV[4] -> limit
+-- Returns { made ready, dead, more (1 = call again) }
+--@include lib/delay
+--@include lib/reclaim
+local worker = ARGV[1]
+if ARGV[2] ~= '' and redis.call('HGET', KEYS[6], worker) ~= ARGV[2] then return { 0, 0, 0 } end
+
+local now, limit = server_ms(), tonumber(ARGV[4])
+local made = { ready = 0, dead = 0 }
+local more = 0
+for lane = 1, 3 do
+  local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', '-', '+', limit, worker)
+  if not rows.err then
+    for _, row in ipairs(rows) do
+      local outcome = take_back(KEYS[lane], KEYS[4], KEYS[5], row[1], tonumber(ARGV[3]), now, worker)
+      if outcome then made[outcome] = made[outcome] + 1 end
+    end
+    if #rows == limit then more = 1 end
+    -- Only when nothing is pending: deleting a consumer drops what it holds.
+    if #rows < limit then redis.pcall('XGROUP', 'DELCONSUMER', KEYS[lane], 'workers', worker) end
+  end
+end
+if more == 0 then
+  redis.call('HDEL', KEYS[6], worker)
+  redis.call('HDEL', KEYS[7], worker)
+  redis.pcall('XGROUP', 'DELCONSUMER', KEYS[8], 'workers', worker)
+end
+if made.ready + made.dead > 0 then redis.call('HINCRBY', KEYS[5], 'reclaimed', made.ready + made.dead) end
+if made.dead > 0 then redis.call('HINCRBY', KEYS[5], 'dead', made.dead) end
+return { made.ready, made.dead, more }

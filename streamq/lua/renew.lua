@@ -1,0 +1,51 @@
+-- Renews all leases a worker holds and beats its heart, in one call.
+--
+-- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> workers (hash)    KEYS[5] -> meta (hash)
+-- ARGV[1] -> worker   ARGV[2] -> 1 = count what the server thinks is in hand
+-- ARGV[3] -> number of leases, then per lease: lane, entry id
+-- Returns { lost lease keys, paused (1|0), { worker, beat, ... }, pending (-1 = not asked) }
+local worker = ARGV[1]
+local by_lane = { {}, {}, {} }
+local at = 4
+for _ = 1, tonumber(ARGV[3]) do
+  local ids = by_lane[tonumber(ARGV[at])]
+  ids[#ids + 1] = ARGV[at + 1]
+  at = at + 2
+end
+
+-- An entry id that is in somebody's hands is in ours: redelivery always makes a new id. One that is
+-- in nobody's hands is missing from the answer: that lease is lost. JUSTID leaves the count alone.
+local lost, lane_names = {}, { 'high/', 'normal/', 'low/' }
+for lane = 1, 3 do
+  local ids = by_lane[lane]
+  for first = 1, #ids, 1000 do
+    local chunk = {}
+    for i = first, math.min(first + 999, #ids) do chunk[#chunk + 1] = ids[i] end
+    local args = { KEYS[lane], 'workers', worker, 0, unpack(chunk) }
+    args[#args + 1] = 'JUSTID'
+    local reply = redis.pcall('XCLAIM', unpack(args))
+    local kept = {}
+    if not reply.err then
+      for _, id in ipairs(reply) do kept[id] = true end
+    end
+    for _, id in ipairs(chunk) do
+      if not kept[id] then lost[#lost + 1] = lane_names[lane] .. id end
+    end
+  end
+end
+
+redis.call('HINCRBY', KEYS[4], worker, 1)
+local pending = -1
+if ARGV[2] == '1' then
+  pending = 0
+  for lane = 1, 3 do
+    local summary = redis.pcall('XPENDING', KEYS[lane], 'workers')
+    if not summary.err and type(summary[4]) == 'table' then
+      for _, row in ipairs(summary[4]) do
+        if row[1] == worker then pending = pending + tonumber(row[2]) end
+      end
+    end
+  end
+end
+local paused = redis.call('HGET', KEYS[5], 'paused') == '1'
+return { lost, paused and 1 or 0, redis.call('HGETALL', KEYS[4]), pending }

@@ -1,0 +1,27 @@
+-- Makes dead letters ready again: attempt 1, no crashes, the same job id.
+--
+-- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> dead (stream)   KEYS[5] -> meta (hash)
+-- KEYS[6..] -> uniqueness keys, referred to by index
+-- ARGV[1] -> ms an until-done key is held at most
+-- then per dead letter: entry id, lane, job id, index of uniqueness key (0 = none), n, fields...
+-- Returns one per dead letter: 1 ready, 0 its uniqueness key is taken, -1 it is gone.
+local answers, at = {}, 2
+while at <= #ARGV do
+  local entry, lane, job_id = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local unique, n = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  local answer = 1
+  if #redis.call('XRANGE', KEYS[4], entry, entry) == 0 then
+    answer = -1
+  elseif unique > 0 and not redis.call('SET', KEYS[unique], job_id, 'NX', 'PX', ARGV[1]) then
+    answer = 0
+  else
+    local fields = {}
+    for i = 1, n do fields[i] = ARGV[at + 4 + i] end
+    redis.call('XADD', KEYS[lane], '*', unpack(fields))
+    redis.call('XDEL', KEYS[4], entry)
+    redis.call('HINCRBY', KEYS[5], 'requeued', 1)
+  end
+  answers[#answers + 1] = answer
+  at = at + 5 + n
+end
+return answers

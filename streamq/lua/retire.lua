@@ -1,0 +1,14 @@
+-- A worker says goodbye. What it still holds keeps it on the list, to be reclaimed like a dead one's.
+--
+-- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> wake (stream)
+-- KEYS[5] -> workers (hash)   KEYS[6] -> turns (hash)
+-- ARGV[1] -> worker
+-- Returns 1 when it is gone, 0 when it still holds something.
+for lane = 1, 3 do
+  local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', '-', '+', 1, ARGV[1])
+  if not rows.err and #rows > 0 then return 0 end
+end
+for key = 1, 4 do redis.pcall('XGROUP', 'DELCONSUMER', KEYS[key], 'workers', ARGV[1]) end
+redis.call('HDEL', KEYS[5], ARGV[1])
+redis.call('HDEL', KEYS[6], ARGV[1])
+return 1

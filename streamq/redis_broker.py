@@ -1,0 +1,484 @@
+"""The broker on a real server: Redis 7.0 or newer, or Valkey 8 or newer.
+
+Two clients: an asynchronous one for everything that answers at once and for blocking reads (each
+blocking read has a connection to itself), and a blocking one for heartbeats, which run in a thread
+so that a handler that blocks the event loop keeps its leases. Neither client retries: redis-py's
+own retries turn one lost reply into several entries (shared/faults.md, finding 2). Calls that may
+be repeated are repeated by their caller, who knows why that is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Self, TypeVar
+
+import anyio
+import redis
+import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry as SyncRetry
+
+from streamq import scripts
+from streamq.broker import (
+    DeadJob,
+    DoneJob,
+    Finish,
+    Lease,
+    PendingEntry,
+    Reclaimed,
+    Renewal,
+    Requeued,
+    Retention,
+    StreamStats,
+    Turn,
+    Wakeup,
+)
+from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, StreamqError
+from streamq.job import Envelope, NewJob, Receipt
+from streamq.keys import GROUP, LANES, StreamKeys
+from streamq.scripts import Call
+from streamq.wire import entry_ms, envelope_of, pairs
+
+A = TypeVar("A")
+
+#: Seconds a call may take before the connection is given up.
+CALL_TIMEOUT: Final = 5.0
+#: Seconds a blocking read may overrun its own timeout before the connection is given up.
+BLOCK_MARGIN: Final = 5.0
+#: Heartbeats between two counts of what the server thinks is in hand.
+AUDIT_EVERY: Final = 10
+#: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
+ENQUEUE_BATCH: Final = 500
+
+_UNAVAILABLE = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "NOREPLICAS",
+    "UNBLOCKED",
+)
+_FULL = ("OOM", "MISCONF")
+
+
+class _NoGroup(Exception):  # noqa: N818 - never leaves this module
+    """A stream or its group is not there (first use, FLUSHALL, DEL)."""
+
+
+def translate(error: redis.RedisError | OSError) -> StreamqError | _NoGroup:
+    """A client's error as one of ours."""
+    text = str(error)
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+        return BrokerRefused(f"the server refused the credentials or the command: {text}")
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+        return BrokerUnavailable(f"no answer from the server: {text or type(error).__name__}")
+    if "NOGROUP" in text or "no such key" in text.lower() or "consumer group" in text.lower():
+        return _NoGroup(text)
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or any(word in text for word in _FULL):
+        return BrokerFull(f"the server refuses writes: {text}")
+    if isinstance(error, redis.ReadOnlyError) or any(word in text for word in _UNAVAILABLE):
+        return BrokerUnavailable(f"the server cannot serve now: {text}")
+    return BrokerRefused(f"the server refused the call: {text}")
+
+
+def _raise(error: redis.RedisError | OSError) -> StreamqError:
+    """The error to raise where a missing group is not expected."""
+    found = translate(error)
+    return found if isinstance(found, StreamqError) else BrokerRefused(str(found))
+
+
+class RedisBroker:
+    """`streamq.broker.Broker` on Redis Streams."""
+
+    def __init__(self, client: aioredis.Redis, blocking: redis.Redis, *, name: str) -> None:
+        """Use `from_url`; this is for clients that were set up elsewhere.
+
+        Both clients must answer bytes and must not retry.
+        """
+        self._client = client
+        self._blocking = blocking
+        #: Where it is, without credentials.
+        self.name = name
+        #: (stream, worker) already on the list of workers.
+        self._registered: set[tuple[str, str]] = set()
+        self._renewals = 0
+
+    @classmethod
+    def from_url(cls, url: str, *, client_name: str = "streamq") -> Self:
+        """A broker at `redis://`, `rediss://` or `unix://`; nothing is dialled yet.
+
+        Raises BrokerRefused for a URL that is not one.
+        """
+        scheme = url.partition("://")[0]
+        if scheme not in ("redis", "rediss", "unix"):
+            msg = f"a broker's URL starts with redis://, rediss:// or unix://, not {scheme[:20]!r}"
+            raise BrokerRefused(msg)
+        common: dict[str, Any] = {
+            "socket_timeout": CALL_TIMEOUT,
+            "client_name": client_name,
+            "health_check_interval": 0,
+            "decode_responses": False,
+            # Replies as flat lists, the same from every server this runs on.
+            "protocol": 2,
+        }
+        if scheme != "unix":
+            common |= {"socket_connect_timeout": CALL_TIMEOUT, "socket_keepalive": True}
+        try:
+            client = aioredis.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **common)
+            blocking = redis.Redis.from_url(url, retry=SyncRetry(NoBackoff(), 0), **common)
+        except (ValueError, TypeError) as error:
+            msg = f"the broker's URL is not valid: {error}"
+            raise BrokerRefused(msg) from error
+        where = client.connection_pool.connection_kwargs
+        name = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+        return cls(client, blocking, name=f"{name}/{where.get('db') or 0}")
+
+    def __repr__(self) -> str:
+        return f"<RedisBroker {self.name}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CALL_TIMEOUT):
+            await self._client.aclose()
+        self._blocking.close()
+
+    # --- running scripts ---------------------------------------------------------------------
+
+    async def _evaluate(self, call: Call[A]) -> A:
+        try:
+            try:
+                reply = await self._client.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+            except redis.exceptions.NoScriptError:
+                reply = await self._client.eval(call.script.text, len(call.keys), *call.keys, *call.args)
+        except (redis.RedisError, OSError) as error:
+            raise translate(error) from error
+        return call.read(reply)
+
+    def _evaluate_blocking(self, call: Call[A]) -> A:
+        try:
+            try:
+                reply = self._blocking.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+            except redis.exceptions.NoScriptError:
+                reply = self._blocking.eval(call.script.text, len(call.keys), *call.keys, *call.args)
+        except (redis.RedisError, OSError) as error:
+            raise translate(error) from error
+        return call.read(reply)
+
+    async def _with_groups(self, stream: str, call: Call[A]) -> A:
+        """Run a call that needs the groups; make them when they are missing, and run it again."""
+        try:
+            return await self._evaluate(call)
+        except _NoGroup:
+            self._registered = {known for known in self._registered if known[0] != stream}
+            await self._make_groups(stream)
+            return await self._evaluate(call)
+
+    async def _make_groups(self, stream: str) -> None:
+        """Create what is missing, at 0: at `$` everything added before would never be read."""
+        k = StreamKeys.of(stream)
+        for key in (*k.lanes, k.wake):
+            try:
+                await self._client.xgroup_create(key, GROUP, id="0", mkstream=True)
+            except redis.ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise _raise(error) from error
+            except (redis.RedisError, OSError) as error:
+                raise _raise(error) from error
+
+    # --- producing ---------------------------------------------------------------------------
+
+    async def enqueue(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+        """See `Broker.enqueue`. More than 500 jobs are several calls, each all or none."""
+        receipts: list[Receipt] = []
+        for first in range(0, len(jobs), ENQUEUE_BATCH):
+            batch = jobs[first : first + ENQUEUE_BATCH]
+            answered = await self._evaluate(scripts.enqueue(stream, batch, f"{call_id}.{first}"))
+            receipts += answered
+        return receipts
+
+    def enqueue_blocking(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+        """`enqueue` for programs without an event loop (a Flask or Django view)."""
+        receipts: list[Receipt] = []
+        for first in range(0, len(jobs), ENQUEUE_BATCH):
+            batch = jobs[first : first + ENQUEUE_BATCH]
+            answered = self._evaluate_blocking(scripts.enqueue(stream, batch, f"{call_id}.{first}"))
+            receipts += answered
+        return receipts
+
+    # --- working -----------------------------------------------------------------------------
+
+    async def turn(
+        self,
+        stream: str,
+        worker: str,
+        *,
+        sequence: int,
+        finished: Sequence[Finish] = (),
+        free: int = 0,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+    ) -> Turn:
+        """See `Broker.turn`."""
+        known = (stream, worker) in self._registered
+        call = scripts.turn(
+            stream,
+            worker,
+            sequence=sequence,
+            finished=finished,
+            free=free,
+            retention=retention,
+            register=not known,
+        )
+        turn = await self._with_groups(stream, call)
+        if not known:
+            self._registered.add((stream, worker))
+        return turn
+
+    async def wait(self, stream: str, worker: str, *, timeout: float) -> Wakeup:  # noqa: ASYNC109 - the server keeps this time
+        """See `Broker.wait`.
+
+        The read and the questions behind it are one pipeline: the server answers those when the read
+        has ended, so the paused flag is as of then and costs no round trip.
+        """
+        try:
+            return await self._wait(stream, worker, timeout)
+        except _NoGroup:
+            await self._make_groups(stream)
+            return Wakeup((), paused=False, server_ms=0)
+
+    async def _wait(self, stream: str, worker: str, seconds: float) -> Wakeup:
+        k = StreamKeys.of(stream)
+        keys = [*k.lanes, k.wake]
+        read: list[Any] = [
+            "XREADGROUP",
+            "GROUP",
+            GROUP,
+            worker,
+            "COUNT",
+            1,
+            "BLOCK",
+            max(1, int(seconds * 1000)),
+        ]
+        read += ["STREAMS", *keys, *([">"] * len(keys))]
+        commands = [read, ["HGET", k.meta, "paused"], ["TIME"]]
+        reply, paused, clock = await self._converse(commands, timeout=seconds + BLOCK_MARGIN)
+        found: list[Lease] = []
+        for raw_key, entries in reply or ():
+            index = keys.index(raw_key.decode())
+            if index == len(LANES):
+                await self._answer_knock(keys[index], [entry_id for entry_id, _ in entries])
+                continue
+            for raw_id, flat in entries:
+                entry_id = raw_id.decode()
+                found.append(Lease(stream, entry_id, envelope_of(entry_id, LANES[index], pairs(flat))))
+        server_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        return Wakeup(tuple(found), paused=paused == b"1", server_ms=server_ms)
+
+    async def _converse(self, commands: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:  # noqa: ASYNC109 - of the first reply
+        """Several commands in one write on a connection of their own; their replies as the wire has them."""
+        pool = self._client.connection_pool
+        try:
+            # Not typed by the client library.
+            connection: Any = await pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                await connection.send_packed_command(connection.pack_commands(commands))
+                replies = [await connection.read_response(timeout=timeout)]
+                for _ in commands[1:]:
+                    replies.append(await connection.read_response(timeout=CALL_TIMEOUT))  # noqa: PERF401 - each awaits
+            except BaseException:
+                # A half-read connection would give the next caller our answer.
+                with anyio.CancelScope(shield=True):
+                    await connection.disconnect(nowait=True)
+                raise
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await pool.release(connection)
+        except (redis.RedisError, OSError) as error:
+            raise translate(error) from error
+        return replies
+
+    async def _answer_knock(self, key: str, ids: Sequence[bytes]) -> None:
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.xack(key, GROUP, *ids)
+            pipe.xdel(key, *ids)
+            await pipe.execute()
+
+    def renew(self, stream: str, worker: str, held: Sequence[Lease]) -> Renewal:
+        """See `Broker.renew`."""
+        self._renewals += 1
+        audit = self._renewals % AUDIT_EVERY == 0
+        try:
+            return self._evaluate_blocking(scripts.renew(stream, worker, held, audit=audit))
+        except _NoGroup as error:
+            raise BrokerUnavailable(str(error)) from error
+
+    async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
+        """See `Broker.adopt`."""
+        return await self._with_groups(stream, scripts.adopt(stream, worker, held))
+
+    async def reclaim(self, stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Reclaimed:
+        """See `Broker.reclaim`."""
+        ready = dead = 0
+        more = True
+        while more:
+            call = scripts.reclaim(stream, worker, beat=beat, crash_budget=crash_budget)
+            made, more = await self._with_groups(stream, call)
+            ready, dead = ready + made.ready, dead + made.dead
+        self._registered.discard((stream, worker))
+        return Reclaimed(ready=ready, dead=dead)
+
+    async def sweep(self, stream: str, *, idle: float, crash_budget: int) -> Reclaimed:
+        """See `Broker.sweep`."""
+        return await self._with_groups(stream, scripts.sweep(stream, idle=idle, crash_budget=crash_budget))
+
+    async def retire(self, stream: str, worker: str) -> None:
+        """See `Broker.retire`."""
+        await self._with_groups(stream, scripts.retire(stream, worker))
+        self._registered.discard((stream, worker))
+
+    async def trim(self, stream: str, retention: Retention) -> None:
+        """See `Broker.trim`."""
+        dropped = (scripts.BATCH_LIMIT, 0)
+        while max(dropped) >= scripts.BATCH_LIMIT:
+            dropped = await self._evaluate(scripts.trim(stream, retention))
+
+    # --- controlling and looking ---------------------------------------------------------------
+
+    async def set_paused(self, stream: str, *, paused: bool) -> None:
+        """See `Broker.set_paused`."""
+        await self._evaluate(scripts.pause(stream, paused=paused))
+
+    async def stats(self, stream: str) -> StreamStats:
+        """See `Broker.stats`."""
+        return await self._evaluate(scripts.stats(stream))
+
+    async def limit(self, stream: str, key: str, *, rate: float, burst: int) -> float:
+        """See `Broker.limit`."""
+        return await self._evaluate(scripts.limit(stream, key, rate=rate, burst=burst))
+
+    async def pending(
+        self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
+    ) -> list[PendingEntry]:
+        """See `Broker.pending`."""
+        k = StreamKeys.of(stream)
+        found: list[PendingEntry] = []
+        for lane, key in zip(LANES, k.lanes, strict=True):
+            args: list[Any] = ["XPENDING", key, GROUP, "IDLE", int(idle_over * 1000), "-", "+", limit]
+            rows = await self._ask(*args, *([worker] if worker else []))
+            for entry_id, owner, idle_ms, deliveries in rows or ():
+                entry = await self._ask("XRANGE", key, entry_id, entry_id)
+                flat = entry[0][1] if entry else ()
+                name = entry_id.decode()
+                found.append(
+                    PendingEntry(
+                        entry_id=name,
+                        worker=owner.decode(),
+                        idle_seconds=int(idle_ms) / 1000,
+                        deliveries=int(deliveries),
+                        envelope=envelope_of(name, lane, pairs(flat)),
+                    )
+                )
+        found.sort(key=lambda entry: -entry.idle_seconds)
+        return found[:limit]
+
+    async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
+        """See `Broker.dead`."""
+        end = "+" if before is None else f"({before}"
+        rows = await self._ask("XREVRANGE", StreamKeys.of(stream).dead, end, "-", "COUNT", limit)
+        return [_dead_job(raw_id.decode(), pairs(flat)) for raw_id, flat in rows or ()]
+
+    async def done(self, stream: str, *, limit: int = 100) -> list[DoneJob]:
+        """See `Broker.done`."""
+        rows = await self._ask("XREVRANGE", StreamKeys.of(stream).done, "+", "-", "COUNT", limit)
+        found = []
+        for raw_id, flat in rows or ():
+            fields = pairs(flat)
+            found.append(
+                DoneJob(
+                    entry_id=raw_id.decode(),
+                    job_id=fields.get(b"id", b"").decode("utf-8", "replace"),
+                    attempt=int(fields.get(b"attempt", b"1")),
+                    duration=int(fields.get(b"ms", b"0")) / 1000,
+                    finished_ms=entry_ms(raw_id.decode()),
+                )
+            )
+        return found
+
+    async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
+        """See `Broker.delayed`."""
+        k = StreamKeys.of(stream)
+        rows = await self._ask("ZRANGE", k.delayed, 0, limit - 1, "WITHSCORES")
+        found = []
+        for member, score in zip(rows[::2], rows[1::2], strict=True):
+            body = await self._ask("HGET", k.delayed_jobs, member)
+            if body is not None:
+                found.append((scripts.delayed_envelope(body, int(float(score))), float(score) / 1000))
+        return found
+
+    async def requeue(self, stream: str, entry_ids: Sequence[str]) -> Requeued:
+        """See `Broker.requeue`."""
+        letters = []
+        for entry_id in entry_ids:
+            rows = await self._ask("XRANGE", StreamKeys.of(stream).dead, entry_id, entry_id)
+            letters += [_dead_job(raw_id.decode(), pairs(flat)) for raw_id, flat in rows or ()]
+        return await self._evaluate(scripts.requeue(stream, letters))
+
+    async def _ask(self, *command: Any) -> Any:
+        """One plain command, its reply as the wire has it; a missing group is an empty answer."""
+        try:
+            (reply,) = await self._converse([command], timeout=CALL_TIMEOUT)
+        except _NoGroup:
+            return []
+        return reply
+
+    async def ping(self) -> dict[str, Any]:
+        """See `Broker.ping`. Keys: server, version, policy, appendonly."""
+        try:
+            info: dict[str, Any] = await self._client.info()
+        except (redis.RedisError, OSError) as error:
+            raise _raise(error) from error
+        server = info.get("server_name") or "redis"
+        return {
+            "server": server,
+            "version": str(info.get(f"{server}_version") or info.get("redis_version")),
+            "policy": info.get("maxmemory_policy", "unknown"),
+            "appendonly": bool(info.get("aof_enabled")),
+            "where": self.name,
+        }
+
+    async def check(self, *, allow_eviction: bool = False) -> dict[str, Any]:
+        """`ping`, and refuse a server that may throw jobs away. Raises BrokerRefused."""
+        facts = await self.ping()
+        if facts["policy"] not in ("noeviction", "unknown") and not allow_eviction:
+            msg = (
+                f"the server's maxmemory-policy is {facts['policy']}: it may delete jobs when memory is "
+                "short. Set it to noeviction, or allow eviction explicitly"
+            )
+            raise BrokerRefused(msg)
+        return facts
+
+
+def _dead_job(entry_id: str, fields: dict[bytes, bytes]) -> DeadJob:
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode("utf-8", "replace")
+
+    lane = text(b"lane")
+    died = text(b"died")
+    attempts = text(b"attempts")
+    return DeadJob(
+        entry_id=entry_id,
+        envelope=envelope_of(entry_id, lane if lane in LANES else "normal", fields),
+        reason=text(b"reason"),
+        error=text(b"error"),
+        traceback=text(b"traceback"),
+        attempts=int(attempts) if attempts.isdigit() else 1,
+        died_ms=int(died) if died.isdigit() else entry_ms(entry_id),
+    )

@@ -1,0 +1,381 @@
+"""The Lua scripts as typed calls: how each is asked, and what its answer means.
+
+A `Call` carries keys, arguments and the reader of the answer, so that the asynchronous and the
+blocking client run the very same thing. Every key a script touches is declared in `keys`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from streamq.broker import (
+    Again,
+    Bury,
+    Done,
+    Finish,
+    Lease,
+    Reclaimed,
+    Release,
+    Renewal,
+    Requeued,
+    Retention,
+    StreamStats,
+    Turn,
+)
+from streamq.broker import DeadJob as _DeadJob
+from streamq.job import Envelope, NewJob, Receipt
+from streamq.keys import CALL_WINDOW, JOB_ID_WINDOW, LANES, UNTIL_DONE_LIMIT, StreamKeys
+from streamq.wire import envelope_of, fields_again, fields_of, pairs
+
+A = TypeVar("A")
+
+#: Jobs promoted in one turn at most: a million due at once must not block the server.
+PROMOTE_LIMIT: Final = 100
+#: Entries reclaimed, swept or trimmed by one call at most, for the same reason.
+BATCH_LIMIT: Final = 100
+#: Bounds on what a dead letter keeps of an error, characters.
+ERROR_LIMIT: Final = 2000
+TRACEBACK_LIMIT: Final = 8000
+
+_INCLUDE = re.compile(r"^--@include ([a-z/]+)$", re.MULTILINE)
+_LANE_INDEX = {lane: index + 1 for index, lane in enumerate(LANES)}
+
+
+class Script(msgspec.Struct, frozen=True):
+    """The text of a script and the name the server knows it by."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script in `lua/<name>.lua`, its includes put in place."""
+    folder = files("streamq") / "lua"
+
+    def read(part: str) -> str:
+        return (folder / f"{part}.lua").read_text(encoding="utf-8")
+
+    text = _INCLUDE.sub(lambda found: read(found[1]), read(name))
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class Call(Generic[A]):
+    """One use of a script."""
+
+    __slots__ = ("args", "keys", "read", "script")
+
+    def __init__(self, name: str, keys: Sequence[str], args: Sequence[Any], read: Callable[[Any], A]) -> None:
+        self.script = script(name)
+        self.keys = keys
+        #: bytes, str, int: what the client can send.
+        self.args = args
+        self.read = read
+
+    def __repr__(self) -> str:
+        return f"<Call {self.script.name} on {self.keys[0]}>"
+
+
+def _ms(seconds: float) -> int:
+    """Whole milliseconds, rounded up: later rather than early."""
+    return -int(-seconds * 1000 // 1)
+
+
+def _text(raw: bytes | str) -> str:
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+
+
+def _leases(stream: str, reply: Iterable[Any]) -> tuple[Lease, ...]:
+    """Leases from `{ {lane, entries}... }`."""
+    found = []
+    for lane_index, entries in reply:
+        lane = LANES[int(lane_index) - 1]
+        for raw_id, flat in entries:
+            entry_id = _text(raw_id)
+            found.append(Lease(stream, entry_id, envelope_of(entry_id, lane, pairs(flat))))
+    return tuple(found)
+
+
+# --- producing -------------------------------------------------------------------------------
+
+
+def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Receipt]]:
+    """All jobs or none; repeated with the same call id it answers the same and changes nothing."""
+    k = StreamKeys.of(stream)
+    keys = [k.call(call_id), *k.lanes, k.delayed, k.delayed_jobs, k.meta, k.wake]
+    args: list[Any] = [_ms(CALL_WINDOW), _ms(JOB_ID_WINDOW), _ms(UNTIL_DONE_LIMIT), len(jobs)]
+
+    def key_index(key: str) -> int:
+        keys.append(key)
+        return len(keys)
+
+    for job in jobs:
+        holds = job.unique if job.unique is not None and job.unique_for is None else None
+        fields = fields_of(
+            job_id=job.id,
+            payload=job.payload,
+            headers=job.headers,
+            retry=job.retry,
+            timeout=job.timeout,
+            unique=holds,
+        )
+        args += (
+            _LANE_INDEX[job.lane],
+            _ms(job.delay),
+            0 if job.at is None else _ms(job.at),
+            key_index(k.job_id(job.id)) if job.id_is_callers else 0,
+            key_index(k.unique(job.unique)) if job.unique is not None else 0,
+            0 if job.unique_for is None else _ms(job.unique_for),
+            job.id,
+            len(fields),
+            *fields,
+        )
+
+    def read(reply: Any) -> list[Receipt]:
+        return [
+            Receipt(_text(first), created=False) if first else Receipt(job.id, created=True)
+            for job, first in zip(jobs, reply, strict=True)
+        ]
+
+    return Call("enqueue", keys, args, read)
+
+
+# --- working ---------------------------------------------------------------------------------
+
+
+def _bury_fields(finish: Bury) -> list[bytes]:
+    envelope = finish.lease.envelope
+    return [
+        b"reason",
+        finish.reason[:200].encode("utf-8", "replace"),
+        b"error",
+        finish.error[:ERROR_LIMIT].encode("utf-8", "replace"),
+        b"traceback",
+        finish.traceback[-TRACEBACK_LIMIT:].encode("utf-8", "replace"),
+        b"attempts",
+        b"%d" % envelope.attempt,
+        b"lane",
+        envelope.lane.encode(),
+        *fields_again(envelope, attempt=envelope.attempt, crashes=envelope.crashes),
+    ]
+
+
+def _finish_args(finish: Finish, unique_index: Callable[[str | None], int]) -> Sequence[Any]:
+    """One finish as the turn script reads it; see lua/turn.lua."""
+    lease = finish.lease
+    envelope = lease.envelope
+    lane = _LANE_INDEX[envelope.lane]
+    match finish:
+        case Done():
+            return (
+                "d", lane, lease.entry_id, envelope.id, envelope.attempt,
+                int(finish.duration * 1000), unique_index(envelope.unique),
+            )  # fmt: skip
+        case Again():
+            attempt = envelope.attempt + 1 if finish.counts else envelope.attempt
+            fields = fields_again(envelope, attempt=attempt, crashes=envelope.crashes)
+            return (
+                "a", lane, lease.entry_id, envelope.id, _ms(finish.delay), int(finish.counts),
+                len(fields), *fields,
+            )  # fmt: skip
+        case Bury():
+            fields = _bury_fields(finish)
+            return (
+                "b", lane, lease.entry_id, envelope.id, unique_index(envelope.unique), len(fields), *fields,
+            )  # fmt: skip
+        case Release():
+            fields = fields_again(envelope, attempt=envelope.attempt, crashes=envelope.crashes)
+            return ("r", lane, lease.entry_id, len(fields), *fields)
+
+
+def turn(
+    stream: str,
+    worker: str,
+    *,
+    sequence: int,
+    finished: Sequence[Finish],
+    free: int,
+    retention: Retention,
+    register: bool,
+) -> Call[Turn]:
+    """Apply what finished, promote what is due, take what is free."""
+    k = StreamKeys.of(stream)
+    keys = [*k.lanes, k.delayed, k.delayed_jobs, k.meta, k.done, k.dead, k.workers, k.turns, k.wake]
+
+    def unique_index(key: str | None) -> int:
+        if key is None:
+            return 0
+        keys.append(k.unique(key))
+        return len(keys)
+
+    args: list[Any] = [
+        worker,
+        sequence,
+        free,
+        PROMOTE_LIMIT,
+        retention.done_count,
+        int(register),
+        len(finished),
+    ]
+    # What frees memory goes first: once something was written the server no longer refuses the rest.
+    for finish in sorted(finished, key=lambda one: not isinstance(one, Done)):
+        args += _finish_args(finish, unique_index)
+
+    def read(reply: Any) -> Turn:
+        got, refused, paused, next_due, now = reply
+        return Turn(
+            leases=_leases(stream, got) if got else (),
+            refused=frozenset(_text(entry) for entry in refused) if refused else frozenset(),
+            paused=bool(paused),
+            next_due=None if next_due < 0 else next_due / 1000,
+            server_ms=int(now),
+        )
+
+    return Call("turn", keys, args, read)
+
+
+def _lease_args(held: Iterable[Lease]) -> list[Any]:
+    args: list[Any] = []
+    for lease in held:
+        args += (_LANE_INDEX[lease.lane], lease.entry_id)
+    return args
+
+
+def renew(stream: str, worker: str, held: Sequence[Lease], *, audit: bool) -> Call[Renewal]:
+    """Heartbeat and renewal; with `audit` also what the server thinks is in hand."""
+    k = StreamKeys.of(stream)
+
+    def read(reply: Any) -> Renewal:
+        lost, paused, beats, pending = reply
+        names = iter(beats)
+        return Renewal(
+            lost=frozenset(_text(entry) for entry in lost),
+            paused=bool(paused),
+            beats={_text(name): int(beat) for name, beat in zip(names, names, strict=True)},
+            pending=len(held) - len(lost) if pending < 0 else int(pending),
+        )
+
+    args = [worker, int(audit), len(held), *_lease_args(held)]
+    return Call("renew", [*k.lanes, k.workers, k.meta], args, read)
+
+
+def adopt(stream: str, worker: str, held: Iterable[Lease]) -> Call[tuple[Lease, ...]]:
+    """Deliveries to this worker that it does not know of."""
+    k = StreamKeys.of(stream)
+    args = [worker, *(lease.key for lease in held)]
+    return Call("adopt", k.lanes, args, lambda reply: _leases(stream, reply))
+
+
+def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Call[tuple[Reclaimed, bool]]:
+    """Take back from one worker; the flag says that there is more to take."""
+    k = StreamKeys.of(stream)
+    keys = [*k.lanes, k.dead, k.meta, k.workers, k.turns, k.wake]
+    args = [worker, "" if beat is None else beat, crash_budget, BATCH_LIMIT]
+    return Call("reclaim", keys, args, lambda r: (Reclaimed(ready=r[0], dead=r[1]), bool(r[2])))
+
+
+def sweep(stream: str, *, idle: float, crash_budget: int) -> Call[Reclaimed]:
+    """Take back from workers nobody knows."""
+    k = StreamKeys.of(stream)
+    keys = [*k.lanes, k.dead, k.meta, k.workers]
+    args = [_ms(idle), crash_budget, BATCH_LIMIT]
+    return Call("sweep", keys, args, lambda r: Reclaimed(ready=r[0], dead=r[1]))
+
+
+def retire(stream: str, worker: str) -> Call[bool]:
+    """A worker says goodbye; False: it still holds something and stays on the list."""
+    k = StreamKeys.of(stream)
+    return Call("retire", [*k.lanes, k.wake, k.workers, k.turns], [worker], bool)
+
+
+def trim(stream: str, retention: Retention) -> Call[tuple[int, int]]:
+    """Drop old completed records and dead letters."""
+    k = StreamKeys.of(stream)
+    args = [
+        _ms(retention.done_seconds),
+        retention.done_count,
+        _ms(retention.dead_seconds),
+        BATCH_LIMIT,
+    ]
+    return Call("trim", [k.done, k.dead], args, lambda r: (int(r[0]), int(r[1])))
+
+
+# --- controlling and looking -----------------------------------------------------------------
+
+
+def pause(stream: str, *, paused: bool) -> Call[bool]:
+    """Set or clear the paused flag."""
+    k = StreamKeys.of(stream)
+    return Call("pause", [k.meta, k.wake], [int(paused)], bool)
+
+
+def requeue(stream: str, letters: Sequence[_DeadJob]) -> Call[Requeued]:
+    """Make dead letters ready again."""
+    k = StreamKeys.of(stream)
+    keys = [*k.lanes, k.dead, k.meta]
+    args: list[Any] = [_ms(UNTIL_DONE_LIMIT)]
+    for letter in letters:
+        envelope = letter.envelope
+        index = 0
+        if envelope.unique is not None:
+            keys.append(k.unique(envelope.unique))
+            index = len(keys)
+        fields = fields_again(envelope, attempt=1, crashes=0)
+        args += (letter.entry_id, _LANE_INDEX[envelope.lane], envelope.id, index, len(fields), *fields)
+
+    def read(reply: Any) -> Requeued:
+        ids = [letter.envelope.id for letter in letters]
+        return Requeued(
+            ready=tuple(job for job, answer in zip(ids, reply, strict=True) if answer == 1),
+            duplicate=tuple(job for job, answer in zip(ids, reply, strict=True) if answer == 0),
+        )
+
+    return Call("requeue", keys, args, read)
+
+
+def stats(stream: str) -> Call[StreamStats]:
+    """One stream in numbers."""
+    k = StreamKeys.of(stream)
+
+    def read(reply: Any) -> StreamStats:
+        *ready, leased, delayed, dead, done, oldest, workers, meta, now = reply
+        fields = iter(meta)
+        named = {_text(name): _text(value) for name, value in zip(fields, fields, strict=True)}
+        return StreamStats(
+            stream=stream,
+            ready=dict(zip(LANES, (int(n) for n in ready), strict=True)),
+            leased=int(leased),
+            delayed=int(delayed),
+            dead=int(dead),
+            done=int(done),
+            oldest_seconds=None if oldest < 0 else max(0.0, (now - oldest) / 1000),
+            workers=int(workers),
+            paused=named.pop("paused", "0") == "1",
+            counters={name: int(value) for name, value in named.items() if value.isdigit()},
+        )
+
+    keys = [*k.lanes, k.delayed, k.dead, k.done, k.workers, k.meta]
+    return Call("stats", keys, [], read)
+
+
+def limit(stream: str, key: str, *, rate: float, burst: int) -> Call[float]:
+    """Seconds until one more may start; 0.0 = now, and it is counted."""
+    k = StreamKeys.of(stream)
+    args = [max(1, round(1_000_000 / rate)), burst]
+    return Call("limit", [k.limit(key)], args, lambda reply: int(reply) / 1_000_000)
+
+
+def delayed_envelope(body: bytes, due_ms: int) -> Envelope:
+    """The envelope of a delayed job from its hash value: a JSON array of lane and flat fields."""
+    lane, *flat = msgspec.json.decode(body, type=list[str])
+    fields = [field.encode("utf-8", "surrogateescape") for field in flat]
+    index = int(lane) - 1 if lane in ("1", "2", "3") else 1
+    return envelope_of(f"{due_ms}-0", LANES[index], pairs(fields))
