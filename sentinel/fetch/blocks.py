@@ -1,0 +1,387 @@
+"""Tells a page from what stands in its way: challenges, captchas, walls, maintenance, pages that are not.
+
+Signs are weighed, never believed alone: a page that merely mentions a captcha, carries a bot-check
+script or shows a cookie banner is a page. Three things decide: what a sign is worth, how much else
+the page has to say (a wall is short; a long page is a page), and whether it shows a product or a
+price (a wall does not).
+Under `_BELIEVED` it is a page: a missed wall ends in "selector not found", a false one hides a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+
+class Block(msgspec.Struct, frozen=True):
+    """What stands in the way."""
+
+    #: A code of BLOCK_* or PAGE_*; FETCH_HTTP_4XX for a "not found" that was sent as 200.
+    code: str
+    #: 0 to 1.
+    confidence: float
+    #: For people.
+    detail: str
+
+
+class _Sign(msgspec.Struct, frozen=True):
+    code: str
+    #: head: title and headings; text: what a reader sees; markup: the source.
+    where: Literal["head", "text", "markup"]
+    weight: float
+    pattern: re.Pattern[str]
+
+
+_CLOUDFLARE: Final = "BLOCK_CLOUDFLARE_SUSPECTED"
+_CAPTCHA: Final = "BLOCK_CAPTCHA_SUSPECTED"
+_DENIED: Final = "BLOCK_FORBIDDEN_403"
+_LIMITED: Final = "BLOCK_RATE_LIMIT_429"
+_LOGIN: Final = "PAGE_LOGIN"
+_CONSENT: Final = "PAGE_CONSENT"
+_MAINTENANCE: Final = "PAGE_MAINTENANCE"
+_MISSING: Final = "FETCH_HTTP_4XX"
+
+_DETAILS: Final = {
+    _CLOUDFLARE: "Cloudflare asks for proof of a browser",
+    _CAPTCHA: "the page is a captcha",
+    _DENIED: "the server denies access",
+    _LIMITED: "the server says there are too many requests",
+    _LOGIN: "the page is a login form",
+    _CONSENT: "the page asks for consent before it shows anything",
+    _MAINTENANCE: "the site is being maintained",
+    _MISSING: 'the page says "not found", though sent as a good one',
+}
+
+#: What a page may say beyond an error status of that class; the rest is in the status itself.
+_AS_ERROR: Final = {4: (_CLOUDFLARE, _CAPTCHA), 5: (_CLOUDFLARE, _CAPTCHA, _MAINTENANCE)}
+
+#: The weight from which a page is a wall.
+_BELIEVED: Final = 0.6
+
+#: Characters of visible text of a wall, and of what could still be one.
+_SHORT: Final = 1500
+_MIDDLING: Final = 4000
+
+#: Characters of markup in which signs are looked for; a wall says what it is at the top.
+_MARKUP_READ: Final = 200_000
+
+#: Characters of markup whose visible text is measured. Beyond this it is certainly not a wall.
+_MARKUP_MEASURED: Final = 2_000_000
+
+
+def _sign(code: str, where: Literal["head", "text", "markup"], weight: float, *patterns: str) -> _Sign:
+    return _Sign(code, where, weight, re.compile("|".join(patterns), re.IGNORECASE))
+
+
+# Patterns are alternations of plain phrases: no nested repetition, so their time is linear.
+_SIGNS: Final = (
+    _sign(_CLOUDFLARE, "head", 0.9, r"attention required! \| cloudflare"),
+    _sign(_CLOUDFLARE, "head", 0.4, r"^just a moment", r"checking your browser", r"^one moment, please"),
+    _sign(
+        _CLOUDFLARE,
+        "markup",
+        0.45,
+        r"_cf_chl_opt",
+        r"__cf_chl_",
+        r"cf-browser-verification",
+        r"cf-challenge-running",
+        r"id=\"challenge-(?:form|error-text|running)",
+    ),
+    _sign(
+        _CLOUDFLARE, "text", 0.5, r"checking your browser before accessing", r"ddos protection by cloudflare"
+    ),
+    _sign(
+        _CLOUDFLARE, "text", 0.4, r"cloudflare ray id", r"performance (?:&|&amp;|and) security by cloudflare"
+    ),
+    _sign(
+        _CLOUDFLARE,
+        "text",
+        0.3,
+        r"sorry, you have been blocked",
+        r"error (?:code:? )?10(?:06|07|08|09|10|12|15|20)",
+    ),
+    _sign(
+        _CAPTCHA,
+        "head",
+        0.5,
+        r"captcha",
+        r"robot check",
+        r"are you (?:a robot|human)",
+        r"human verification",
+        r"security (?:check|verification)",
+        r"pardon our interruption",
+        r"verify (?:that )?you(?: a|')re (?:a )?human",
+    ),
+    _sign(
+        _CAPTCHA,
+        "text",
+        0.5,
+        r"not a robot",
+        r"are you (?:a robot|human)\?",
+        r"verif(?:y|ying) (?:that )?you(?: a|')re (?:a )?human",
+        r"unusual (?:traffic|activity) from your",
+        r"(?:complete|solve) (?:the|this|a) (?:captcha|security check|puzzle)",
+        r"enter the characters you see",
+        r"type the characters you see",
+        r"press (?:&|&amp;|and) hold",
+        r"made us think (?:that )?you(?: a|')re a bot",
+        r"bist du ein mensch",
+        r"kein roboter",
+        r"pas un robot",
+        r"no soy un robot",
+        r"не робот",
+    ),
+    _sign(
+        _CAPTCHA,
+        "markup",
+        0.45,
+        r"class=[\"']?(?:g-recaptcha|h-captcha|cf-turnstile|frc-captcha)",
+        r"id=[\"']?px-captcha",
+        r"captcha-delivery\.com",
+        r"_incapsula_resource",
+        r"validatecaptcha",
+        r"opfcaptcha",
+        r"awswafcaptcha",
+        r"window\._pxappid",
+        r"arkoselabs\.com",
+    ),
+    _sign(
+        _DENIED,
+        "head",
+        0.7,
+        r"access (?:is )?denied",
+        r"^403\b",
+        r"^forbidden",
+        r"request blocked",
+        r"zugriff verweigert",
+    ),
+    _sign(
+        _DENIED,
+        "text",
+        0.4,
+        r"you don't have permission to access",
+        r"access to this (?:page|site|resource) (?:has been|is) denied",
+        r"your (?:ip|ip address|request|access) has been blocked",
+        r"request could not be satisfied",
+        r"access (?:is )?denied",
+        r"this request was blocked",
+    ),
+    _sign(
+        _DENIED,
+        "text",
+        0.65,
+        r"not available (?:in|to visitors from) (?:your|the) (?:country|region|location|european)",
+        r"unavailable (?:in your (?:country|region|location)|for legal reasons|due to legal reasons)",
+        r"in your (?:country|region) (?:is|are) not supported",
+    ),
+    _sign(
+        _LOGIN,
+        "head",
+        0.45,
+        r"^(?:please )?(?:log ?in|sign ?in)\b",
+        r"\b(?:log ?in|sign ?in)(?: (?:required|to continue|page))?$",
+        r"^(?:member|customer|account) (?:login|area)",
+        r"^(?:anmelden|anmeldung|einloggen|connexion|se connecter|iniciar sesi[óo]n|accedi|inloggen)\b",
+        r"^(?:zaloguj|logowanie|přihlášení|prihlásenie|bejelentkezés|войти|вход|ログイン|登录)",
+    ),
+    _sign(_LOGIN, "markup", 0.35, r"type=[\"']?password\b"),
+    _sign(
+        _LOGIN,
+        "text",
+        0.4,
+        r"(?:please|you must|you need to|you have to) (?:be )?(?:log(?:ged)? ?in|sign(?:ed)? ?in)",
+        r"(?:log|sign) in to (?:continue|view|see|your account)",
+        r"for members only",
+    ),
+    _sign(
+        _CONSENT,
+        "head",
+        0.45,
+        r"before you continue",
+        r"bevor sie (?:fortfahren|weitermachen)",
+        r"avant de continuer",
+        r"antes de (?:continuar|ir a)",
+        r"prima di continuare",
+        r"we value your privacy",
+        r"(?:cookie|privacy|consent) (?:settings|preferences|notice|consent|choices)",
+        r"your (?:privacy|cookie) choices",
+    ),
+    _sign(
+        _CONSENT,
+        "text",
+        0.35,
+        r"(?:accept|agree to|allow|reject) (?:all|and continue)",
+        r"i (?:accept|agree)",
+        r"alle (?:akzeptieren|ablehnen)",
+        r"tout (?:accepter|refuser)",
+        r"aceptar todo",
+        r"accetta tutto",
+        r"přijmout vše",
+        r"prijať všetko",
+        r"zaakceptuj wszystko",
+    ),
+    _sign(
+        _CONSENT,
+        "markup",
+        0.2,
+        r"consent\.(?:google|youtube|yahoo)\.",
+        r"action=[\"'][^\"'<>]{0,200}consent",
+        r"privacy-mgmt\.com",
+    ),
+    _sign(
+        _MAINTENANCE,
+        "head",
+        0.65,
+        r"\bmaintenance\b",
+        r"^(?:we'll )?be (?:right )?back",
+        r"temporarily (?:unavailable|closed|down|offline)",
+        r"wartungs(?:arbeiten|modus)",
+        r"mantenimiento",
+        r"manutenzione",
+        r"údržb[auy]",
+        r"przerwa techniczna",
+        r"технические работы",
+        r"メンテナンス",
+    ),
+    _sign(
+        _MAINTENANCE,
+        "text",
+        0.4,
+        r"(?:under|down for|undergoing|performing|scheduled|planned|routine) maintenance",
+        r"(?:undergoing|performing|carrying out) (?:scheduled|planned|routine|some) maintenance",
+        r"(?:will be|be|we'll be) (?:right )?back (?:soon|shortly|online)",
+        r"wartungsarbeiten",
+        r"en cours de maintenance",
+        r"en mantenimiento",
+    ),
+    _sign(
+        _MISSING,
+        "head",
+        0.65,
+        r"^(?:error |fehler |erreur )?404\b[^a-z0-9]*(?:$|error|not found|page|file|[|:–—-])",
+        r"\bpage (?:was |could )?not (?:be )?found",
+        r"^not found\b",
+        r"page (?:doesn't|does not) exist",
+        r"can't find (?:that|this|the) page",
+        r"seite (?:wurde )?nicht gefunden",
+        r"page (?:introuvable|non trouvée)",
+        r"página no encontrada",
+        r"página não encontrada",
+        r"pagina (?:non trovata|niet gevonden)",
+        r"str[aá]nka (?:nebola n[aá]jden[aá]|nebyla nalezena|neexistuje|nenalezena|nen[aá]jden[aá])",
+        r"strona nie (?:istnieje|została znaleziona)",
+        r"страница не найдена",
+        r"ページが見つかりません",
+        r"页面不存在",
+    ),
+    _sign(
+        _MISSING,
+        "text",
+        0.4,
+        r"page (?:you|that you)(?:'re| are| were)? (?:looking for|requested|trying to)",
+        r"(?:requested|this) (?:page|url|file) (?:was|could|can|does|is) ?(?:not|n't|no longer)",
+        r"can't find the page",
+        r"error 404",
+        r"404 not found",
+    ),
+)
+
+#: A product or a price: walls have none.
+_WARES = re.compile(
+    r"application/ld\+json|itemprop=[\"']?(?:price|offers)|property=[\"']?(?:og:price|product:price)",
+    re.IGNORECASE,
+)
+_PRICE = re.compile(r"[€$£¥₹]\s?\d|\d\s?(?:€|eur\b|usd\b|gbp\b|kr\b|zł|kč|lei\b|лв|руб|₽|₴)", re.IGNORECASE)
+
+
+def classify(status: int, headers: Mapping[str, str], text: str) -> Block | None:
+    """What stands in the way of the page, or None where it is one.
+
+    `headers` have lower-case names. `text` is the decoded body. 403 and 429 are always a Block; other
+    error statuses only where the page says more than the status does.
+    """
+    if headers.get("cf-mitigated", "").lower() == "challenge":
+        return Block(_CLOUDFLARE, 1.0, _DETAILS[_CLOUDFLARE])
+    if headers.get("x-amzn-waf-action", "").lower() in ("captcha", "challenge"):
+        return Block(_CAPTCHA, 1.0, _DETAILS[_CAPTCHA])
+    if status == 429:
+        return Block(_LIMITED, 1.0, _DETAILS[_LIMITED])
+    block = _by_content(status, text) if _is_html(headers, text) else None
+    if status == 403 and (block is None or block.code not in _AS_ERROR[4]):
+        return Block(_DENIED, 0.95, _DETAILS[_DENIED])
+    allowed = _AS_ERROR.get(status // 100)
+    return block if block is None or allowed is None or block.code in allowed else None
+
+
+def _is_html(headers: Mapping[str, str], text: str) -> bool:
+    kind = headers.get("content-type", "").lower()
+    return "html" in kind or (not kind and text.lstrip()[:1] == "<")
+
+
+def _by_content(status: int, text: str) -> Block | None:
+    if len(text) > _MARKUP_MEASURED:
+        return None
+    visible = visible_text(text)
+    if len(visible) > _MIDDLING:
+        return None
+    markup = text[:_MARKUP_READ]
+    share = _share(status, markup, visible)
+    places = {"head": _heads(markup), "text": (visible,), "markup": (markup,)}
+    scores: dict[str, float] = {}
+    for sign in _SIGNS:
+        if any(sign.pattern.search(place) for place in places[sign.where]):
+            scores[sign.code] = scores.get(sign.code, 0.0) + sign.weight * share
+    if status == 503 and _MAINTENANCE in scores:
+        scores[_MAINTENANCE] += 0.3
+    # Of equal ones the first named: a Cloudflare captcha is Cloudflare's.
+    code = max(scores, key=lambda code: min(scores[code], 1.0), default=None)
+    if code is None or scores[code] < _BELIEVED:
+        return None
+    return Block(code, round(min(scores[code], 0.99), 2), _DETAILS[code])
+
+
+def _share(status: int, markup: str, visible: str) -> float:
+    """How much of a sign's weight counts on a page like this."""
+    if status >= 400:
+        return 1.0
+    share = 1.0 if len(visible) <= _SHORT else 0.6
+    return share * 0.4 if _WARES.search(markup) or _PRICE.search(visible) else share
+
+
+def _heads(markup: str) -> tuple[str, ...]:
+    """Title and first headings, as a reader sees them."""
+    found = []
+    for match in list(re.finditer(r"(?i)<(title|h1|h2)\b[^<>]*>", markup))[:4]:
+        end = markup.lower().find(f"</{match[1].lower()}", match.end(), match.end() + 2000)
+        inner = markup[match.end() : end if end >= 0 else match.end() + 200]
+        found.append(_tidy(re.sub(r"<[^<>]*>", " ", inner)))
+    return tuple(found)
+
+
+def visible_text(markup: str) -> str:
+    """What a reader sees of `markup`, roughly and in linear time: no scripts, styles, tags, extra space."""
+    lower = markup.lower()
+    if len(lower) != len(markup):  # a few letters change length in lower case; offsets would slip
+        lower = markup
+    kept: list[str] = []
+    at = 0
+    for match in re.finditer(r"<(script|style|noscript|svg|template|title|!--)", lower):
+        if match.start() < at:
+            continue
+        kept.append(markup[at : match.start()])
+        close = "-->" if match[1] == "!--" else f"</{match[1]}"
+        end = lower.find(close, match.end())
+        if end < 0:
+            at = len(markup)
+            break
+        at = end + len(close)
+    kept.append(markup[at:])
+    return _tidy(re.sub(r"<[^<>]*>", " ", " ".join(kept)))
+
+
+def _tidy(text: str) -> str:
+    plain = text.replace("&nbsp;", " ").replace("&#39;", "'").replace("&rsquo;", "'").replace("\u2019", "'")
+    return " ".join(plain.split())
