@@ -3,6 +3,7 @@
     SentinelError
     +-- TemporaryFailure     ours and passing (network of ours, database, browser): the stream retries
     |   +-- StoreUnavailable the database cannot be reached or is locked
+    |   +-- StateConflict    another check of the rule wrote first; read its state and judge again
     +-- PermanentFailure     needs a person
     |   +-- SettingsError    one or more settings are wrong (all are named)
     |   +-- RuleFileError    a rules file is wrong (path and hint for each)
@@ -39,6 +40,10 @@ class TemporaryFailure(SentinelError):
 
 class StoreUnavailable(TemporaryFailure):
     """The database cannot be reached or is locked."""
+
+
+class StateConflict(TemporaryFailure):
+    """The rule's state was written meanwhile. Nothing was changed; read it and judge again."""
 
 
 class PermanentFailure(SentinelError):
@@ -144,7 +149,7 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
             "FETCH_TIMEOUT",
             "The page took too long",
             "The server did not answer completely within the rule's time limit.",
-            "Nothing to do if it passes. Otherwise raise fetch.timeout or look whether the site is slow for you.",
+            "Nothing to do if it passes. Otherwise raise fetch.timeout or watch another page.",
             weight=15,
         ),
         _code(
@@ -164,7 +169,7 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
         _code(
             "FETCH_TLS",
             "The server's certificate is not valid",
-            "An encrypted connection could not be made: certificate expired, for another name, or not trusted.",
+            "No encrypted connection could be made: certificate expired, for another name or not trusted.",
             "Open the page in a browser. If it warns too, the site must renew its certificate.",
             weight=20,
         ),
@@ -284,7 +289,7 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
         _code(
             "EXTRACT_SELECTOR_NOT_FOUND",
             "The selector finds nothing",
-            "Neither the selector nor its fallbacks match anything on the page: it has probably been rebuilt.",
+            "Neither the selector nor its fallbacks match on the page: it has probably been rebuilt.",
             "Open the page, pick the element again and correct the selector.",
             weight=25,
         ),
@@ -299,7 +304,7 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
             "EXTRACT_EMPTY_VALUE",
             "The value is empty",
             "The place on the page was found, but holds no text.",
-            "If empty is a real state here, set normalization.empty to value; otherwise correct the selector.",
+            "If empty is a real state here, set normalization.empty to value; else correct the selector.",
             weight=25,
         ),
         _code(
