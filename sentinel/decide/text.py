@@ -52,8 +52,9 @@ _NEAR: Final = (
     r"|ongeveer|około|asi|около) )?"
 )
 _BEFORE: Final = r"(?:vor|il y a|hace|há|fa|před|pred|acum|för|for|πριν(?: από)?|преди|prije|pre|cách đây)"
-_AFTER: Final = r"(?:ago|earlier|fa|geleden|sedan|siden|sitten|temu|önce|назад|тому(?: назад)?|atrás"
-    r"|în urmă|ezelőtt|tagasi)"
+_AFTER: Final = (
+    r"(?:ago|earlier|fa|geleden|sedan|siden|sitten|temu|önce|назад|тому(?: назад)?|atrás|în urmă|ezelőtt)"
+)
 #: Spans still to come are noise only where they count down: seconds and minutes. "Ships in 3 days" is news.
 _SOON: Final = (
     rf"(?:in|noch|dans|en|tra|fra|over|om|za|через) \d{{1,3}} ?"
