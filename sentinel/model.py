@@ -470,6 +470,54 @@ class AlertDraft(msgspec.Struct, frozen=True, kw_only=True):
     conditions: tuple[str, ...] = ()
 
 
+class DocumentField(msgspec.Struct, frozen=True, kw_only=True):
+    """One named value in an alert, before and after, cleaned for people to see."""
+
+    name: str
+    #: A value in the JSON shape of docs/cli (`{"amount": "129.99", "currency": "EUR"}`), or None: none.
+    before: Any = None
+    after: Any = None
+
+
+class DocumentHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What ails a rule, or ailed it."""
+
+    #: One of sentinel.errors.ERROR_CODES.
+    code: str
+    detail: str = ""
+    recommendation: str = ""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert as neutral words and values: rendered once, then formatted by each channel's own rules.
+
+    Whatever came from a page is free of control characters, escapes and bidi overrides, and bounded.
+    """
+
+    alert_id: str
+    workspace_id: str
+    rule_id: str
+    kind: Literal["change", "health", "recovery"]
+    severity: Severity
+    title: str
+    #: The rule's name for people.
+    rule: str
+    #: The page; '' where it is not an http(s) address.
+    link: str
+    #: Seconds since the epoch.
+    occurred_at: float
+    #: One sentence.
+    summary: str = ""
+    fields: tuple[DocumentField, ...] = ()
+    #: A ChangeKind, or None.
+    change: str | None = None
+    #: Relative change in percent, as text.
+    percent: str | None = None
+    #: Conditions that were met: (id, severity).
+    conditions: tuple[tuple[str, str], ...] = ()
+    health: DocumentHealth | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What one check came to: pure output of sentinel.decide."""
 
