@@ -1,0 +1,135 @@
+"""CSS selectors: the first match in document order."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
+
+from sentinel.errors import CheckFailure, Problem
+from sentinel.extract import html
+from sentinel.extract.hints import shown
+from sentinel.extract.step import Found, Step
+
+if TYPE_CHECKING:
+    from sentinel.extract.page import Page  # page searches its context with this module
+
+#: Parentheses inside parentheses. lexbor takes 2,000 of `:not(` without a word; a person needs three.
+MAX_NESTING: Final = 8
+_EMPTY: Final = "<!doctype html><title></title>"
+_STRING: Final = re.compile(r"\\.|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
+#: What other tools take and CSS does not.
+_FOREIGN: Final = (
+    (re.compile(r"^\s*\(?\.?//"), "this looks like XPath: use method: xpath"),
+    (
+        re.compile(r"::(?:text|attr)\b"),
+        "use `attribute: text` or `attribute: attr:NAME` instead of ::text and ::attr",
+    ),
+    (re.compile(r":contains\("), "`:contains()` is not CSS; `:lexbor-contains('text')` does it here"),
+    (
+        re.compile(r":(?:eq|first|last|gt|lt|visible)\b(?!-)"),
+        "this is jQuery; CSS has :nth-child() and :first-child",
+    ),
+    (re.compile(r"^\s*\$"), "this looks like a JSONPath: use method: jsonpath"),
+)
+
+
+def read(page: Page, step: Step) -> Found:
+    """The first match, as the attribute asks for it.
+
+    Raises CheckFailure EXTRACT_SELECTOR_NOT_FOUND, RULE_INVALID for a selector that is not CSS.
+    """
+    node = first_within(page.tree, page.root(step.context), step.selector)
+    if node is None:
+        where = f" inside {step.context!r}" if step.context else ""
+        raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"nothing matches {step.selector!r}{where}")
+    return Found(raw=of(node, step.attribute, step.selector))
+
+
+def of(node: LexborNode, attribute: str, selector: str) -> str:
+    """What `attribute` (text, html, value, attr:NAME) says of an element.
+
+    Raises CheckFailure EXTRACT_SELECTOR_NOT_FOUND where the element has no such attribute.
+    """
+    match attribute:
+        case "text":
+            return html.visible_text(node)
+        case "html":
+            return html.inner_html(node)
+        case "value":
+            value = html.form_value(node)
+        case _:
+            name = attribute.removeprefix("attr:").lower()
+            attributes = node.attributes
+            value = (attributes[name] or "") if name in attributes else None
+    if value is None:
+        raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"the match of {selector!r} has no {attribute}")
+    return html.tidy(value)
+
+
+def first(tree: LexborHTMLParser, selector: str) -> LexborNode | None:
+    """The first match on the whole page. Raises CheckFailure RULE_INVALID."""
+    if problem := trouble(selector):
+        raise CheckFailure("RULE_INVALID", f"{problem.message} {problem.hint}".strip())
+    try:
+        return tree.css_first(selector)
+    except SelectolaxError as exc:
+        raise CheckFailure("RULE_INVALID", f"{selector!r} is not a CSS selector") from exc
+
+
+def first_within(tree: LexborHTMLParser, root: LexborNode, selector: str) -> LexborNode | None:
+    """The first match below `root`; the selector may name elements above it, as in browsers."""
+    whole = tree.root
+    if whole is None or root.mem_id == whole.mem_id:
+        return first(tree, selector)
+    if problem := trouble(selector):
+        raise CheckFailure("RULE_INVALID", f"{problem.message} {problem.hint}".strip())
+    try:
+        return root.css_first(selector)
+    except SelectolaxError as exc:
+        raise CheckFailure("RULE_INVALID", f"{selector!r} is not a CSS selector") from exc
+
+
+def trouble(selector: str) -> Problem | None:
+    """What is wrong with a selector, with a hint, or None. Its path is empty: the caller knows it."""
+    if not selector.strip():
+        return Problem("", "a CSS selector is needed", "for example `.price` or `#stock span`")
+    bare = _STRING.sub("", selector)
+    if nesting(bare) > MAX_NESTING:
+        return Problem(
+            "", f"a selector may nest {MAX_NESTING} parentheses", "name the element by class or id instead"
+        )
+    for pattern, hint in _FOREIGN:
+        if pattern.search(bare):
+            return Problem("", f"{shown(selector)} is not a CSS selector", hint)
+    try:
+        LexborHTMLParser(_EMPTY).css_first(selector)
+    except (SelectolaxError, ValueError, UnicodeError):
+        return Problem("", f"{shown(selector)} is not a CSS selector", _guess(bare))
+    return None
+
+
+def nesting(text: str) -> int:
+    """How deep parentheses go."""
+    depth = deepest = 0
+    for char in text:
+        if char == "(":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char == ")":
+            depth -= 1
+    return deepest
+
+
+def _guess(bare: str) -> str:
+    for opening, closing in ("[]", "()"):
+        if bare.count(opening) != bare.count(closing):
+            return f"`{opening}` and `{closing}` do not match"
+    if bare.count('"') or bare.count("'"):
+        return "a quote is not closed"
+    if bare.rstrip().endswith((">", "+", "~", ",")):
+        return "it ends with a combinator"
+    if unknown := re.search(r"::?[a-z-]+", bare):
+        return f"perhaps `{unknown[0]}` is not known here"
+    return ""

@@ -1,0 +1,215 @@
+"""An HTML page as a tree, and what a person would see of it.
+
+Built once per page, however many selectors look at it. Text is told as a reader sees it: no
+scripts, styles or templates, nothing marked hidden, a line per block, one space for any white
+space, and no invisible characters (a zero-width space in a price is a change nobody can see).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
+
+from sentinel.errors import CheckFailure
+
+#: Nesting that is still parsed. Browsers stop at 512; lexbor's time grows with the square of it
+#: (0.15 s at 10,000, 0.8 s at 20,000, over 30 s at 100,000).
+MAX_DEPTH: Final = 5_000
+#: Tags (opening and closing) that are still parsed: about 180 bytes of tree for each.
+MAX_TAGS: Final = 600_000
+#: Formatting elements (`<b>`, `<font>` ...) left open: the parser opens each again in every later
+#: paragraph, so 2,000 `<p><font a=1>` in 40 KB became 2,000,000 nodes and 894 MiB. This many nodes
+#: (open ones times tags of the page) may come of it.
+MAX_REOPENED: Final = 2_000_000
+#: Below this many `<` no page can be deep or wide enough to hurt; the scan is skipped.
+_HARMLESS_TAGS: Final = 500
+
+
+def _words(line: str) -> frozenset[str]:
+    return frozenset(line.split())
+
+
+_VOID: Final = _words(
+    "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr"
+)
+#: Opened again in the next paragraph when left open (`a` is not: a second one ends the first).
+_FORMATTING: Final = _words("b big code em font i nobr s small strike strong tt u")
+#: Closed by their next sibling or their parent, so an open one does not mean a level more.
+_SELF_ENDING: Final = _words("p li dt dd option optgroup tr td th thead tbody tfoot colgroup html head body")
+#: Shown to nobody, or shown only where the browser lacks something.
+_UNSEEN: Final = _words(
+    "script style noscript template head title iframe object embed canvas audio video datalist svg math"
+)
+#: Begin and end a line.
+_BLOCK: Final = _words(
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset "
+    "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li listing main menu "
+    "nav ol optgroup option p plaintext pre search section select summary table tbody tfoot thead tr ul xmp"
+)
+#: Apart from its neighbour, on the same line.
+_CELL: Final = frozenset({"td", "th", "button", "img"})
+
+_TAG: Final = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9:-]{0,30})")
+
+# Soft hyphen, zero-width space, marks and overrides of direction, word joiner and its invisible
+# kin, byte order mark, tag characters. Joiners (200C, 200D) stay: they shape letters and emoji.
+_INVISIBLE: Final = re.compile(
+    "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_SPACES: Final = re.compile(r"[^\S\n]+")
+_LINES: Final = re.compile(r"\s*\n\s*")
+_HIDING_STYLE: Final = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+
+
+def parse(text: str) -> LexborHTMLParser:
+    """The tree of a page.
+
+    Raises CheckFailure EXTRACT_PARSE_ERROR for markup that would cost more than a page may.
+    """
+    refuse_costly(text)
+    try:
+        return LexborHTMLParser(text.encode("utf-8", "replace"))
+    except (SelectolaxError, ValueError, MemoryError) as exc:
+        raise CheckFailure("EXTRACT_PARSE_ERROR", f"the page could not be parsed: {exc}") from exc
+
+
+def refuse_costly(text: str) -> None:
+    """Raise EXTRACT_PARSE_ERROR where parsing would take seconds or hundreds of megabytes.
+
+    A look at the tags alone, generous to real pages and blind to cunning: what hides from it is
+    stopped by the limits of the child process (`sentinel.extract.contained`).
+    """
+    count = text.count("<")
+    if count <= _HARMLESS_TAGS:
+        return
+    if count > MAX_TAGS:
+        raise CheckFailure("EXTRACT_PARSE_ERROR", f"the page has more than {MAX_TAGS} tags")
+    depth, formatting = _measure(text)
+    if depth > MAX_DEPTH:
+        raise CheckFailure("EXTRACT_PARSE_ERROR", f"elements are nested deeper than {MAX_DEPTH}")
+    if formatting * count > MAX_REOPENED:
+        raise CheckFailure("EXTRACT_PARSE_ERROR", f"{formatting} formatting elements are left open")
+
+
+def _measure(text: str) -> tuple[int, int]:
+    """Greatest nesting, and how many formatting elements are left open at the end.
+
+    One pass in C: this runs for every page, and a page has ten thousand tags.
+    """
+    tags = _TAG.findall(text)
+    deepest = max(accumulate(map(_LEVELS.__getitem__, tags)), default=0)
+    counted = Counter(tags)
+    left_open = sum(max(0, counted[name] - counted["/" + name]) for name in _FORMATTING)
+    return deepest, left_open
+
+
+class _Levels(dict[str, int]):
+    """What a tag (`div`, `/div`) does to the nesting: one more, one less, nothing."""
+
+    def __missing__(self, tag: str) -> int:
+        name = tag.lstrip("/").lower()
+        level = 0 if name in _VOID or name in _SELF_ENDING else -1 if tag.startswith("/") else 1
+        if len(self) < 1_000:  # pages invent names
+            self[tag] = level
+        return level
+
+
+_LEVELS: Final = _Levels()
+
+
+def visible_text(node: LexborNode) -> str:
+    """What a reader sees of an element: a line per block, nothing hidden.
+
+    A page that hides everything until its script runs has no visible text; then all of its text
+    is told.
+    """
+    if node.tag in ("script", "style", "textarea", "title", "noscript", "template"):
+        return tidy(node.text(deep=True))  # asked for by name: its content is the value
+    shown = tidy("".join(_pieces(node, skip_hidden=True)))
+    return shown or tidy("".join(_pieces(node, skip_hidden=False)))
+
+
+def tidy(text: str) -> str:
+    """Without invisible characters; white space as one space or one line break."""
+    seen = _INVISIBLE.sub("", text)
+    return _LINES.sub("\n", _SPACES.sub(" ", seen)).strip()
+
+
+def printable(text: str) -> str:
+    """Without invisible characters, white space as it is."""
+    return _INVISIBLE.sub("", text)
+
+
+def _pieces(root: LexborNode, *, skip_hidden: bool) -> Iterator[str]:
+    """Text in document order, with line breaks at blocks. Walks, never recurses: pages are deep."""
+    node: LexborNode | None = root
+    while node is not None:
+        tag = node.tag or ""
+        descend = None
+        if tag == "-text":
+            # Source line breaks are white space; only blocks break a line.
+            yield (node.text_content or "").replace("\n", " ").replace("\r", " ")
+        elif tag == "br":
+            yield "\n"
+        elif not tag.startswith("-") and (
+            node is root or not (tag in _UNSEEN or (skip_hidden and is_hidden(node)))
+        ):
+            yield _edge(tag)
+            descend = node.first_child
+        if descend is not None:
+            node = descend
+            continue
+        while node is not None and node.next is None:
+            if node.mem_id == root.mem_id:
+                return
+            node = node.parent
+            if node is not None:
+                yield _edge(node.tag or "")
+        if node is None or node.mem_id == root.mem_id:
+            return
+        node = node.next
+
+
+def _edge(tag: str) -> str:
+    if tag in _BLOCK:
+        return "\n"
+    return " " if tag in _CELL else ""
+
+
+def is_hidden(node: LexborNode) -> bool:
+    """Marked as not shown, by attribute or by its own style."""
+    attributes = node.attributes
+    if not attributes:
+        return False
+    if "hidden" in attributes:
+        return True
+    style = attributes.get("style")
+    return bool(style and _HIDING_STYLE.search(style))
+
+
+def inner_html(node: LexborNode) -> str:
+    """The markup inside an element."""
+    return printable(node.inner_html or "")
+
+
+def form_value(node: LexborNode) -> str | None:
+    """The value an element carries: a field's, a choice's, a `<meta>`'s, a `<data>`'s, a `<time>`'s."""
+    attributes = node.attributes
+    match node.tag:
+        case "textarea":
+            return node.text(deep=True)
+        case "select":
+            chosen = node.css_first("option[selected]") or node.css_first("option")
+            return None if chosen is None else form_value(chosen)
+        case "option" if "value" not in attributes:
+            return visible_text(node)
+    for name in ("value", "content", "datetime"):
+        if name in attributes:
+            return attributes[name] or ""
+    return None

@@ -1,0 +1,103 @@
+"""One reading of a page: a rule's selectors in turn until one gives a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from sentinel.errors import CheckFailure
+from sentinel.extract import auto, css, jsonpath, postprocess, regex, schema, text
+from sentinel.extract.page import Page
+from sentinel.extract.step import Found, Step
+from sentinel.model import Extracted, Extraction, Fetched
+
+#: Characters in a value: 1 MiB where they are ASCII.
+MAX_VALUE: Final = 1 << 20
+
+#: How each method reads. table and feed come with rows (issue 4).
+METHODS: Final[dict[str, Callable[[Page, Step], Found]]] = {
+    "css": css.read,
+    "regex": regex.read,
+    "schema": schema.read,
+    "auto": auto.read,
+    "text": text.read,
+    "jsonpath": jsonpath.read,
+}
+
+#: A later selector may succeed where an earlier one ended with one of these.
+_TRY_NEXT: Final = frozenset(
+    {
+        "EXTRACT_SELECTOR_NOT_FOUND",
+        "EXTRACT_SCHEMA_NOT_FOUND",
+        "EXTRACT_EMPTY_VALUE",
+        "EXTRACT_PARSE_ERROR",
+        "EXTRACT_AMBIGUOUS",
+    }
+)
+
+
+def extract(page: Fetched, extraction: Extraction, *, allow_empty: bool = False) -> Extracted:
+    """Read a page's value: the rule's own selector first, then its fallbacks in order.
+
+    `allow_empty`: an element that is there but empty is a value (`normalization.empty: value`).
+    Raises CheckFailure with the code of the rule's own selector when none gives a value:
+    EXTRACT_SELECTOR_NOT_FOUND, EXTRACT_SCHEMA_NOT_FOUND, EXTRACT_EMPTY_VALUE, EXTRACT_AMBIGUOUS,
+    EXTRACT_PARSE_ERROR; RULE_INVALID for a selector that is none. Uses the processor only; for
+    pages and selectors that nobody vouches for there is `sentinel.extract.Extractor`.
+    """
+    seen = Page(page)
+    failures: list[CheckFailure] = []
+    for index, step in enumerate(steps(extraction)):
+        try:
+            found = _read(seen, step, extraction, allow_empty=allow_empty)
+        except CheckFailure as failure:
+            if failure.code not in _TRY_NEXT:
+                raise
+            failures.append(failure)
+            continue
+        return Extracted(
+            raw=found.raw, selector_index=index, confidence=found.confidence, currency=found.currency
+        )
+    raise _verdict(failures)
+
+
+def steps(extraction: Extraction) -> Iterator[Step]:
+    """What is tried, in order; the context and the postprocessing hold for all."""
+    yield Step(
+        method=extraction.method,
+        selector=extraction.selector,
+        attribute=extraction.attribute,
+        context=extraction.context,
+    )
+    for fallback in extraction.fallback_selectors:
+        yield Step(
+            method=fallback.method,
+            selector=fallback.selector,
+            attribute=fallback.attribute,
+            context=extraction.context,
+        )
+
+
+def _read(page: Page, step: Step, extraction: Extraction, *, allow_empty: bool) -> Found:
+    method = METHODS.get(step.method)
+    if method is None:
+        raise CheckFailure("RULE_INVALID", f"the method {step.method} is not available yet")
+    found = method(page, step)
+    if len(found.raw) > MAX_VALUE:
+        raise CheckFailure(
+            "EXTRACT_PARSE_ERROR", f"the value has more than {MAX_VALUE} characters; select a smaller part"
+        )
+    raw = postprocess.apply(found.raw, extraction.postprocess)
+    if len(raw) > MAX_VALUE:
+        raise CheckFailure("EXTRACT_PARSE_ERROR", f"postprocessing made more than {MAX_VALUE} characters")
+    if not raw.strip() and not allow_empty:
+        raise CheckFailure("EXTRACT_EMPTY_VALUE", f"{step.method} {step.selector!r} found an empty text")
+    return Found(raw=raw, confidence=found.confidence, currency=found.currency)
+
+
+def _verdict(failures: list[CheckFailure]) -> CheckFailure:
+    """The failure of the rule's own selector, and a word on the fallbacks."""
+    first, *rest = failures
+    if not rest:
+        return first
+    return CheckFailure(first.code, f"{first.detail}; {len(rest)} fallback selectors found nothing either")

@@ -1,0 +1,27 @@
+"""What a way of reading is asked, and what it answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sentinel.model import ExtractMethod
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to try: the rule's own selector, or one of its fallbacks."""
+
+    method: ExtractMethod
+    selector: str
+    attribute: str = "text"
+    #: CSS selector of the part of the page to search in, or None for all of it.
+    context: str | None = None
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What one way of reading found."""
+
+    raw: str
+    #: 0 to 1.
+    confidence: float = 1.0
+    #: As the page writes it beside the amount: ISO 4217 where it is one.
+    currency: str | None = None
