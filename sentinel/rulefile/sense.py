@@ -1,0 +1,288 @@
+"""Whether what was written can work: selectors, addresses, times, conditions, references.
+
+Asked struct by struct while the file is read, so a rule with one field missing still hears about
+its bad selector.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+from cronsim import CronSim, CronSimError
+
+from sentinel.errors import CheckFailure, Problem
+from sentinel.extract import check_extraction
+from sentinel.extract.css import trouble as css_trouble
+from sentinel.extract.hints import did_you_mean, shown
+from sentinel.extract.regex import trouble as regex_trouble
+from sentinel.fetch import guard
+from sentinel.fetch.guard import NetworkPolicy
+from sentinel.model import (
+    NUMERIC_CONDITIONS,
+    AvailabilityStatus,
+    Channel,
+    Condition,
+    Extraction,
+    FallbackSelector,
+    FetchProfile,
+    Normalization,
+    Rule,
+    Schedule,
+    Workspace,
+)
+from sentinel.rulefile.shape import BAD, join
+
+# `Any` is a part of a struct as the reader made it.
+
+_VALUE: Final = ("value_changed", "value_appeared", "value_disappeared")
+_ORDERED: Final = ("value_increased", "value_decreased", "value_above", "value_below")
+_NUMBER: Final = ("number_changed", "number_below", "number_above")
+#: What may be asked of each type of rule.
+FITTING: Final[dict[str, tuple[str, ...]]] = {
+    "price": ("price_below", "price_above", "price_drop_percent", *_NUMBER, *_VALUE, *_ORDERED),
+    "number": (*_NUMBER, *_VALUE, *_ORDERED),
+    "availability": ("availability_is", *_VALUE),
+    "text": ("text_changed", "text_contains", "text_matches", *_VALUE),
+    "json_field": ("text_contains", "text_matches", "text_changed", *_VALUE),
+}
+#: Conditions that say nothing without a value.
+_NEED_VALUE: Final = NUMERIC_CONDITIONS | {"availability_is", "text_contains", "text_matches"}
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Sense:
+    """The judge a `Reader` asks."""
+
+    def __init__(
+        self, problems: list[Problem], policy: NetworkPolicy, known_channels: Collection[str]
+    ) -> None:
+        self._problems = problems
+        self._policy = policy
+        self._known_channels = known_channels
+        self._judges: dict[type, Callable[[dict[str, Any], str], None]] = {
+            Extraction: self._extraction,
+            FetchProfile: self._fetch,
+            Schedule: self._schedule,
+            Workspace: self._workspace,
+            Channel: self._channel,
+            Condition: self._condition,
+            Normalization: self._normalization,
+            Rule: self._rule,
+        }
+
+    def judge(self, kind: type[msgspec.Struct], parts: dict[str, Any], path: str, meant: set[str]) -> None:
+        """Note what cannot work."""
+        before = len(self._problems)
+        if (judge := self._judges.get(kind)) is not None:
+            judge(parts, path)
+        # A misspelt field looks like a missing one; that was told in better words.
+        spared = {join(path, name) for name in meant} | ({path} if meant else set())
+        self._problems[before:] = [one for one in self._problems[before:] if one.path not in spared]
+
+    def _note(self, path: str, message: str, hint: str = "") -> None:
+        self._problems.append(Problem(path, message, hint))
+
+    # --- one struct each ---
+
+    def _extraction(self, parts: dict[str, Any], path: str) -> None:
+        if "method" not in parts:
+            return
+        for problem in check_extraction(Extraction(**_stood_in(parts))):
+            where = f"{path}.{problem.path}" if problem.path else path
+            self._note(where, problem.message, problem.hint)
+
+    def _fetch(self, parts: dict[str, Any], path: str) -> None:
+        if parts.get("mode") == "headless":
+            self._note(
+                join(path, "mode"),
+                "the headless mode needs a browser, which this version cannot use yet",
+                "use mode: auto or mode: http",
+            )
+        if (selector := parts.get("wait_for_selector")) and (problem := css_trouble(selector)):
+            self._note(join(path, "waitForSelector"), problem.message, problem.hint)
+        for field in ("headers", "cookies"):
+            for name, value in parts.get(field, {}).items():
+                if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(value):
+                    self._note(
+                        join(join(path, field), name),
+                        "cannot be sent: no control characters, no spaces in names",
+                    )
+        if (agent := parts.get("user_agent")) and _CONTROL.search(agent):
+            self._note(join(path, "userAgent"), "cannot be sent: no control characters")
+
+    def _schedule(self, parts: dict[str, Any], path: str) -> None:
+        interval, cron = parts.get("interval_seconds"), parts.get("cron")
+        if interval is not None and cron is not None:
+            self._note(path, "both intervalSeconds and cron are given", "keep one of them")
+        if interval is None and cron is None:
+            self._note(
+                path, "neither intervalSeconds nor cron is given", "for example {intervalSeconds: 300}"
+            )
+        if cron is not None and (said := _cron_trouble(cron)):
+            self._note(
+                join(path, "cron"),
+                f"{shown(cron)} is not a cron expression: {said}",
+                "minute hour day month weekday, as `*/5 8-18 * * 1-5`",
+            )
+        self._timezone(parts.get("timezone"), join(path, "timezone"))
+
+    def _workspace(self, parts: dict[str, Any], path: str) -> None:
+        self._timezone(parts.get("timezone"), join(path, "timezone"))
+
+    def _channel(self, parts: dict[str, Any], path: str) -> None:
+        if (url := parts.get("url")) is not None:
+            self._address(url, join(path, "url"))
+        elif parts.get("type") == "webhook":
+            self._note(join(path, "url"), "a webhook needs a url", "url: https://hooks.example.com/in")
+
+    def _condition(self, parts: dict[str, Any], path: str) -> None:
+        kind, value = parts.get("type"), parts.get("value")
+        if kind is None:
+            return
+        where = join(path, "value")
+        if value is None or value == "":
+            if kind in _NEED_VALUE:
+                self._note(where, f"{kind} needs a value", _value_hint(kind))
+        elif kind in NUMERIC_CONDITIONS:
+            self._percent(kind, value, where)
+        elif kind == "availability_is" and value not in get_args(AvailabilityStatus):
+            self._note(
+                where,
+                f"{shown(str(value))} is not an availability",
+                did_you_mean(str(value), get_args(AvailabilityStatus)),
+            )
+        elif kind == "text_matches" and (problem := regex_trouble(str(value))):
+            self._note(where, problem.message, problem.hint)
+
+    def _percent(self, kind: str, value: Any, where: str) -> None:
+        try:
+            number = Decimal(str(value))
+        except ArithmeticError:
+            return  # the struct itself says so
+        if kind == "price_drop_percent" and not 0 < number <= 100:
+            self._note(where, f"a drop of {number} percent cannot happen", "a number over 0, up to 100")
+
+    def _normalization(self, parts: dict[str, Any], path: str) -> None:
+        low, high = parts.get("min"), parts.get("max")
+        if low is not None and high is not None and low > high:
+            self._note(join(path, "min"), f"min {low} is over max {high}")
+
+    def _rule(self, parts: dict[str, Any], path: str) -> None:
+        if (url := parts.get("url")) is not None:
+            self._address(url, join(path, "url"))
+        kind = parts.get("type")
+        if kind is None:
+            return
+        normalization = parts.get("normalization")
+        if normalization is not None and normalization.kind != kind:
+            self._note(
+                f"{path}.normalization.kind",
+                f"a rule of type {kind} cannot have values of kind {normalization.kind}",
+                f"kind: {kind}",
+            )
+        policy = parts.get("alert_policy")
+        for index, condition in enumerate(policy.conditions if policy else []):
+            if condition is not BAD and condition.type not in FITTING[kind]:
+                self._note(
+                    f"{path}.alertPolicy.conditions[{index}].type",
+                    f"{condition.type} cannot be asked of a {kind} rule",
+                    "for this type: " + ", ".join(FITTING[kind]),
+                )
+
+    def references(self, written: Any) -> None:
+        """Ids given twice, channels that do not exist; asked of plain values, whose places are known."""
+        if not isinstance(written, dict):
+            return
+        channels = _named(written.get("channels"))
+        self._unique(channels, "channels")
+        known = [one for one in channels if one] + list(self._known_channels)
+        rules = written.get("rules")
+        self._unique(_named(rules), "rules")
+        for index, rule in enumerate(rules if isinstance(rules, list) else []):
+            policy = rule.get("alertPolicy") if isinstance(rule, dict) else None
+            if isinstance(policy, dict):
+                self._routes(policy.get("channels"), known, f"rules[{index}].alertPolicy.channels")
+                self._unique(_named(policy.get("conditions")), f"rules[{index}].alertPolicy.conditions")
+
+    def _routes(self, wanted: Any, known: list[str], path: str) -> None:
+        for index, name in enumerate(wanted if isinstance(wanted, list) else []):
+            if isinstance(name, str) and name not in known:
+                hint = did_you_mean(name, known) if known else "define it under channels:"
+                self._note(f"{path}[{index}]", f"there is no channel {shown(name)}", hint)
+
+    # --- what several need ---
+
+    def _address(self, url: str, path: str) -> None:
+        try:
+            guard.check_url(url, self._policy)
+        except CheckFailure as failure:
+            # The guard says what is wrong in one sentence and what to do about it in the next.
+            message, _, hint = (failure.detail or failure.code).partition(". ")
+            if failure.code == "FETCH_REFUSED_ADDRESS" and not hint and not self._policy.allow_private:
+                hint = "set SENTINEL_ALLOW_PRIVATE_NETWORKS=true to reach private and loopback addresses"
+            self._note(path, message, hint)
+
+    def _timezone(self, name: str | None, path: str) -> None:
+        if name is None:
+            return
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError):
+            self._note(path, f"no such time zone {shown(name)}", "a name as Europe/Bratislava or UTC")
+
+    def _unique(self, ids: list[str | None], path: str) -> None:
+        first: dict[str, int] = {}
+        for index, one in enumerate(ids):
+            if one is not None and one in first:
+                before = f"{path}[{first[one]}]"
+                self._note(
+                    f"{path}[{index}].id",
+                    f"the id {shown(one)} is used by {before} already",
+                    "ids are unique",
+                )
+            elif one is not None:
+                first[one] = index
+
+
+def _named(written: Any) -> list[str | None]:
+    """The id of each element, None where it has none."""
+    listed = written if isinstance(written, list) else []
+    ids = [one.get("id") if isinstance(one, dict) else None for one in listed]
+    return [one if isinstance(one, str) else None for one in ids]
+
+
+def _stood_in(parts: dict[str, Any]) -> dict[str, Any]:
+    """What could not be read (and is told already) replaced by something harmless, so that places stay."""
+    steps = [_HARMLESS_STEP if one is BAD else one for one in parts.get("postprocess", [])]
+    fallbacks = [_HARMLESS_FALLBACK if one is BAD else one for one in parts.get("fallback_selectors", [])]
+    return {**parts, "postprocess": steps, "fallback_selectors": fallbacks}
+
+
+_HARMLESS_STEP: Final = "trim"
+_HARMLESS_FALLBACK: Final = FallbackSelector(selector="body")
+
+
+def _cron_trouble(expression: str) -> str | None:
+    try:
+        next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)))
+    except CronSimError as exc:
+        return str(exc).lower()
+    except StopIteration:
+        return "it never comes"
+    return None
+
+
+def _value_hint(kind: str) -> str:
+    if kind in NUMERIC_CONDITIONS:
+        return "value: a number"
+    if kind == "availability_is":
+        return "value: one of " + ", ".join(get_args(AvailabilityStatus))
+    return "value: the text or pattern"

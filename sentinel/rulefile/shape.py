@@ -1,0 +1,257 @@
+"""Plain values to structs, with every mistake noted and not just the first.
+
+msgspec stops at the first error, so the structs are walked here field by field and msgspec judges
+the leaves. What is good is kept, so that one mistake does not hide the next.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, Protocol, Union, get_args, get_origin
+
+import msgspec
+from msgspec.structs import FieldInfo
+
+from sentinel.errors import Problem
+from sentinel.extract.hints import did_you_mean, shown
+
+# `Any` in this module is a plain value, a type, or what was made of one by the other.
+
+#: Problems told of one file; nobody reads more.
+MAX_PROBLEMS: Final = 500
+
+
+#: What a text of a set form looks like, by its field.
+_FORMS: Final = {
+    "id": "letters, digits and . _ : - after a letter or digit",
+    "start": "HH:MM, as 07:00",
+    "end": "HH:MM, as 07:00",
+    "currency": "three capital letters, as EUR",
+    "attribute": "text, html, value or attr:NAME",
+    "secret_env": "the NAME of the environment variable that holds the secret, not the secret",
+}
+#: A struct's own complaint names its field.
+_ABOUT: Final = re.compile(r"`(\w+)` ")
+
+
+class _Bad:
+    """Could not be read; the problem is noted."""
+
+    def __repr__(self) -> str:
+        return "BAD"
+
+
+BAD: Final = _Bad()
+
+
+class Judge(Protocol):
+    """Asked about each struct as it is read, whether its parts make sense."""
+
+    def judge(self, kind: type[msgspec.Struct], parts: dict[str, Any], path: str, meant: set[str]) -> None:
+        """`parts`: the fields understood, by Python name; `meant`: those misspelt, told already."""
+
+
+class Reader:
+    """Reads plain values into structs; what is wrong goes to `problems`."""
+
+    def __init__(self, problems: list[Problem], judge: Judge) -> None:
+        self.problems = problems
+        self.judge = judge
+
+    def struct(self, kind: type[msgspec.Struct], value: Any, path: str) -> Any:
+        """The struct, or BAD."""
+        if not isinstance(value, dict):
+            self.note(path, f"expected fields, got {described(value)}", _example(kind))
+            return BAD
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        meant = self._unknown(value, fields, path)
+        parts: dict[str, Any] = {}
+        missing = False
+        for name, field in fields.items():
+            where = join(path, name)
+            if name not in value:
+                if field.required:
+                    self._missing(name, path, meant)
+                    missing = True
+                continue
+            made = self.value(field.type, value[name], where)
+            if made is not BAD:
+                parts[field.name] = made
+            elif field.required:
+                missing = True
+        self.judge.judge(kind, parts, path, meant)
+        return BAD if missing else self._made(kind, parts, path)
+
+    def value(self, kind: Any, value: Any, path: str) -> Any:
+        """A value of any type a field may have, or BAD."""
+        choices = _choices(kind)
+        if value is None and type(None) in choices:
+            return None
+        if isinstance(value, dict) and (struct := _struct(choices)) is not None:
+            return self.struct(struct, value, path)
+        for choice in choices:
+            if _is_struct(choice) and len(choices) - (type(None) in choices) == 1:
+                return self.struct(choice, value, path)
+            if get_origin(choice) is list and isinstance(value, list):
+                return self._list(get_args(choice)[0], value, path)
+            if get_origin(choice) is dict and isinstance(value, dict):
+                return self._mapping(get_args(choice)[1], value, path)
+        return self._leaf(kind, choices, value, path)
+
+    def note(self, path: str, message: str, hint: str = "") -> None:
+        """Add a problem."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(path, message, hint))
+
+    def _list(self, kind: Any, values: list[Any], path: str) -> Any:
+        # BAD stays in its place, so that what follows keeps its number.
+        return [self.value(kind, one, f"{path}[{index}]") for index, one in enumerate(values)]
+
+    def _mapping(self, kind: Any, values: dict[Any, Any], path: str) -> Any:
+        made = {}
+        for key, one in values.items():
+            if not isinstance(key, str):
+                self.note(path, f"the name {shown(str(key))} is {described(key)}", "put it in quotes")
+                continue
+            read = self.value(kind, one, join(path, key))
+            if read is not BAD:
+                made[key] = read
+        return made
+
+    def _leaf(self, kind: Any, choices: list[Any], value: Any, path: str) -> Any:
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as exc:
+            said = str(exc)
+        words = _words(choices)
+        if words and isinstance(value, str):
+            self.note(path, f"{shown(value)} is not one of {', '.join(words)}", did_you_mean(value, words))
+        else:
+            told = _plainly(said, value)
+            self.note(path, told, _leaf_hint(choices, value, path, told))
+        return BAD
+
+    def _unknown(self, value: dict[Any, Any], fields: dict[str, FieldInfo], path: str) -> set[str]:
+        """Note what is no field; the fields they probably were meant to be."""
+        free = [name for name in fields if name not in value]
+        meant = set()
+        for key in value:
+            if key in fields:
+                continue
+            near = _nearest(str(key), free) or _nearest(str(key), list(fields))
+            hint = f"did you mean '{near}'?" if near else "fields here are " + ", ".join(fields)
+            self.note(join(path, str(key)), "unknown field", hint)
+            if near:
+                meant.add(near)
+        return meant
+
+    def _missing(self, name: str, path: str, meant: set[str]) -> None:
+        if name not in meant:  # a misspelt field is told once, as unknown
+            self.note(join(path, name), "missing", "it is required")
+
+    def _made(self, kind: type[msgspec.Struct], parts: dict[str, Any], path: str) -> Any:
+        try:
+            return kind(**parts)
+        except ValueError as exc:
+            about = _ABOUT.match(str(exc))
+            self.note(join(path, about[1]) if about else path, str(exc))
+            return BAD
+
+
+def join(path: str, name: str) -> str:
+    """`rules[2]` and `url` -> `rules[2].url`."""
+    name = name if re.fullmatch(r"[\w-]{1,100}", name) else shown(name)
+    return f"{path}.{name}" if path else name
+
+
+def described(value: Any) -> str:
+    """A plain value in a person's words."""
+    match value:
+        case bool():
+            return f"the truth value {str(value).lower()}"
+        case int() | Decimal():
+            return f"the number {str(value)[:40]}"
+        case str():
+            return f"the text {shown(value)}"
+    words = {type(None): "nothing", list: "a list", dict: "fields"}
+    return words.get(type(value), f"a {type(value).__name__}")
+
+
+# --- types ----------------------------------------------------------------------------------------
+
+
+def _choices(kind: Any) -> list[Any]:
+    """The members of a union (or the type alone), without their constraints."""
+    if get_origin(kind) is Annotated:
+        return _choices(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return [choice for member in get_args(kind) for choice in _choices(member)]
+    return [kind]
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _struct(choices: list[Any]) -> type[msgspec.Struct] | None:
+    return next((choice for choice in choices if _is_struct(choice)), None)
+
+
+def _words(choices: list[Any]) -> list[str]:
+    return [str(word) for choice in choices if get_origin(choice) is Literal for word in get_args(choice)]
+
+
+def _example(kind: type[msgspec.Struct]) -> str:
+    names = [field.encode_name for field in msgspec.structs.fields(kind)][:4]
+    return "fields are " + ", ".join(names) + " ..." if names else ""
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _nearest(written: str, names: list[str]) -> str | None:
+    """The field somebody meant: `interval_seconds` and `intervalSecond` are intervalSeconds."""
+    by_folded = {_folded(name): name for name in names}
+    near = difflib.get_close_matches(_folded(written[:100]), list(by_folded), n=1, cutoff=0.6)
+    return by_folded[near[0]] if near else None
+
+
+def _plainly(said: str, value: Any) -> str:
+    """A message of msgspec in a person's words."""
+    said = re.sub(
+        r"text matching regex .*|`str` matching regex .*", "text of another form", said.partition(" - at ")[0]
+    )
+    for code, word in (
+        ("`str`", "text"),
+        ("`int`", "a whole number"),
+        ("`float`", "a number"),
+        ("`decimal`", "a number"),
+        ("`bool`", "true or false"),
+        ("`array`", "a list"),
+        ("`object`", "fields"),
+        ("`null`", "nothing"),
+    ):
+        said = said.replace(code, word)
+    said = said.replace(" | ", " or ")
+    return f"{said[:1].lower()}{said[1:].split(', got ')[0]}, got {described(value)}"
+
+
+def _leaf_hint(choices: list[Any], value: Any, path: str, said: str) -> str:
+    if isinstance(value, str) and "another form" in said and (name := re.split(r"[.\]]", path)[-1]) in _FORMS:
+        return _FORMS[name]
+    if str in choices and isinstance(value, bool | int | Decimal):
+        return "put it in quotes"
+    if isinstance(value, str) and {int, float} & set(choices) and re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", value):
+        return "write it without quotes"
+    if bool in choices:
+        return "true or false"
+    if any(get_origin(choice) is list for choice in choices) and not isinstance(value, dict):
+        return "write a list: [a, b]"
+    return ""
