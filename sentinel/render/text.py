@@ -1,0 +1,81 @@
+"""An alert as plain text: one screen, safe on any terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sentinel.model import Document, DocumentField
+from sentinel.render import clean
+from sentinel.render.difference import difference
+from sentinel.render.payload import iso
+from sentinel.render.values import describe, describe_percent
+
+#: A screen: lines, and characters of one.
+MAX_LINES: Final = 20
+MAX_WIDTH: Final = 400
+
+#: Texts longer than this are told by their difference, characters.
+_SHORT: Final = 60
+#: Unchanged text shown on each side of a change, characters.
+_CONTEXT: Final = 24
+
+_KINDS: Final = {"change": "ALERT", "health": "HEALTH", "recovery": "RECOVERY"}
+
+
+def to_text(document: Document) -> str:
+    """Lines that end in a newline each: the title, then `name  what` for all there is to say."""
+    lines = [f"{_KINDS[document.kind]} {document.severity}: {document.title}"]
+    rows = _rows(document)
+    width = min(max((len(name) for name, _ in rows), default=0), 24)
+    lines += [f"  {clean.clip(name, 24):<{width}}  {words}" for name, words in rows]
+    return "".join(clean.clip(line, MAX_WIDTH) + "\n" for line in lines)
+
+
+def _rows(document: Document) -> list[tuple[str, str]]:
+    """What is told, in order; what frames it is always told, fields while there is room."""
+    frame = _frame(document)
+    room = MAX_LINES - 1 - len(frame)
+    by = describe_percent(document.percent)
+    fields = [(field.name, _field(field)) for field in document.fields]
+    if fields and by:
+        fields[0] = (fields[0][0], f"{fields[0][1]} ({by})")
+    if len(fields) > room:
+        hidden = len(fields) - room + 1
+        fields = [*fields[: room - 1], ("...", f"and {hidden} more fields")]
+    return fields + frame
+
+
+def _frame(document: Document) -> list[tuple[str, str]]:
+    rows = []
+    if document.health is not None:
+        rows += [("code", document.health.code), ("detail", document.health.detail)]
+        rows.append(("to do", document.health.recommendation))
+    met = ", ".join(f"{name} ({severity})" if severity else name for name, severity in document.conditions)
+    rows += [("because", met), ("rule", document.rule), ("page", document.link)]
+    rows += [("alert", document.alert_id), ("at", iso(document.occurred_at))]
+    return [(name, words) for name, words in rows if words]
+
+
+def _field(field: DocumentField) -> str:
+    before, after = (clean.line(describe(side), clean.MAX_TEXT) for side in (field.before, field.after))
+    if field.before is None or field.after is None or max(len(before), len(after)) <= _SHORT:
+        return f"{before} -> {after}"
+    return _marked(before, after)
+
+
+def _marked(before: str, after: str) -> str:
+    """`... the [-old-]{+new+} price ...`, as wdiff writes it, with what did not change left out."""
+    marked = []
+    for piece in difference(before, after):
+        match piece.kind:
+            case "same":
+                marked.append(_shortened(piece.text))
+            case "removed":
+                marked.append(f"[-{clean.clip(piece.text, 160)}-]")
+            case "added":
+                marked.append(f"{{+{clean.clip(piece.text, 160)}+}}")
+    return "".join(marked)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 2 * _CONTEXT + 5 else f"{text[:_CONTEXT]} ... {text[-_CONTEXT:]}"
