@@ -9,6 +9,10 @@
     |   +-- RuleFileError    a rules file is wrong (path and hint for each)
     |   +-- SchemaNotCurrent the database schema is not at the version of this program
     |   +-- EmbeddedRedisFailed there is no server's program, or it does not start
+    +-- SendFailed           a channel did not accept an alert; told by one of
+    |   +-- SendLater        for now: tried again, after `retry_after` where the other side said so
+    |   +-- SendRefused      trying again changes nothing: the delivery is dead
+    |       +-- EndpointGone the other side asks never to be called again: the channel is disabled
     +-- StaleWorker          another delivery of the job has written already; this write was refused
     +-- NotFound             no such rule, alert, channel ...
     +-- CheckFailure         a stage of a check ended with an error code: a result, not a failed job
@@ -81,6 +85,32 @@ class SchemaNotCurrent(PermanentFailure):
 
 class EmbeddedRedisFailed(PermanentFailure):
     """The embedded Redis did not start."""
+
+
+class SendFailed(SentinelError):
+    """The channel did not accept the alert."""
+
+    def __init__(
+        self, detail: str, *, http_status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        #: For people; never holds a secret or a whole URL.
+        self.detail = detail
+        self.http_status = http_status
+        #: Seconds the other side asked us to wait, where it did.
+        self.retry_after = retry_after
+
+
+class SendLater(SendFailed):
+    """The channel did not accept the alert for now. It is tried again."""
+
+
+class SendRefused(SendFailed):
+    """The channel will not accept the alert. Its delivery is dead."""
+
+
+class EndpointGone(SendRefused):
+    """The endpoint asks never to be called again. The channel is disabled."""
 
 
 class StaleWorker(SentinelError):

@@ -50,10 +50,11 @@ def link(url: str) -> str:
 def value(found: object, *, depth: int = MAX_DEPTH) -> object:
     """A JSON value with every text in it cleaned, its depth and size bounded."""
     match found:
-        case int() if found.bit_length() > 63:
-            return hex(found)[:200]  # JSON readers disagree on such numbers, and their digits may be many
-        case None | bool() | int() | float():
+        case None | bool() | float():
             return found
+        case int():
+            # JSON readers disagree on larger ones, and their digits may be many.
+            return found if found.bit_length() < 64 else hex(found)[:200]
         case str():
             return block(found)
         case list() | tuple() if depth:
@@ -61,6 +62,4 @@ def value(found: object, *, depth: int = MAX_DEPTH) -> object:
         case dict() if depth:
             entries = list(found.items())[:MAX_ENTRIES]
             return {block(str(key), 200): value(item, depth=depth - 1) for key, item in entries}
-        case list() | tuple() | dict():
-            return "…"
-    return block(str(found), 200)
+    return "…" if isinstance(found, list | tuple | dict) else block(str(found), 200)

@@ -1,0 +1,19 @@
+"""Ways to tell somebody, one file each. None of them retries: the queue does, by what they raise."""
+
+from __future__ import annotations
+
+from sentinel.channels.console import ConsoleSender
+from sentinel.channels.sender import Sender, Senders, Sent
+from sentinel.channels.signature import SigningKey, sign
+from sentinel.channels.webhook import SecretSource, WebhookSender
+
+__all__ = [
+    "ConsoleSender",
+    "SecretSource",
+    "Sender",
+    "Senders",
+    "Sent",
+    "SigningKey",
+    "WebhookSender",
+    "sign",
+]
