@@ -100,6 +100,8 @@ class Wakeup(msgspec.Struct, frozen=True):
     leases: tuple[Lease, ...]
     paused: bool
     server_ms: int
+    #: A new earliest delayed job was added, or the stream was resumed: take a turn.
+    knocked: bool = False
 
 
 class Renewal(msgspec.Struct, frozen=True):

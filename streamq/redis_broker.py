@@ -252,7 +252,7 @@ class RedisBroker:
             return await self._wait(stream, worker, timeout)
         except _NoGroup:
             await self._make_groups(stream)
-            return Wakeup((), paused=False, server_ms=0)
+            return Wakeup((), paused=False, server_ms=0, knocked=True)
 
     async def _wait(self, stream: str, worker: str, seconds: float) -> Wakeup:
         k = StreamKeys.of(stream)
@@ -271,16 +271,18 @@ class RedisBroker:
         commands = [read, ["HGET", k.meta, "paused"], ["TIME"]]
         reply, paused, clock = await self._converse(commands, timeout=seconds + BLOCK_MARGIN)
         found: list[Lease] = []
+        knocked = False
         for raw_key, entries in reply or ():
             index = keys.index(raw_key.decode())
             if index == len(LANES):
+                knocked = True
                 await self._answer_knock(keys[index], [entry_id for entry_id, _ in entries])
                 continue
             for raw_id, flat in entries:
                 entry_id = raw_id.decode()
                 found.append(Lease(stream, entry_id, envelope_of(entry_id, LANES[index], pairs(flat))))
         server_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-        return Wakeup(tuple(found), paused=paused == b"1", server_ms=server_ms)
+        return Wakeup(tuple(found), paused=paused == b"1", server_ms=server_ms, knocked=knocked)
 
     async def _converse(self, commands: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:  # noqa: ASYNC109 - of the first reply
         """Several commands in one write on a connection of their own; their replies as the wire has them."""
@@ -330,14 +332,26 @@ class RedisBroker:
         more = True
         while more:
             call = scripts.reclaim(stream, worker, beat=beat, crash_budget=crash_budget)
-            made, more = await self._with_groups(stream, call)
-            ready, dead = ready + made.ready, dead + made.dead
+            taken = await self._take_back(stream, call)
+            ready, dead = ready + taken.made.ready, dead + taken.made.dead
+            more = taken.more
         self._registered.discard((stream, worker))
         return Reclaimed(ready=ready, dead=dead)
 
     async def sweep(self, stream: str, *, idle: float, crash_budget: int) -> Reclaimed:
         """See `Broker.sweep`."""
-        return await self._with_groups(stream, scripts.sweep(stream, idle=idle, crash_budget=crash_budget))
+        call = scripts.sweep(stream, idle=idle, crash_budget=crash_budget)
+        return (await self._take_back(stream, call)).made
+
+    async def _take_back(self, stream: str, call: Call[scripts.TakenBack]) -> scripts.TakenBack:
+        """Run it, and give back the uniqueness keys of jobs that are dead now.
+
+        Should this process die between the two, such a key is held until its own limit (a day).
+        """
+        taken = await self._with_groups(stream, call)
+        if taken.freed:
+            await self._evaluate(scripts.give_back(stream, taken.freed))
+        return taken
 
     async def retire(self, stream: str, worker: str) -> None:
         """See `Broker.retire`."""

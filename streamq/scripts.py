@@ -7,6 +7,7 @@ blocking client run the very same thing. Every key a script touches is declared 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -184,7 +185,7 @@ def _finish_args(finish: Finish, unique_index: Callable[[str | None], int]) -> S
             fields = fields_again(envelope, attempt=attempt, crashes=envelope.crashes)
             return (
                 "a", lane, lease.entry_id, envelope.id, _ms(finish.delay), int(finish.counts),
-                len(fields), *fields,
+                unique_index(envelope.unique), _ms(UNTIL_DONE_LIMIT + finish.delay), len(fields), *fields,
             )  # fmt: skip
         case Bury():
             fields = _bury_fields(finish)
@@ -274,20 +275,51 @@ def adopt(stream: str, worker: str, held: Iterable[Lease]) -> Call[tuple[Lease, 
     return Call("adopt", k.lanes, args, lambda reply: _leases(stream, reply))
 
 
-def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Call[tuple[Reclaimed, bool]]:
-    """Take back from one worker; the flag says that there is more to take."""
+class TakenBack(msgspec.Struct, frozen=True):
+    """What one call of reclaim or sweep did."""
+
+    made: Reclaimed
+    #: There is more to take: call again.
+    more: bool
+    #: Uniqueness keys of jobs that are dead now, with their job ids: to be given back.
+    freed: tuple[tuple[str, str], ...]
+
+
+def _freed(reply: Sequence[bytes]) -> tuple[tuple[str, str], ...]:
+    names = iter(reply)
+    return tuple((_text(key), _text(job_id)) for key, job_id in zip(names, names, strict=True))
+
+
+def give_back(stream: str, freed: Sequence[tuple[str, str]]) -> Call[int]:
+    """Give uniqueness keys of ended jobs back, where the job still owns its key."""
+    k = StreamKeys.of(stream)
+    return Call("give_back", [k.unique(key) for key, _ in freed], [job_id for _, job_id in freed], int)
+
+
+def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Call[TakenBack]:
+    """Take back from one worker."""
     k = StreamKeys.of(stream)
     keys = [*k.lanes, k.dead, k.meta, k.workers, k.turns, k.wake]
     args = [worker, "" if beat is None else beat, crash_budget, BATCH_LIMIT]
-    return Call("reclaim", keys, args, lambda r: (Reclaimed(ready=r[0], dead=r[1]), bool(r[2])))
+
+    def read(reply: Any) -> TakenBack:
+        ready, dead, more, freed = reply
+        return TakenBack(Reclaimed(ready=ready, dead=dead), bool(more), _freed(freed))
+
+    return Call("reclaim", keys, args, read)
 
 
-def sweep(stream: str, *, idle: float, crash_budget: int) -> Call[Reclaimed]:
+def sweep(stream: str, *, idle: float, crash_budget: int) -> Call[TakenBack]:
     """Take back from workers nobody knows."""
     k = StreamKeys.of(stream)
     keys = [*k.lanes, k.dead, k.meta, k.workers]
     args = [_ms(idle), crash_budget, BATCH_LIMIT]
-    return Call("sweep", keys, args, lambda r: Reclaimed(ready=r[0], dead=r[1]))
+
+    def read(reply: Any) -> TakenBack:
+        ready, dead, freed = reply
+        return TakenBack(Reclaimed(ready=ready, dead=dead), more=False, freed=_freed(freed))
+
+    return Call("sweep", keys, args, read)
 
 
 def retire(stream: str, worker: str) -> Call[bool]:
@@ -375,7 +407,8 @@ def limit(stream: str, key: str, *, rate: float, burst: int) -> Call[float]:
 
 def delayed_envelope(body: bytes, due_ms: int) -> Envelope:
     """The envelope of a delayed job from its hash value: a JSON array of lane and flat fields."""
-    lane, *flat = msgspec.json.decode(body, type=list[str])
+    # Not msgspec: the script writes a payload's bytes as they are, also where they are not UTF-8.
+    lane, *flat = json.loads(body.decode("utf-8", "surrogateescape"))
     fields = [field.encode("utf-8", "surrogateescape") for field in flat]
     index = int(lane) - 1 if lane in ("1", "2", "3") else 1
     return envelope_of(f"{due_ms}-0", LANES[index], pairs(fields))

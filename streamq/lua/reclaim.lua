@@ -4,20 +4,20 @@
 -- KEYS[6] -> workers (hash)   KEYS[7] -> turns (hash)   KEYS[8] -> wake (stream)
 -- ARGV[1] -> worker   ARGV[2] -> its heartbeat as last seen ('' = whatever it is)
 -- ARGV[3] -> crash budget   ARGV[4] -> limit
--- Returns { made ready, dead, more (1 = call again) }
+-- Returns { made ready, dead, more (1 = call again), { uniqueness key to give back, its job id, ... } }
 --@include lib/delay
 --@include lib/reclaim
 local worker = ARGV[1]
-if ARGV[2] ~= '' and redis.call('HGET', KEYS[6], worker) ~= ARGV[2] then return { 0, 0, 0 } end
+if ARGV[2] ~= '' and redis.call('HGET', KEYS[6], worker) ~= ARGV[2] then return { 0, 0, 0, {} } end
 
 local now, limit = server_ms(), tonumber(ARGV[4])
 local made = { ready = 0, dead = 0 }
-local more = 0
+local more, freed = 0, {}
 for lane = 1, 3 do
   local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', '-', '+', limit, worker)
   if not rows.err then
     for _, row in ipairs(rows) do
-      local outcome = take_back(KEYS[lane], KEYS[4], KEYS[5], row[1], tonumber(ARGV[3]), now, worker)
+      local outcome = take_back(KEYS[lane], lane, KEYS[4], KEYS[5], row[1], tonumber(ARGV[3]), now, worker, freed)
       if outcome then made[outcome] = made[outcome] + 1 end
     end
     if #rows == limit then more = 1 end
@@ -32,4 +32,4 @@ if more == 0 then
 end
 if made.ready + made.dead > 0 then redis.call('HINCRBY', KEYS[5], 'reclaimed', made.ready + made.dead) end
 if made.dead > 0 then redis.call('HINCRBY', KEYS[5], 'dead', made.dead) end
-return { made.ready, made.dead, more }
+return { made.ready, made.dead, more, freed }

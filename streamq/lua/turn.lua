@@ -9,7 +9,7 @@
 -- ARGV[4] -> promote at most   ARGV[5] -> completed records kept at most   ARGV[6] -> 1 = register the worker
 -- ARGV[7] -> number of finishes, then per finish:
 --   'd' lane entry job_id attempt duration_ms unique_index
---   'a' lane entry job_id delay_ms counts(1|0) n fields...
+--   'a' lane entry job_id delay_ms counts(1|0) unique_index unique_ms n fields...
 --   'b' lane entry job_id unique_index n fields...
 --   'r' lane entry n fields...
 -- Returns { { {lane, entries}... }, refused lease keys, paused (1|0), ms to the next due (-1 = none), now ms }
@@ -47,15 +47,17 @@ end
 
 -- Again: a retry or a snooze.
 function finish.a(at)
-  local lane, entry, n = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 5])
+  local lane, entry, n = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 7])
+  local unique = tonumber(ARGV[at + 5])
   if held(lanes[lane], entry, worker) then
-    delay(KEYS[4], KEYS[5], KEYS[11], now + tonumber(ARGV[at + 3]), ARGV[at + 2], lane, slice(at + 6, n))
+    delay(KEYS[4], KEYS[5], KEYS[11], now + tonumber(ARGV[at + 3]), ARGV[at + 2], lane, slice(at + 8, n))
     drop(lanes[lane], entry)
+    if unique > 0 then keep_longer(KEYS[unique], ARGV[at + 2], ARGV[at + 6]) end
     count(ARGV[at + 4] == '1' and 'retried' or 'snoozed')
   else
     refuse(lane, entry)
   end
-  return at + 6 + n
+  return at + 8 + n
 end
 
 -- Bury: to the dead letters.

@@ -231,6 +231,7 @@ class MemoryBroker:
                     envelope, attempt=envelope.attempt + finish.counts, crashes=envelope.crashes
                 )
                 store.delay(now + _ms(finish.delay), lease.lane, pairs(fields))
+                _keep_unique(store, envelope, now, _ms(UNTIL_DONE_LIMIT + finish.delay))
                 store.counters["retried" if finish.counts else "snoozed"] += 1
             case Bury():
                 self._drop(lane, lease)
@@ -315,8 +316,8 @@ class MemoryBroker:
         taken = [(lane, entry_id) for lane in LANES for entry_id in store.lanes[lane].take(worker, 1, now)]
         if not taken and not store.knock and in_time:
             return None
-        store.knock = False
-        return Wakeup(self._leases(stream, store, taken), paused=store.paused, server_ms=now)
+        knocked, store.knock = store.knock, False
+        return Wakeup(self._leases(stream, store, taken), paused=store.paused, server_ms=now, knocked=knocked)
 
     async def _sleep(self, woken: anyio.Event, deadline: float) -> None:
         """Until woken; by a clock that runs by itself, until `deadline` at most."""
@@ -347,8 +348,8 @@ class MemoryBroker:
         await anyio.lowlevel.checkpoint()
         with self._lock:
             store = self._store(stream)
-            known = {lease.entry_id for lease in held}
-            unknown = [(lane, entry) for lane, entry in store.held_by(worker) if entry not in known]
+            known = {(lease.lane, lease.entry_id) for lease in held}
+            unknown = [taken for taken in store.held_by(worker) if taken not in known]
             return self._leases(stream, store, unknown)
 
     # --- keeping house -----------------------------------------------------------------------
@@ -586,6 +587,12 @@ def _give_back(store: StreamStore, envelope: Envelope, now: int) -> None:
     """The job has ended: its uniqueness key is free, if it is still its own."""
     if envelope.unique is not None:
         store.unique.give_back(envelope.unique, envelope.id, now)
+
+
+def _keep_unique(store: StreamStore, envelope: Envelope, now: int, keep_ms: int) -> None:
+    """A job that goes round once more keeps its key until it has ended, however late that is."""
+    if envelope.unique is not None and store.unique.get(envelope.unique, now) == envelope.id:
+        store.unique.set(envelope.unique, envelope.id, now, keep_ms)
 
 
 def _claim_unique(store: StreamStore, envelope: Envelope, now: int) -> bool:

@@ -122,6 +122,10 @@ class Expiring:
         self._values.pop(key, None)
         return None
 
+    def left(self, key: str, now_ms: int) -> int:
+        """Milliseconds until the value is forgotten."""
+        return max(0, self._values.get(key, ("", 0))[1] - now_ms)
+
     def set(self, key: str, value: str, now_ms: int, keep_ms: int) -> None:
         """Remember `value` for `keep_ms`."""
         self._values[key] = (value, now_ms + keep_ms)

@@ -15,6 +15,11 @@ local function give_back(key, job_id)
   if redis.call('GET', key) == job_id then redis.call('DEL', key) end
 end
 
+-- A job that goes round once more keeps its uniqueness key until it has ended, however late that is.
+local function keep_longer(key, job_id, ms)
+  if redis.call('GET', key) == job_id and redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms) end
+end
+
 local function slice(first, count)
   local fields = {}
   for i = 1, count do fields[i] = ARGV[first + i - 1] end

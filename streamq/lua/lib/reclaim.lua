@@ -1,27 +1,32 @@
 -- Takes one entry from a worker that is gone: ready again under a new id with one crash more, or dead
 -- when the crash budget is spent. Returns 'ready', 'dead' or nil (the entry itself was deleted).
-local function take_back(lane_key, dead_key, meta_key, entry_id, budget, now, owner)
+-- The uniqueness key of a dead one is found only here, so it cannot be among KEYS: it is added to
+-- `freed` (key, job id, ...) and the caller gives it back with lua/give_back.lua.
+local lane_words = { 'high', 'normal', 'low' }
+local function take_back(lane_key, lane, dead_key, meta_key, entry_id, budget, now, owner, freed)
   local found = redis.call('XRANGE', lane_key, entry_id, entry_id)
   if #found == 0 then
     redis.call('XACK', lane_key, 'workers', entry_id)
     redis.call('HINCRBY', meta_key, 'vanished', 1)
     return nil
   end
-  local fields, crashes, job_id, attempt, has_enqueued = {}, 0, entry_id, '1', false
+  local fields, crashes, job_id, attempt, has_enqueued, unique = {}, 0, nil, '1', false, nil
   local raw = found[1][2]
   for i = 1, #raw, 2 do
     local name, value = raw[i], raw[i + 1]
     if name == 'crashes' then
       crashes = tonumber(value) or 0
     else
-      if name == 'id' then job_id = nil end
+      if name == 'id' and value ~= '' then job_id = value end
+      if name == 'unique' and value ~= '' then unique = value end
       if name == 'attempt' then attempt = value end
       if name == 'enqueued' then has_enqueued = true end
       fields[#fields + 1] = name
       fields[#fields + 1] = value
     end
   end
-  if job_id then
+  if not job_id then
+    job_id = entry_id
     fields[#fields + 1] = 'id'
     fields[#fields + 1] = job_id
   end
@@ -37,7 +42,11 @@ local function take_back(lane_key, dead_key, meta_key, entry_id, budget, now, ow
     outcome = 'dead'
     local why = string.format('its worker died %d times holding it; the last was %s', crashes, owner)
     redis.call('XADD', dead_key, '*', 'died', string.format('%d', now), 'reason', 'crashed', 'error', why,
-      'attempts', attempt, unpack(fields))
+      'attempts', attempt, 'lane', lane_words[lane], unpack(fields))
+    if unique then
+      freed[#freed + 1] = unique
+      freed[#freed + 1] = job_id
+    end
   else
     redis.call('XADD', lane_key, '*', unpack(fields))
   end
