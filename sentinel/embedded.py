@@ -233,6 +233,7 @@ class EmbeddedRedis:
 
     def _own(self, lock: IO[bytes]) -> None:
         """Keep a server running until `stop`. Raises EmbeddedRedisFailed when the first start fails."""
+        self._answering.clear()  # the server we joined, if any, is gone
         binary = self._binary or find_server()
         delay = RESTART_DELAY[0]
         while True:
