@@ -38,7 +38,7 @@ def envelope_of(entry_id: str, lane: Lane, fields: Mapping[bytes, bytes]) -> Env
     added = entry_ms(entry_id)
     payload = fields.get(b"payload")
     if len(fields) == 2 and payload is not None and b"id" in fields:  # noqa: SIM102 - the hot path: as we produce it
-        if len(fields[b"id"]) <= MAX_NAME:
+        if 0 < len(fields[b"id"]) <= MAX_NAME:
             job_id = fields[b"id"].decode("utf-8", "replace")
             return Envelope(id=job_id, payload=payload, enqueued_ms=added, eligible_ms=added, lane=lane)
     return _Reader(fields).envelope(entry_id, lane, added)

@@ -659,7 +659,8 @@ def _with_one_crash_more(entry_id: str, fields: Fields) -> Fields:
     crashes = fields.get(b"crashes", b"0")
     counted = int(crashes) if crashes.isdigit() else 0
     defaults = {b"id": entry_id.encode(), b"enqueued": b"%d" % entry_ms(entry_id)}
-    return defaults | fields | {b"crashes": b"%d" % (counted + 1)}
+    said = {name: value for name, value in fields.items() if (name, value) != (b"id", b"")}
+    return defaults | said | {b"crashes": b"%d" % (counted + 1)}
 
 
 def _ready_since(lane: LaneStore) -> int:

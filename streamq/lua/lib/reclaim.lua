@@ -16,8 +16,8 @@ local function take_back(lane_key, lane, dead_key, meta_key, entry_id, budget, n
     local name, value = raw[i], raw[i + 1]
     if name == 'crashes' then
       crashes = tonumber(value) or 0
-    else
-      if name == 'id' and value ~= '' then job_id = value end
+    elseif name ~= 'id' or value ~= '' then -- an empty id is none
+      if name == 'id' then job_id = value end
       if name == 'unique' and value ~= '' then unique = value end
       if name == 'attempt' then attempt = value end
       if name == 'enqueued' then has_enqueued = true end
