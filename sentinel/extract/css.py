@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -103,11 +104,30 @@ def trouble(selector: str) -> Problem | None:
     for pattern, hint in _FOREIGN:
         if pattern.search(bare):
             return Problem("", f"{shown(selector)} is not a CSS selector", hint)
+    if guess := _unfinished(bare):
+        return Problem("", f"{shown(selector)} is not a CSS selector", guess)
     try:
         LexborHTMLParser(_EMPTY).css_first(selector)
     except (SelectolaxError, ValueError, UnicodeError):
-        return Problem("", f"{shown(selector)} is not a CSS selector", _guess(bare))
+        unknown = re.search(r"::?[a-z-]+", bare)
+        hint = f"perhaps `{unknown[0]}` is not known here" if unknown else ""
+        return Problem("", f"{shown(selector)} is not a CSS selector", hint)
     return None
+
+
+def cost(selector: str, tags: int, depth: int) -> float:
+    """Comparisons a selector may need at worst on a page of so many tags, so deeply nested.
+
+    The engine goes back at every combinator: one over ancestors costs the depth, one over siblings
+    (`~`, `+`) and every `:has` or `:nth` the number of tags, each times the others.
+    """
+    bare = _STRING.sub("", selector)
+    bare = re.sub(r"\s*([>+~,])\s*", r"\1", re.sub(r"\[[^\]]*\]", "[]", bare).strip())
+    ancestors = len(re.findall(r"[\s>]", bare))
+    siblings = len(re.findall(r"[~+]", bare)) + len(re.findall(r":has", bare))
+    places = len(re.findall(r":nth", bare))
+    upwards = float(max(depth, 2)) ** ancestors / math.factorial(min(ancestors, 20))
+    return tags * upwards * float(max(tags, 2)) ** siblings * max(tags / 4, 1.0) ** places
 
 
 def nesting(text: str) -> int:
@@ -122,14 +142,13 @@ def nesting(text: str) -> int:
     return deepest
 
 
-def _guess(bare: str) -> str:
+def _unfinished(bare: str) -> str:
+    """What looks cut off; CSS closes open brackets at the end by itself, a person did not mean that."""
     for opening, closing in ("[]", "()"):
         if bare.count(opening) != bare.count(closing):
             return f"`{opening}` and `{closing}` do not match"
-    if bare.count('"') or bare.count("'"):
+    if '"' in bare or "'" in bare:
         return "a quote is not closed"
     if bare.rstrip().endswith((">", "+", "~", ",")):
         return "it ends with a combinator"
-    if unknown := re.search(r"::?[a-z-]+", bare):
-        return f"perhaps `{unknown[0]}` is not known here"
     return ""

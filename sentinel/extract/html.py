@@ -39,8 +39,10 @@ _VOID: Final = _words(
 )
 #: Opened again in the next paragraph when left open (`a` is not: a second one ends the first).
 _FORMATTING: Final = _words("b big code em font i nobr s small strike strong tt u")
-#: Closed by their next sibling or their parent, so an open one does not mean a level more.
-_SELF_ENDING: Final = _words("p li dt dd option optgroup tr td th thead tbody tfoot colgroup html head body")
+#: Closed by the next of their kind or by their parent, so an open one does not mean a level more.
+_SELF_ENDING: Final = _words(
+    "a p li dt dd option optgroup tr td th thead tbody tfoot colgroup html head body"
+)
 #: Shown to nobody, or shown only where the browser lacks something.
 _UNSEEN: Final = _words(
     "script style noscript template head title iframe object embed canvas audio video datalist svg math"
@@ -90,14 +92,14 @@ def refuse_costly(text: str) -> None:
         return
     if count > MAX_TAGS:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"the page has more than {MAX_TAGS} tags")
-    depth, formatting = _measure(text)
+    depth, formatting = measure(text)
     if depth > MAX_DEPTH:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"elements are nested deeper than {MAX_DEPTH}")
     if formatting * count > MAX_REOPENED:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"{formatting} formatting elements are left open")
 
 
-def _measure(text: str) -> tuple[int, int]:
+def measure(text: str) -> tuple[int, int]:
     """Greatest nesting, and how many formatting elements are left open at the end.
 
     One pass in C: this runs for every page, and a page has ten thousand tags.

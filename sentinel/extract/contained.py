@@ -1,0 +1,184 @@
+"""Reading pages where they can do no harm: small and plain ones here, the rest in a child process.
+
+A page may be built to take minutes (selectors are matched by backtracking: `.x ~ p ~ p` over 4,000
+paragraphs took a minute) or gigabytes, and all that time this process could not renew a lease.
+So what is not cheap by a look at it goes to a child with limits of memory and processor time; when
+it breaks them, the child dies and the check ends with EXTRACT_PARSE_ERROR.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.abc
+import msgspec
+
+from sentinel.errors import CheckFailure
+from sentinel.extract import css, html
+from sentinel.extract.child import LENGTH_BYTES, MAX_CPU, MAX_FRAME, Answer, Question, framed
+from sentinel.extract.reading import extract, steps
+from sentinel.model import Extracted, Extraction, Fetched
+
+#: Characters and elements of a page that is read here: a few milliseconds.
+SMALL_TEXT: Final = 256 * 1024
+SMALL_TAGS: Final = 2_000
+#: Comparisons a selector may need on a page that is read here: 2 to 5 ns each.
+CHEAP: Final = 20_000_000
+#: Elements that formatting left open may become on a page that is read here.
+SMALL_REOPENED: Final = 100_000
+#: Seconds a child may take by the clock; the kernel ends it after MAX_CPU seconds of work.
+DEADLINE: Final = 2.0 * MAX_CPU
+#: Questions after which a child makes room for a fresh one.
+RECYCLE_AFTER: Final = 2_000
+
+#: Where the package lies.
+_ROOT: Final = str(Path(__file__).resolve().parents[2])
+_PROGRAM: Final = "from sentinel.extract.child import main; main()"
+
+
+class Extractor:
+    """Reads pages; open one per process with `open_extractor`."""
+
+    def __init__(self, processes: int) -> None:
+        self._slots = anyio.CapacityLimiter(processes)
+        self._idle: list[_Child] = []
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Extractor {self._slots.borrowed_tokens} of {self._slots.total_tokens} children busy>"
+
+    async def extract(self, page: Fetched, extraction: Extraction, *, allow_empty: bool = False) -> Extracted:
+        """As `sentinel.extract.extract`; also EXTRACT_PARSE_ERROR for a page that takes too much."""
+        if is_cheap(page, extraction):
+            return extract(page, extraction, allow_empty=allow_empty)
+        question = Question(
+            page.final_url or page.url,
+            page.content_type,
+            page.text.encode("utf-8", "replace").decode(),  # a lone surrogate cannot travel
+            extraction,
+            allow_empty,
+        )
+        async with self._slots:
+            answer = await self._ask(question)
+        if answer.extracted is None:
+            raise CheckFailure(answer.code, answer.detail)
+        return answer.extracted
+
+    async def _ask(self, question: Question) -> Answer:
+        child = self._idle.pop() if self._idle else await _Child.start()
+        try:
+            with anyio.fail_after(DEADLINE):
+                answer = await child.ask(question)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as exc:
+            raise await child.post_mortem() from exc
+        except BaseException:
+            await child.end()  # cancelled in the middle: its answer would be taken for the next one's
+            raise
+        if child.asked >= RECYCLE_AFTER or self._closed:
+            await child.end()
+        else:
+            self._idle.append(child)
+        return answer
+
+    async def aclose(self) -> None:
+        """End the children."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().end()
+
+
+@asynccontextmanager
+async def open_extractor(processes: int | None = None) -> AsyncIterator[Extractor]:
+    """An Extractor with at most that many children (as many as processors), started when needed."""
+    extractor = Extractor(processes or os.cpu_count() or 1)
+    try:
+        yield extractor
+    finally:
+        await extractor.aclose()
+
+
+def is_cheap(page: Fetched, extraction: Extraction) -> bool:
+    """True where reading cannot take more than a few milliseconds and megabytes, by a look at it."""
+    text = page.text
+    if len(text) > SMALL_TEXT:
+        return False
+    tags = text.count("<") - text.count("</")
+    if tags > SMALL_TAGS:
+        return False
+    depth, left_open = html.measure(text)
+    if left_open * tags > SMALL_REOPENED:
+        return False
+    selectors = [extraction.context or ""]
+    selectors += [step.selector for step in steps(extraction) if step.method in ("css", "text")]
+    return all(css.cost(selector, tags, depth) <= CHEAP for selector in selectors)
+
+
+class _Child:
+    """One child process, asked one question at a time."""
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        self._process = process
+        self.asked = 0
+
+    @classmethod
+    async def start(cls) -> _Child:
+        # Only what Python needs: no setting, and no secret, of ours.
+        environment = {
+            "PYTHONPATH": _ROOT,
+            "LC_ALL": "C.UTF-8",
+        }
+        process = await anyio.open_process(
+            [sys.executable, "-c", _PROGRAM],
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for us; the child ends with its stdin
+        )
+        return cls(process)
+
+    async def ask(self, question: Question) -> Answer:
+        """Send a question, wait for the answer. Raises anyio's stream errors when the child is gone."""
+        self.asked += 1
+        if self._process.stdin is None:
+            raise anyio.ClosedResourceError
+        await self._process.stdin.send(framed(msgspec.msgpack.encode(question)))
+        length = int.from_bytes(await self._receive(LENGTH_BYTES), "big")
+        if length > MAX_FRAME:
+            raise anyio.BrokenResourceError
+        return msgspec.msgpack.decode(await self._receive(length), type=Answer)
+
+    async def _receive(self, count: int) -> bytes:
+        """Exactly so many bytes: one question has one answer, so nothing follows."""
+        if self._process.stdout is None:
+            raise anyio.ClosedResourceError
+        chunks = bytearray()
+        while len(chunks) < count:
+            chunks += await self._process.stdout.receive(min(count - len(chunks), 1 << 20))
+        return bytes(chunks)
+
+    async def post_mortem(self) -> CheckFailure:
+        """What the death of a child means for its check."""
+        await self.end()
+        if self._process.returncode == 1 and self.asked == 1:  # Python gave up before it could answer
+            return CheckFailure("SYSTEM_WORKER_CRASH", "the process that reads pages does not start")
+        return CheckFailure(
+            "EXTRACT_PARSE_ERROR",
+            f"reading the page took more than {MAX_CPU} s of processor time or too much memory",
+        )
+
+    async def end(self) -> None:
+        """Kill it; there is nothing in it to lose."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+            if self._process.returncode is None:
+                # Not Process.kill(): it looks whether the child is dead, and then nobody else may.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._process.pid, signal.SIGKILL)
+            await self._process.aclose()

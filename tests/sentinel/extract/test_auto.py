@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+
+from sentinel.extract import extract
+from sentinel.model import Extraction
+from tests.sentinel.extract.pages import code, page, raw
+
+
+def shop(main: str, around: str = "") -> str:
+    return f"<body><nav class=menu><span class=price>1 €</span></nav><main><h1>Widget</h1>{main}</main>{around}</body>"
+
+
+def test_structured_data_is_believed_first() -> None:
+    text = shop('<script type="application/ld+json">{"@type":"Product","offers":{"price":"9.90"}}</script>'
+                '<p class="price">99 €</p>')  # fmt: skip
+    found = extract(page(text), Extraction(method="auto", selector="price"))
+    assert found.raw == "9.90"
+    assert found.confidence > 0.9
+
+
+def test_a_price_shown_below_the_heading_is_found_with_less_confidence() -> None:
+    text = shop(
+        '<p class="price">19,90 €</p>', '<div class="related-products"><p class="price">5 €</p></div>'
+    )
+    found = extract(page(text), Extraction(method="auto", selector="price"))
+    assert found.raw == "19,90 €"
+    assert found.confidence < 0.7
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        '<p class="old-price">29,90 €</p>',
+        '<del class="price">29,90 €</del>',
+        '<p class="price price--was">29,90 €</p>',
+        '<p class="unit-price">29,90 €</p>',
+        '<aside><p class="price">29,90 €</p></aside>',
+        '<p class="price" hidden>29,90 €</p>',
+    ],
+)
+def test_what_is_not_asked_now_is_not_the_price(old: str) -> None:
+    assert (
+        raw(shop(f'{old}<p class="current-price">19,90 €</p>'), method="auto", selector="price") == "19,90 €"
+    )
+
+
+def test_two_prices_as_likely_as_each_other_are_none() -> None:
+    two = shop('<p class="price">19 €</p><p class="price">29 €</p>')
+    assert code(two, method="auto", selector="price") == "EXTRACT_SELECTOR_NOT_FOUND"
+
+
+def test_a_page_without_a_product_has_no_price() -> None:
+    assert code("<h1>News</h1><p>It cost 5 € in 1990.</p>", method="auto", selector="price") == (
+        "EXTRACT_SELECTOR_NOT_FOUND"
+    )
+
+
+@pytest.mark.parametrize(
+    ("main", "expected"),
+    [
+        ('<div id="availability">In stock</div>', "In stock"),
+        ('<div class="stock">Nicht auf Lager</div>', "Nicht auf Lager"),
+        ('<div class="stock"></div><button>Add to cart</button>', "Add to cart"),
+        ('<button id="button-cart">Naroči</button>', "add to cart"),
+        (
+            '<link itemprop="availability" href="https://schema.org/OutOfStock">',
+            "https://schema.org/OutOfStock",
+        ),
+    ],
+)
+def test_availability_is_read_from_data_words_and_buttons(main: str, expected: str) -> None:
+    assert raw(shop(main), method="auto", selector="availability") == expected
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "<p>A text about stock markets, in stock and out.</p>",
+        "<button disabled>Add to cart</button>",
+        '<div class="related"><p class="stock">In stock</p></div>',
+    ],
+)
+def test_where_the_page_does_not_say_nothing_is_told(main: str) -> None:
+    assert code(shop(main), method="auto", selector="availability") == "EXTRACT_SELECTOR_NOT_FOUND"
