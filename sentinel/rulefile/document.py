@@ -70,6 +70,14 @@ class _Dumper(_DumpBase):  # type: ignore[misc] # chosen at run time
         return True
 
 
+def _text_scalar(dumper: Any, value: str) -> Any:
+    """Quoted where reading it back would make it a number."""
+    style = "'" if any(pattern.match(value) for pattern in _NOT_TEXT) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_NOT_TEXT: Final = [re.compile(rf"(?:{pattern})\Z") for _, pattern, _ in _CORE]
+_Dumper.add_representer(str, _text_scalar)
 _Dumper.add_representer(
     Decimal, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", f"{value:f}")
 )
@@ -121,8 +129,9 @@ def _measure(text: str) -> None:
     for event in yaml.parse(text, Loader=_Base):
         match event:
             case yaml.AliasEvent():
-                # An alias to what is still open would contain itself.
-                grown = sizes.get(event.anchor or "", MAX_VALUES + 1)
+                # One to what is still open would contain itself; one to nothing is refused later.
+                inside = any(anchor == event.anchor for anchor, _ in opened)
+                grown = MAX_VALUES + 1 if inside else sizes.get(event.anchor or "", 1)
             case yaml.ScalarEvent():
                 grown = 1
                 if event.anchor:

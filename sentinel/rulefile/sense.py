@@ -143,6 +143,13 @@ class Sense:
         elif parts.get("type") == "webhook":
             self._note(join(path, "url"), "a webhook needs a url", "url: https://hooks.example.com/in")
 
+        if (named := parts.get("secret_env")) and named.startswith("whsec_"):
+            self._note(
+                join(path, "secret_env"),
+                "this looks like the secret itself",
+                "put the NAME of its variable here",
+            )
+
     def _condition(self, parts: dict[str, Any], path: str) -> None:
         kind, value = parts.get("type"), parts.get("value")
         if kind is None:

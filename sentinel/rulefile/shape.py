@@ -33,6 +33,8 @@ _FORMS: Final = {
     "attribute": "text, html, value or attr:NAME",
     "secret_env": "the NAME of the environment variable that holds the secret, not the secret",
 }
+#: Where a value may be a secret, or be taken for its name: never told.
+_SECRET: Final = re.compile(r"\.(?:secret_env|proxy)$|\.(?:headers|cookies)\.")
 #: A struct's own complaint names its field.
 _ABOUT: Final = re.compile(r"`(\w+)` ")
 
@@ -130,7 +132,7 @@ class Reader:
         if words and isinstance(value, str):
             self.note(path, f"{shown(value)} is not one of {', '.join(words)}", did_you_mean(value, words))
         else:
-            told = _plainly(said, value)
+            told = _plainly(said, "..." if _SECRET.search(path) else value)
             self.note(path, told, _leaf_hint(choices, value, path, told))
         return BAD
 

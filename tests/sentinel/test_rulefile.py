@@ -1,0 +1,444 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentinel.errors import Problem, RuleFileError
+from sentinel.fetch.guard import NetworkPolicy
+from sentinel.model import (
+    AlertPolicy,
+    Channel,
+    Condition,
+    Extraction,
+    FallbackSelector,
+    FetchProfile,
+    Normalization,
+    Postprocess,
+    Rule,
+    RulesFile,
+    Schedule,
+    Workspace,
+)
+from sentinel.rulefile import document, dump, json_schema, load
+
+PUBLIC = NetworkPolicy()
+PRIVATE = NetworkPolicy(allow_private=True)
+
+#: As in domain.md.
+EXAMPLE = """\
+workspace: {id: acme, timezone: Europe/Bratislava}
+channels:
+  - {id: ops, type: webhook, url: https://hooks.example.com/in, secret_env: OPS_WEBHOOK_SECRET}
+rules:
+  - id: widget-price
+    url: https://shop.example.com/widget
+    type: price
+    fetch: {mode: auto}
+    extraction: {method: css, selector: ".price", fallbackSelectors: [{method: schema, selector: price}]}
+    normalization: {kind: price, currency: EUR}
+    schedule: {intervalSeconds: 300, jitterSeconds: 30}      # or {cron: "*/5 8-18 * * 1-5", timezone: ...}
+    alertPolicy:
+      requireConsecutive: 2
+      cooldownSeconds: 3600
+      channels: [ops]
+      conditions: [{id: drop, type: price_drop_percent, value: 10, severity: warning}]
+"""
+
+
+def problems(text: str, policy: NetworkPolicy = PUBLIC) -> dict[str, Problem]:
+    """What is wrong with a file, by place."""
+    with pytest.raises(RuleFileError) as refused:
+        load(text, policy)
+    return {problem.path: problem for problem in refused.value.problems}
+
+
+def rule(**fields: Any) -> str:
+    """A file with one rule, good but for the fields given; None takes one out."""
+    base = {
+        "id": "r",
+        "url": "https://shop.example.com/",
+        "type": "price",
+        "extraction": {"method": "css", "selector": ".price"},
+    }
+    merged = {name: value for name, value in {**base, **fields}.items() if value is not None}
+    return yaml.safe_dump({"channels": [{"id": "out", "type": "console"}], "rules": [merged]})
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_documentation_loads() -> None:
+    rules = load(EXAMPLE, PUBLIC)
+    assert rules.workspace == Workspace(id="acme", timezone="Europe/Bratislava")
+    assert rules.channels[0].secret_env == "OPS_WEBHOOK_SECRET"
+    (read,) = rules.rules
+    assert read.extraction.fallback_selectors == [FallbackSelector(method="schema", selector="price")]
+    assert read.schedule == Schedule(interval_seconds=300, jitter_seconds=30)
+    assert read.alert_policy.conditions == [
+        Condition(id="drop", type="price_drop_percent", value=Decimal(10))
+    ]
+
+
+def test_a_file_is_read_from_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("\ufeff" + EXAMPLE, encoding="utf-8")
+    assert load(file, PUBLIC) == load(EXAMPLE, PUBLIC)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RuleFileError, match="cannot be read: No such file"):
+        load(tmp_path / "none.yaml", PUBLIC)
+    (tmp_path / "latin.yaml").write_bytes(b"rules: [\xe9]")
+    with pytest.raises(RuleFileError, match="not UTF-8"):
+        load(tmp_path / "latin.yaml", PUBLIC)
+
+
+def test_numbers_stay_what_was_written() -> None:
+    text = rule(alertPolicy={"conditions": [{"id": "c", "type": "price_below", "value": 1}]})
+    read = load(text.replace("value: 1", "value: 19.90"), PUBLIC).rules[0]
+    assert str(read.alert_policy.conditions[0].value) == "19.90"
+
+
+@pytest.mark.parametrize("text", ["no", "on", "22:00", "2026-01-01", "0o17", "1_000", "0x1F"])
+def test_what_only_old_yaml_takes_for_more_than_text_is_text(text: str) -> None:
+    assert document.read(f"a: {text}") == {"a": text}
+
+
+def test_anchors_and_merges_work() -> None:
+    text = """
+defaults: &d {mode: http}
+"""
+    assert document.read(text + "a: {<<: *d, timeout: 5}\nb: *d") == {
+        "defaults": {"mode": "http"},
+        "a": {"mode": "http", "timeout": 5},
+        "b": {"mode": "http"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "says"),
+    [
+        ("", "", "got nothing"),
+        ("- a", "", "got a list"),
+        ("a: [", "line 2, column 1", "not YAML"),
+        ("a: b: c", "line 1, column 5", "mapping values"),
+        ("rules:\n\t- id: a", "line 2, column 1", "token"),
+        ("rules: []\nrules: []", "line 2, column 1", "given twice"),
+        ("a: !!python/object/apply:os.system [id]", "line 1, column 4", "constructor"),
+        ("a: *nobody", "line 1, column 4", "undefined alias"),
+        ("a: &a [*a]", "line 1", "too large"),
+        ("--- {}\n--- {}", "line 2, column 1", "another document"),
+        ("[" * 10_000, "line 1", "nested deeper"),
+        ("{" * 10_000, "line 1", "nested deeper"),
+        ("a: \x00", "", "not YAML"),
+    ],
+)
+def test_what_is_no_rules_file_is_refused_with_its_place(text: str, path: str, says: str) -> None:
+    (problem,) = problems(text).values()
+    assert problem.path == path
+    assert says in problem.message
+
+
+def test_a_billion_laughs_are_not_laughed() -> None:
+    lines = ["a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (problem,) = problems("\n".join(lines)).values()
+    assert "aliases" in problem.message
+    merges = ["a0: &a0 {x: 1}"]
+    merges += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 10)]
+    assert "aliases" in str(problems("\n".join(merges)))
+
+
+# --- every mistake at once ------------------------------------------------------------------------
+
+
+def test_mistakes_in_several_rules_and_several_in_one_are_all_told() -> None:
+    found = problems("""
+workspace: {id: acme, timezone: Europe/Bratislawa, quietHours: {start: 22:00, end: 7:00}}
+chanels: []
+rules:
+  - id: a
+    url: http://127.0.0.1/
+    type: text
+    extraction: {method: css, selektor: .price}
+    schedule: {intervalSeconds: 300, cron: "* * * *"}
+    alertPolicy:
+      channels: [opz]
+      conditions:
+        - {id: x, type: price_below, value: cheap}
+        - {id: x, type: text_match, value: "("}
+        - {id: z, type: number_below, value: 1}
+  - id: a
+    type: prices
+    extraction: {method: regex, selector: "(?=a)", postprocess: [trimm, {op: regex_extract, pattern: (a), group: 3}]}
+    fetch: {mode: headless, timeout: soon}
+    enabled: yes
+  - {id: c, url: https://example.com/, type: price, schedule: {interval_seconds: 3},
+     extraction: {method: css, selector: "a[", context: "div["}}
+  - 5
+""")
+    assert {path: problem.hint for path, problem in found.items() if "did you mean" in problem.hint} == {
+        "chanels": "did you mean 'channels'?",
+        "rules[0].extraction.selektor": "did you mean 'selector'?",
+        "rules[0].alertPolicy.conditions[1].type": "did you mean 'text_matches'?",
+        "rules[1].type": "did you mean 'price'?",
+        "rules[1].extraction.postprocess[0]": "did you mean 'trim'?",
+        "rules[2].schedule.interval_seconds": "did you mean 'intervalSeconds'?",
+    }
+    assert set(found) == {
+        "workspace.timezone",
+        "workspace.quietHours.end",
+        "chanels",
+        "rules[0].url",
+        "rules[0].extraction.selektor",
+        "rules[0].schedule",
+        "rules[0].schedule.cron",
+        "rules[0].alertPolicy.channels[0]",
+        "rules[0].alertPolicy.conditions[0].value",
+        "rules[0].alertPolicy.conditions[1].type",
+        "rules[0].alertPolicy.conditions[1].id",
+        "rules[0].alertPolicy.conditions[2].type",
+        "rules[1].id",
+        "rules[1].url",
+        "rules[1].type",
+        "rules[1].extraction.selector",
+        "rules[1].extraction.postprocess[0]",
+        "rules[1].extraction.postprocess[1].group",
+        "rules[1].fetch.mode",
+        "rules[1].fetch.timeout",
+        "rules[1].enabled",
+        "rules[2].schedule.interval_seconds",
+        "rules[2].extraction.selector",
+        "rules[2].extraction.context",
+        "rules[3]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "says"),
+    [
+        ({"id": 5}, "rules[0].id", "expected text, got the number 5"),
+        ({"id": "a b"}, "rules[0].id", "another form"),
+        ({"url": None}, "rules[0].url", "missing"),
+        ({"extraction": ".price"}, "rules[0].extraction", "expected fields"),
+        ({"extraction": {"selector": ".a"}}, "rules[0].extraction.method", "missing"),
+        ({"extraction": {"method": "cs", "selector": "a"}}, "rules[0].extraction.method", "not one of"),
+        (
+            {"extraction": {"method": "table", "selector": "a"}},
+            "rules[0].extraction.method",
+            "not available yet",
+        ),
+        (
+            {"extraction": {"method": "css", "selector": "a", "attribute": "txt"}},
+            "rules[0].extraction.attribute",
+            "another form",
+        ),
+        (
+            {"extraction": {"method": "css", "selector": "a", "fallbackSelectors": [{}, {"selector": "b["}]}},
+            "rules[0].extraction.fallbackSelectors[1].selector",
+            "not a CSS selector",
+        ),
+        ({"tags": "a, b"}, "rules[0].tags", "expected a list"),
+        ({"tags": [1]}, "rules[0].tags[0]", "expected text"),
+        ({"fetch": {"headers": {"A": 1}}}, "rules[0].fetch.headers.A", "expected text"),
+        ({"fetch": {"headers": {"X-A": "1\r\nHost: b"}}}, "rules[0].fetch.headers.X-A", "cannot be sent"),
+        ({"fetch": {"headers": {"X A": "1"}}}, "rules[0].fetch.headers.'X A'", "cannot be sent"),
+        ({"fetch": {"mode": "headless"}}, "rules[0].fetch.mode", "needs a browser"),
+        ({"fetch": {"timeout": 0}}, "rules[0].fetch.timeout", "> 0"),
+        ({"schedule": {"jitterSeconds": 3}}, "rules[0].schedule", "neither"),
+        ({"schedule": {"cron": "61 * * * *"}}, "rules[0].schedule.cron", "not a cron expression"),
+        ({"schedule": {"cron": "0 0 30 2 *"}}, "rules[0].schedule.cron", "not a cron expression"),
+        (
+            {"schedule": {"cron": "0 0 * * *", "timezone": "Mars"}},
+            "rules[0].schedule.timezone",
+            "no such time zone",
+        ),
+        ({"schedule": {"intervalSeconds": "60"}}, "rules[0].schedule.intervalSeconds", "got the text '60'"),
+        (
+            {"normalization": {"kind": "text"}},
+            "rules[0].normalization.kind",
+            "price cannot have values of kind text",
+        ),
+        ({"normalization": {"kind": "price", "currency": "eur"}}, "rules[0].normalization.currency", "form"),
+        ({"normalization": {"kind": "price", "min": 5, "max": 1}}, "rules[0].normalization.min", "over max"),
+        ({"url": "ftp://example.com/"}, "rules[0].url", "http"),
+        ({"url": "https://user:pw@example.com/"}, "rules[0].url", ""),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(fields: dict[str, Any], path: str, says: str) -> None:
+    found = problems(rule(**fields))
+    assert path in found
+    assert says in found[path].message
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "field", "says"),
+    [
+        ("text", {"type": "price_below", "value": 5}, "type", "cannot be asked of a text rule"),
+        (
+            "price",
+            {"type": "availability_is", "value": "in_stock"},
+            "type",
+            "cannot be asked of a price rule",
+        ),
+        ("availability", {"type": "value_above", "value": 1}, "type", "cannot be asked"),
+        ("price", {"type": "price_below"}, "value", "needs a value"),
+        ("price", {"type": "price_below", "value": "cheap"}, "value", "must be a number"),
+        ("price", {"type": "price_below", "value": True}, "value", "must be a number or a text"),
+        ("price", {"type": "price_drop_percent", "value": 0}, "value", "cannot happen"),
+        ("price", {"type": "price_drop_percent", "value": 110}, "value", "cannot happen"),
+        ("availability", {"type": "availability_is", "value": "instock"}, "value", "not an availability"),
+        ("text", {"type": "text_matches", "value": "(?=a)"}, "value", "not a pattern"),
+        ("text", {"type": "text_contains", "value": ""}, "value", "needs a value"),
+        ("number", {"type": "number_below", "value": 1, "severity": "bad"}, "severity", "not one of"),
+    ],
+)
+def test_a_condition_that_cannot_be_asked_is_refused(
+    kind: str, condition: dict[str, Any], field: str, says: str
+) -> None:
+    found = problems(rule(type=kind, alertPolicy={"conditions": [{"id": "c", **condition}]}))
+    place = f"rules[0].alertPolicy.conditions[0].{field}"
+    assert list(found) == [place]
+    assert says in found[place].message
+
+
+def test_channels_need_what_they_need() -> None:
+    found = problems("""
+channels:
+  - {id: a, type: webhook}
+  - {id: b, type: webhook, url: "http://10.0.0.1/hook"}
+  - {id: b, type: mail}
+  - {id: c, type: webhook, url: "https://hooks.example.com/", secret_env: "whsec_abc+/="}
+""")
+    assert set(found) == {
+        "channels[0].url",
+        "channels[1].url",
+        "channels[2].id",
+        "channels[2].type",
+        "channels[3].secret_env",
+    }
+    assert "the NAME of the environment variable" in found["channels[3].secret_env"].hint
+
+
+def test_a_private_address_names_the_setting_and_is_taken_where_it_is_allowed() -> None:
+    found = problems(rule(url="http://192.168.1.5/"))
+    assert "SENTINEL_ALLOW_PRIVATE_NETWORKS" in found["rules[0].url"].hint
+    assert load(rule(url="http://192.168.1.5/"), PRIVATE).rules[0].url == "http://192.168.1.5/"
+
+
+def test_a_channel_that_exists_already_need_not_be_in_the_file() -> None:
+    text = rule(alertPolicy={"channels": ["ops"]})
+    assert list(problems(text)) == ["rules[0].alertPolicy.channels[0]"]
+    assert load(text, PUBLIC, known_channels=["ops"]).rules[0].alert_policy.channels == ["ops"]
+
+
+def test_no_secret_is_told_that_was_put_where_its_name_belongs() -> None:
+    found = problems(
+        "channels: [{id: a, type: console, secret_env: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'}]"
+    )
+    assert "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" not in str(found)
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def test_what_is_written_loads_to_the_same() -> None:
+    rules = load(EXAMPLE, PUBLIC)
+    assert load(dump(rules), PUBLIC) == rules
+
+
+def test_what_is_at_its_default_is_not_written() -> None:
+    assert yaml.safe_load(dump(load(EXAMPLE, PUBLIC)))["rules"][0]["extraction"] == {
+        "method": "css",
+        "selector": ".price",
+        "fallbackSelectors": [{"selector": "price", "method": "schema"}],
+    }
+
+
+AMOUNTS = st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=1, max_value=99)
+IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,10}", fullmatch=True)
+TEXTS = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)
+RULES = st.builds(
+    Rule,
+    id=IDS,
+    url=st.just("https://shop.example.com/a?b=1#c"),
+    type=st.just("price"),
+    name=TEXTS,
+    fetch=st.builds(
+        FetchProfile, mode=st.sampled_from(["http", "auto"]), headers=st.dictionaries(st.just("X-A"), TEXTS)
+    ),
+    extraction=st.builds(
+        Extraction,
+        method=st.just("css"),
+        selector=st.sampled_from([".price", "a[href='yes']", "#no", "123 > a"]).filter(lambda s: s[0] != "1"),
+        postprocess=st.lists(
+            st.sampled_from(["trim", Postprocess(op="replace", pattern="no", replacement="12:30")])
+        ),
+        fallback_selectors=st.lists(st.just(FallbackSelector(method="schema", selector="price")), max_size=2),
+    ),
+    normalization=st.none() | st.builds(Normalization, kind=st.just("price"), min=st.none() | AMOUNTS),
+    schedule=st.sampled_from(
+        [Schedule(interval_seconds=60), Schedule(cron="*/5 8-18 * * 1-5", timezone="UTC")]
+    ),
+    alert_policy=st.builds(
+        AlertPolicy,
+        channels=st.just(["out"]),
+        conditions=st.lists(
+            st.builds(Condition, id=IDS, type=st.just("price_below"), value=AMOUNTS),
+            unique_by=lambda c: c.id,
+            max_size=2,
+        ),
+    ),
+    tags=st.lists(TEXTS, max_size=2),
+)
+
+
+@given(st.lists(RULES, unique_by=lambda one: one.id, max_size=3))
+def test_any_rules_survive_writing_and_reading(rules: list[Rule]) -> None:
+    file = RulesFile(channels=[Channel(id="out", type="console")], rules=rules)
+    assert load(dump(file), PUBLIC) == file
+
+
+@given(st.text(max_size=200) | st.text(alphabet="&*a:[]{}-, \n\"'!<|>%#\t", max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        load(text, PUBLIC)
+    except RuleFileError as refused:
+        assert refused.problems  # noqa: PT017 - reading it would be as right
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(["workspace", "channels", "rules"]), st.sampled_from(sorted(
+    {"id", "url", "type", "fetch", "extraction", "normalization", "schedule", "alertPolicy", "tags", "enabled"}
+)), PLAIN)  # fmt: skip
+def test_any_value_in_any_place_is_read_or_refused(where: str, field: str, value: Any) -> None:
+    inside = {"id": "a", field: value}
+    text = yaml.safe_dump({where: inside if where == "workspace" else [inside, value]})
+    try:
+        load(text, PUBLIC)
+    except RuleFileError as refused:
+        assert all(problem.message for problem in refused.problems)  # noqa: PT017 - as above
+
+
+def test_the_json_schema_names_every_field_and_refuses_others() -> None:
+    schema = json_schema()
+    json.dumps(schema)
+    rule_schema = schema["$defs"]["Rule"]
+    assert rule_schema["additionalProperties"] is False
+    assert {"id", "url", "extraction", "alertPolicy", "expectedChangeEvery"} <= set(rule_schema["properties"])
+    assert schema["$schema"].endswith("2020-12/schema")
