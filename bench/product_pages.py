@@ -69,7 +69,7 @@ def pages(folder: Path) -> Iterator[tuple[str, Fetched, dict[str, list[str]]]]:
 def answer(page: Fetched, method: str, attribute: str) -> str | None:
     """What is read, or None."""
     try:
-        return extract(page, Extraction(method=method, selector=attribute)).raw
+        return extract(page, msgspec.convert({"method": method, "selector": attribute}, Extraction)).raw
     except CheckFailure as failure:
         if failure.code.startswith("EXTRACT_"):
             return None

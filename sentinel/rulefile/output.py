@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 # `Any` is a plain value or a struct's field.
 
@@ -13,7 +15,7 @@ def plain(value: Any) -> Any:
     """Plain values of a struct; what is at its default is left out."""
     if isinstance(value, msgspec.Struct):
         made = {}
-        for field in msgspec.structs.fields(value):
+        for field in fields_of(type(value)):
             content = getattr(value, field.name)
             if field.required or content != default(field):
                 made[field.encode_name] = plain(content)
@@ -25,8 +27,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def default(field: msgspec.structs.FieldInfo) -> Any:
+def default(field: FieldInfo) -> Any:
     """What a field holds when nothing was written."""
     if field.default_factory is not msgspec.NODEFAULT:
         return field.default_factory()
     return field.default
+
+
+@cache
+def fields_of(kind: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+    """The fields of a struct; msgspec evaluates every annotation anew each time it is asked."""
+    return msgspec.structs.fields(kind)

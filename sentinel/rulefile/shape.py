@@ -17,6 +17,7 @@ from msgspec.structs import FieldInfo
 
 from sentinel.errors import Problem
 from sentinel.extract.hints import did_you_mean, shown
+from sentinel.rulefile.output import fields_of
 
 # `Any` in this module is a plain value, a type, or what was made of one by the other.
 
@@ -68,7 +69,7 @@ class Reader:
         if not isinstance(value, dict):
             self.note(path, f"expected fields, got {described(value)}", _example(kind))
             return BAD
-        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        fields = {field.encode_name: field for field in fields_of(kind)}
         meant = self._unknown(value, fields, path)
         parts: dict[str, Any] = {}
         missing = False
@@ -207,7 +208,7 @@ def _words(choices: list[Any]) -> list[str]:
 
 
 def _example(kind: type[msgspec.Struct]) -> str:
-    names = [field.encode_name for field in msgspec.structs.fields(kind)][:4]
+    names = [field.encode_name for field in fields_of(kind)][:4]
     return "fields are " + ", ".join(names) + " ..." if names else ""
 
 
