@@ -18,9 +18,12 @@ from streamq.errors import (
     UnknownStream,
 )
 from streamq.job import Job, Receipt
+from streamq.handlers import Handlers
 from streamq.keys import Lane
 from streamq.redis_broker import RedisBroker
+from streamq.queue import Queue, SyncQueue
 from streamq.retry import Retry
+from streamq.worker import Worker, WorkerOptions, WorkerResult
 
 __all__ = [
     "Broker",
@@ -28,12 +31,14 @@ __all__ = [
     "BrokerRefused",
     "BrokerUnavailable",
     "DeadLetter",
+    "Handlers",
     "InvalidJob",
     "InvalidPayload",
     "Job",
     "Lane",
     "LeaseLost",
     "PayloadTooLarge",
+    "Queue",
     "Receipt",
     "RedisBroker",
     "Retention",
@@ -41,5 +46,9 @@ __all__ = [
     "RetryIn",
     "Snooze",
     "StreamqError",
+    "SyncQueue",
     "UnknownStream",
+    "Worker",
+    "WorkerOptions",
+    "WorkerResult",
 ]

@@ -1,0 +1,149 @@
+"""One lease in, one outcome out: runs a handler and decides what becomes of the job.
+
+No loop and no broker: the worker acts on what is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import traceback
+from typing import Any, Final
+
+import anyio
+import msgspec
+
+from streamq.broker import Again, Bury, Done, Finish, Lease
+from streamq.errors import DeadLetter, InvalidPayload, RetryIn, Snooze, StreamqError
+from streamq.handlers import Registration
+from streamq.job import Job
+
+#: Stack frames of a failure that are kept.
+_FRAMES: Final = 12
+#: Characters of an error that are kept.
+_ERROR: Final = 1000
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What came of running a job."""
+
+    finish: Finish
+    #: Seconds the handler ran.
+    duration: float
+    #: `Type: message`, where it failed.
+    error: str | None = None
+
+
+class JobTimeoutError(StreamqError):
+    """The handler ran longer than it may."""
+
+
+class Executor:
+    """Runs the jobs of one stream."""
+
+    def __init__(self, registration: Registration, *, rng: random.Random | None = None) -> None:
+        self._registration = registration
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(registration.payload_type)
+        self._rng = rng
+
+    async def execute(self, lease: Lease) -> Ended:
+        """Run the handler and decide. Raises nothing but the cancellation of its own scope."""
+        started = time.perf_counter()
+        try:
+            job = self._job(lease)
+        except InvalidPayload as error:
+            return Ended(_bury(lease, "invalid_payload", error), 0.0, _words(error))
+        try:
+            await self._call(job, lease)
+        except BaseException as error:
+            # A handler may raise anything, SystemExit and a CancelledError of its own included; only a
+            # cancellation that was asked for from outside is not the job's.
+            if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
+                raise
+            return self._failed(lease, error, time.perf_counter() - started)
+        duration = time.perf_counter() - started
+        return Ended(Done(lease, duration), duration)
+
+    def _job(self, lease: Lease) -> Job[Any]:
+        """The typed job. Raises InvalidPayload with the decoder's words."""
+        envelope = lease.envelope
+        if envelope.defect is not None:
+            raise InvalidPayload(envelope.defect)
+        try:
+            payload = self._decoder.decode(envelope.payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            raise InvalidPayload(f"{type(error).__name__}: {error}"[:_ERROR]) from error
+        retry = envelope.retry or self._registration.retry
+        return Job(
+            id=envelope.id,
+            stream=lease.stream,
+            payload=payload,
+            attempt=envelope.attempt,
+            crashes=envelope.crashes,
+            fence=lease.fence,
+            enqueued_at=envelope.enqueued_ms / 1000,
+            headers=envelope.headers,
+            lane=envelope.lane,
+            last_attempt=envelope.attempt >= retry.attempts,
+        )
+
+    async def _call(self, job: Job[Any], lease: Lease) -> None:
+        """The handler, within its time. Raises what it raises, or JobTimeoutError."""
+        seconds = lease.envelope.timeout or self._registration.timeout
+        if seconds is None:
+            await self._invoke(job)
+            return
+        with anyio.move_on_after(seconds) as scope:
+            await self._invoke(job)
+        if scope.cancelled_caught:
+            raise JobTimeoutError(f"the handler did not finish within {seconds:g} s")
+
+    async def _invoke(self, job: Job[Any]) -> None:
+        if self._registration.is_async:
+            await self._registration.run(job)
+        else:
+            await anyio.to_thread.run_sync(self._registration.run, job, abandon_on_cancel=True)
+
+    def _failed(self, lease: Lease, error: BaseException, duration: float) -> Ended:
+        """What a raised thing means for the job: one clause per outcome."""
+        match error:
+            case Snooze():
+                return Ended(Again(lease, max(0.0, error.seconds), counts=False), duration)
+            case DeadLetter():
+                return Ended(_bury(lease, error.reason, error), duration, error.detail or error.reason)
+            case RetryIn():
+                asked: float | None = max(0.0, error.seconds)
+            case _:
+                asked = None
+        envelope = lease.envelope
+        policy = envelope.retry or self._registration.retry
+        delay = policy.delay_after(envelope.attempt, self._rng)
+        if delay is None:
+            return Ended(_bury(lease, "exhausted", error), duration, _words(error))
+        return Ended(Again(lease, delay if asked is None else asked, counts=True), duration, _words(error))
+
+
+def _cancelled_from_outside() -> bool:
+    """Whether somebody asked for this task's cancellation (a handler may raise CancelledError itself)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _words(error: BaseException) -> str:
+    """`Type: message`, bounded; survives an error whose own text cannot be made."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - hostile __str__; the job must still end
+        text = "(its text cannot be shown)"
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:_ERROR]
+
+
+def _bury(lease: Lease, reason: str, error: BaseException) -> Bury:
+    """A dead letter with the tail of the traceback; locals are never kept, they may hold secrets."""
+    try:
+        tail = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES))
+    except Exception:  # noqa: BLE001 - as above
+        tail = ""
+    return Bury(lease, reason, _words(error), tail)

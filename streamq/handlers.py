@@ -1,0 +1,117 @@
+"""Which function handles which stream, and by what policy.
+
+handlers = Handlers()
+
+@handlers.on("images", ResizeImage, concurrency=5, retry=Retry(delays=(30, 120)), timeout=60)
+async def resize(job: Job[ResizeImage]) -> None: ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from streamq.broker import Retention
+from streamq.errors import InvalidJob, UnknownStream
+from streamq.job import Job
+from streamq.keys import StreamKeys
+from streamq.retry import Retry
+
+T = TypeVar("T")
+
+#: What a handler may be: asynchronous, or plain (then it runs in a thread).
+Handler = Callable[[Job[T]], Awaitable[object] | object]
+
+#: Workers that may die holding a job before it is taken for the cause.
+CRASH_BUDGET: Final = 3
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """One stream's handler and policy."""
+
+    stream: str
+    payload_type: Any
+    run: Callable[[Job[Any]], Any]
+    #: Runs on the event loop; else in a thread.
+    is_async: bool
+    #: Jobs at once, per process.
+    concurrency: int = 10
+    retry: Retry = Retry()
+    #: Seconds one attempt may take; None = for ever.
+    timeout: float | None = None
+    retention: Retention = Retention()
+    crash_budget: int = CRASH_BUDGET
+
+
+class Handlers:
+    """The handlers of one program."""
+
+    def __init__(self) -> None:
+        self._by_stream: dict[str, Registration] = {}
+
+    def __repr__(self) -> str:
+        return f"<Handlers {', '.join(self._by_stream) or 'none'}>"
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(self._by_stream.values())
+
+    def on(
+        self,
+        stream: str,
+        payload_type: type[T],
+        *,
+        concurrency: int = 10,
+        retry: Retry = Retry(),  # noqa: B008 - frozen
+        timeout: float | None = None,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        crash_budget: int = CRASH_BUDGET,
+    ) -> Callable[[Handler[T]], Handler[T]]:
+        """Register the decorated function for `stream`; it gets jobs with a `payload_type`.
+
+        Raises InvalidJob for a stream that has a handler already or a number out of range.
+        """
+
+        def register(function: Handler[T]) -> Handler[T]:
+            self.add(
+                Registration(
+                    stream=stream,
+                    payload_type=payload_type,
+                    run=function,
+                    is_async=_is_async(function),
+                    concurrency=concurrency,
+                    retry=retry,
+                    timeout=timeout,
+                    retention=retention,
+                    crash_budget=crash_budget,
+                )
+            )
+            return function
+
+        return register
+
+    def add(self, registration: Registration) -> None:
+        """Register; see `on`."""
+        StreamKeys.of(registration.stream)
+        if registration.stream in self._by_stream:
+            raise InvalidJob(f"stream {registration.stream!r} has a handler already")
+        if registration.concurrency < 1 or registration.crash_budget < 1:
+            raise InvalidJob(f"concurrency and crash_budget of {registration.stream!r} must be at least 1")
+        self._by_stream[registration.stream] = registration
+
+    def of(self, stream: str) -> Registration:
+        """The registration of `stream`; raises UnknownStream."""
+        try:
+            return self._by_stream[stream]
+        except KeyError:
+            known = ", ".join(self._by_stream) or "none"
+            raise UnknownStream(f"no handler for stream {stream!r} (known: {known})") from None
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Also for objects with an asynchronous `__call__` and for partials of such."""
+    while hasattr(function, "func"):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

@@ -1,0 +1,163 @@
+"""The producer's face: put jobs into a stream.
+
+    receipt = await Queue("images", broker).enqueue(ResizeImage(...), unique="a.png@640", unique_for=300)
+
+`SyncQueue` is the same for programs without an event loop. Importing this brings in redis, msgspec
+and anyio only.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import anyio
+import msgspec
+
+from streamq.broker import Broker
+from streamq.errors import BrokerUnavailable, InvalidJob, PayloadTooLarge
+from streamq.events import JobsEnqueued, Observer
+from streamq.job import NewJob, Receipt, new_job_id
+from streamq.keys import Lane, StreamKeys
+from streamq.redis_broker import RedisBroker
+from streamq.retry import Retry
+
+#: Largest payload, bytes: a queue moves words about work, not the work itself.
+MAX_PAYLOAD: Final = 1024 * 1024
+#: Seconds before the 2nd, 3rd ... try of an enqueue whose reply was lost.
+_PAUSES: Final = (0.05, 0.2, 0.5, 1.0)
+
+
+def new_job(
+    payload: Any,
+    *,
+    max_payload: int = MAX_PAYLOAD,
+    job_id: str | None = None,
+    delay: float = 0.0,
+    at: float | None = None,
+    lane: Lane = "normal",
+    unique: str | None = None,
+    unique_for: float | None = None,
+    headers: Mapping[str, str] | None = None,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+) -> NewJob:
+    """A job ready to be enqueued.
+
+    `payload`: anything msgspec encodes as JSON; bytes are taken as JSON text already.
+    `delay`: seconds from now by the server's clock. `at`: seconds since the epoch instead.
+    `unique`: while another job holds this key, enqueueing is a duplicate; held for `unique_for`
+    seconds, or until the job has ended. `job_id`: a second job of that id is a duplicate for a day.
+    Raises PayloadTooLarge or InvalidJob.
+    """
+    try:
+        data = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
+    except (TypeError, ValueError) as error:
+        raise InvalidJob(f"the payload cannot be written as JSON: {error}") from error
+    if len(data) > max_payload:
+        raise PayloadTooLarge(f"the payload has {len(data):,} bytes; this queue takes {max_payload:,}")
+    if unique_for is not None and unique is None:
+        raise InvalidJob("unique_for says how long the key `unique` is held, but no key was given")
+    return NewJob(
+        payload=data,
+        id=job_id or new_job_id(),
+        id_is_callers=job_id is not None,
+        lane=lane,
+        delay=delay,
+        at=at,
+        unique=unique,
+        unique_for=unique_for,
+        headers=dict(headers or {}),
+        retry=retry,
+        timeout=timeout,
+    )
+
+
+class Queue:
+    """One stream, to put jobs into."""
+
+    def __init__(
+        self,
+        stream: str,
+        broker: Broker,
+        *,
+        max_payload: int = MAX_PAYLOAD,
+        observer: Observer | None = None,
+    ) -> None:
+        StreamKeys.of(stream)  # a name that cannot be one is refused here, not at the first job
+        self.stream = stream
+        self._broker = broker
+        self._max_payload = max_payload
+        self._observer = observer
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.stream} on {self._broker!r}>"
+
+    async def enqueue(self, payload: Any, **options: Any) -> Receipt:
+        """Add one job; options as `new_job`'s.
+
+        When it returns, the job is in the broker and will end as done, dead or cancelled. A lost
+        reply is asked for again under the same call id, so it never adds a second job. Raises
+        BrokerUnavailable (it may or may not be there), BrokerFull, InvalidJob, PayloadTooLarge.
+        """
+        (receipt,) = await self.enqueue_jobs([self.new_job(payload, **options)])
+        return receipt
+
+    async def enqueue_many(self, payloads: Iterable[Any], **options: Any) -> list[Receipt]:
+        """Add many jobs in one round trip (500 a call); options hold for each."""
+        return await self.enqueue_jobs([self.new_job(payload, **options) for payload in payloads])
+
+    def new_job(self, payload: Any, **options: Any) -> NewJob:
+        """See the function `new_job`."""
+        return new_job(payload, max_payload=self._max_payload, **options)
+
+    async def enqueue_jobs(self, jobs: Sequence[NewJob]) -> list[Receipt]:
+        """Add jobs that were built one by one."""
+        call_id = new_job_id()
+        for pause in _PAUSES:
+            try:
+                return self._told(await self._broker.enqueue(self.stream, jobs, call_id=call_id))
+            except BrokerUnavailable:
+                await anyio.sleep(pause * (1 + random.random()))  # noqa: S311 - spreads retries
+        return self._told(await self._broker.enqueue(self.stream, jobs, call_id=call_id))
+
+    def _told(self, receipts: list[Receipt]) -> list[Receipt]:
+        if self._observer is not None:
+            created = sum(receipt.created for receipt in receipts)
+            self._observer(JobsEnqueued(self.stream, created=created, duplicate=len(receipts) - created))
+        return receipts
+
+
+class SyncQueue:
+    """`Queue` for programs without an event loop. Safe to share between threads."""
+
+    def __init__(self, stream: str, broker: RedisBroker, *, max_payload: int = MAX_PAYLOAD) -> None:
+        StreamKeys.of(stream)
+        self.stream = stream
+        self._broker = broker
+        self._max_payload = max_payload
+
+    def __repr__(self) -> str:
+        return f"<SyncQueue {self.stream} on {self._broker!r}>"
+
+    def enqueue(self, payload: Any, **options: Any) -> Receipt:
+        """See `Queue.enqueue`."""
+        (receipt,) = self.enqueue_jobs([new_job(payload, max_payload=self._max_payload, **options)])
+        return receipt
+
+    def enqueue_many(self, payloads: Iterable[Any], **options: Any) -> list[Receipt]:
+        """See `Queue.enqueue_many`."""
+        jobs = [new_job(payload, max_payload=self._max_payload, **options) for payload in payloads]
+        return self.enqueue_jobs(jobs)
+
+    def enqueue_jobs(self, jobs: Sequence[NewJob]) -> list[Receipt]:
+        """See `Queue.enqueue_jobs`."""
+        call_id = new_job_id()
+        for pause in _PAUSES:
+            try:
+                return self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
+            except BrokerUnavailable:
+                time.sleep(pause * (1 + random.random()))  # noqa: S311 - spreads retries
+        return self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
