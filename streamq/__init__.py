@@ -17,11 +17,11 @@ from streamq.errors import (
     StreamqError,
     UnknownStream,
 )
-from streamq.job import Job, Receipt
 from streamq.handlers import Handlers
+from streamq.job import Job, Receipt
 from streamq.keys import Lane
-from streamq.redis_broker import RedisBroker
 from streamq.queue import Queue, SyncQueue
+from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
 from streamq.worker import Worker, WorkerOptions, WorkerResult
 
