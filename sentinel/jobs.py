@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from streamq import Retention, Retry
+from sentinel.errors import Severity
+from streamq import Lane, Retention, Retry
 
 RULES_RUN: Final = "rules:run"
 ALERTS_DISPATCH: Final = "alerts:dispatch"
@@ -46,3 +47,36 @@ RETENTION: Final = Retention(done_seconds=86400.0, done_count=1000, dead_seconds
 
 #: Seconds a second alert of the same dedupe key is a duplicate.
 ALERT_DEDUPE_WINDOW: Final = 300.0
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How a producer enqueues a payload, whoever the producer is: what `Queue.enqueue` takes."""
+
+    lane: Lane
+    #: Uniqueness key.
+    unique: str
+    #: Seconds the key is held; None: until the job has ended.
+    unique_for: float | None
+
+
+def run_rule_policy(payload: RunRule, *, confirms: bool = False) -> Policy:
+    """One waiting or running check per rule; what a person asked for goes first.
+
+    A check that confirms another one (`confirms`) is queued while that one still runs and holds the
+    rule's key, so it has a key of its own.
+    """
+    key = f"rule:{payload.rule_id}"
+    return Policy(
+        lane="high" if payload.trigger == "manual_test" else "normal",
+        unique=f"{key}:confirm" if confirms else key,
+        unique_for=None,
+    )
+
+
+def dispatch_alert_policy(payload: DispatchAlert, *, severity: Severity = "warning") -> Policy:
+    """One alert per dedupe key in five minutes; a critical one goes first."""
+    return Policy(
+        lane="high" if severity == "critical" else "normal",
+        unique=payload.dedupe_key,
+        unique_for=ALERT_DEDUPE_WINDOW,
+    )

@@ -1,0 +1,131 @@
+"""What one call of the command line has: settings, output, and the way to Redis and the database."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+import anyio
+import anyio.to_thread
+import typer
+
+from sentinel.cli import logs
+from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.output import Output
+from sentinel.settings import Given, Settings
+
+if TYPE_CHECKING:
+    from streamq import Broker
+
+T = TypeVar("T")
+
+
+class Cli:
+    """One call. Settings are read when first needed, after all flags are known."""
+
+    def __init__(self, environ: Mapping[str, str], *, stdin: TextIO, stdout: TextIO, stderr: TextIO) -> None:
+        self.environ = environ
+        self.stdin = stdin
+        self.flags: dict[str, Given] = {}
+        self.config_file: Path | None = None
+        self._streams = (stdout, stderr)
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Raises SettingsError."""
+        if self._settings is None:
+            config = self.config_file or _path(self.environ.get("SENTINEL_CONFIG"))
+            self._settings = Settings.load(self.flags, self.environ, config)
+        return self._settings
+
+    @property
+    def out(self) -> Output:
+        """Where the words go. Raises SettingsError."""
+        s = self.settings
+        return Output(*self._streams, json=s.json, quiet=s.quiet, color=not s.no_color)
+
+    @property
+    def plain_out(self) -> Output:
+        """For errors before, or about, the settings."""
+        return Output(*self._streams, color=not self.environ.get("NO_COLOR"))
+
+    @property
+    def verbose(self) -> bool:
+        """Tracebacks are wanted; known even where the settings are wrong."""
+        if self._settings is not None:
+            return self._settings.verbose
+        return bool(self.flags.get("verbose"))
+
+    def log(self, default: int = logging.WARNING) -> None:
+        """Set logging up; `default` is the level without --quiet and --verbose."""
+        s = self.settings
+        level = logging.ERROR if s.quiet else logging.DEBUG if s.verbose else default
+        logs.set_up(self._streams[1], log_format=s.log_format, level=level)
+
+    def run(self, main: Callable[[], Awaitable[T]]) -> T:
+        """Run a command's coroutine function."""
+        self.log()
+        return anyio.run(main)
+
+    @contextlib.asynccontextmanager
+    async def broker(self) -> AsyncIterator[Broker]:
+        """The Redis of the settings, seen to answer; the embedded one is started or joined.
+
+        Raises BrokerUnavailable, BrokerRefused, EmbeddedRedisFailed.
+        """
+        from streamq import RedisBroker  # noqa: PLC0415 - 0.1 s that --help does without
+
+        async with self._redis_url() as url, RedisBroker.from_url(url, client_name="sentinel-cli") as broker:
+            await broker.ping()
+            yield broker
+
+    @contextlib.asynccontextmanager
+    async def _redis_url(self) -> AsyncIterator[str]:
+        choice = self.settings.redis
+        if choice.kind != "embedded" or choice.folder is None:
+            yield choice.url
+            return
+        from sentinel.embedded import EmbeddedRedis  # noqa: PLC0415 - as above
+
+        server = EmbeddedRedis(choice.folder)
+        await anyio.to_thread.run_sync(server.start)
+        try:
+            yield server.url
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(server.stop)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something that cannot be undone. Raises CommandError where nobody can be asked."""
+        if yes:
+            return
+        if not (self.stdin.isatty() and self._streams[1].isatty()):
+            raise CommandError(
+                Exit.UNCONFIRMED, f"{question} Not without --yes.", "--dry-run shows what would be done"
+            )
+        self._streams[1].write(f"{question} [y/N] ")
+        self._streams[1].flush()
+        if self.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise CommandError(Exit.FAILED, "not confirmed; nothing was changed")
+
+
+def cli_of(context: typer.Context) -> Cli:
+    """The call a command belongs to."""
+    found = context.find_object(Cli)
+    if found is None:
+        raise RuntimeError("a command runs under sentinel.cli.main.main")
+    return found
+
+
+def standard() -> dict[str, TextIO]:
+    """The process's own streams, as they are now."""
+    return {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

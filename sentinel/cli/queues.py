@@ -1,0 +1,288 @@
+"""`stats`, `pending`, `pause`, `resume`: how the streams are."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Final
+
+import anyio
+import msgspec
+import typer
+
+from sentinel.cli import shapes, streams
+from sentinel.cli.context import Cli, cli_of
+from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.output import Output
+from sentinel.cli.parts import Limit, Stream, Streams, verbs
+from sentinel.cli.values import brief, duration, number
+from streamq import Broker
+from streamq.broker import PendingEntry, Reclaimed, StreamStats
+from streamq.handlers import CRASH_BUDGET
+
+app = verbs()
+
+#: Entries looked at to find dead workers.
+CLAIM_LOOK: Final = 10_000
+#: Completed records looked at for the rate.
+RATE_RECORDS: Final = 1000
+
+
+# --- stats ---------------------------------------------------------------------------------------
+
+
+class Limitation(msgspec.Struct, frozen=True):
+    """`oldest>60s`: what must not be."""
+
+    text: str
+    name: str
+    compare: Callable[[float, float], bool]
+    bound: float
+
+    def met_by(self, stats: StreamStats) -> bool:
+        """The stream is as it must not be."""
+        return self.compare(NUMBERS[self.name](stats), self.bound)
+
+
+#: What `--fail-if` may name.
+NUMBERS: Final[Mapping[str, Callable[[StreamStats], float]]] = {
+    "ready": lambda s: sum(s.ready.values()),
+    "leased": lambda s: s.leased,
+    "delayed": lambda s: s.delayed,
+    "dead": lambda s: s.dead,
+    "done": lambda s: s.done,
+    "oldest": lambda s: s.oldest_seconds or 0.0,
+    "workers": lambda s: s.workers,
+    "paused": lambda s: s.paused,
+}
+_OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "!=": operator.ne,
+    "==": operator.eq,
+    "=": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_LIMITATION: Final = re.compile(r"\s*(\w+)\s*(>=|<=|!=|==|=|>|<)\s*(\S+)\s*")
+
+
+def limitation(text: str) -> Limitation:
+    """Read `oldest>60s`, `workers<1`, `dead > 0`."""
+    found = _LIMITATION.fullmatch(text)
+    if found is None or found[1] not in NUMBERS:
+        raise typer.BadParameter(f"{text!r} is not such as 'oldest>60s'; names are {', '.join(NUMBERS)}")
+    return Limitation(text, found[1], _OPERATORS[found[2]], duration(found[3]))
+
+
+@app.command()
+def stats(
+    context: typer.Context,
+    *,
+    stream: Streams = None,
+    watch: Annotated[
+        float | None, typer.Option(parser=duration, metavar="SECONDS", help="Again and again.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="Exit 7 where it is so: 'oldest>60s', 'dead>0', 'workers<1'.")
+    ] = None,
+) -> int:
+    """Show how much lies in the streams."""
+    cli = cli_of(context)
+    limits = [limitation(text) for text in fail_if or ()]
+    return cli.run(lambda: _stats(cli, stream or streams.KNOWN, watch, limits))
+
+
+async def _stats(cli: Cli, names: Sequence[str], watch: float | None, limits: Sequence[Limitation]) -> int:
+    async with cli.broker() as broker:
+        while True:
+            found = [await streams.look(broker, name) for name in names]
+            if cli.out.json:
+                for one in found:
+                    cli.out.document(shapes.stats_line(one))
+            else:
+                rates = [await _rate(broker, one) for one in found]
+                _show_stats(cli.out, found, rates, again=watch is not None)
+            broken = [f"{one.stream}: {limit.text}" for one in found for limit in limits if limit.met_by(one)]
+            for text in broken:
+                cli.out.error([text])
+            if broken or watch is None:
+                return Exit.NO if broken else Exit.DONE
+            await anyio.sleep(max(0.1, watch))
+
+
+def _show_stats(out: Output, found: Sequence[StreamStats], rates: Sequence[str], *, again: bool) -> None:
+    rows: list[Sequence[object]] = []
+    for one, rate in zip(found, rates, strict=True):
+        rows.append(
+            (
+                one.stream,
+                number(sum(one.ready.values())),
+                number(one.leased),
+                number(one.delayed),
+                number(one.dead),
+                number(one.done),
+                brief(one.oldest_seconds),
+                rate,
+                _failed(one),
+                one.workers,
+            )
+        )
+        empty = ("",) * 8
+        if one.ready["high"] or one.ready["low"]:
+            rows += [(f"  {lane} lane", number(count), *empty) for lane, count in one.ready.items()]
+        if one.paused:
+            rows.append(("  paused", "", *empty))
+    if again:
+        out.clear()
+    out.table(
+        ("STREAM", "READY", "LEASED", "DELAYED", "DEAD", "DONE", "AGE", "/MIN", "FAIL%", "WORKERS"),
+        rows,
+        right="READY LEASED DELAYED DEAD DONE AGE /MIN FAIL% WORKERS",
+    )
+    out.stdout.flush()
+
+
+async def _rate(broker: Broker, stats: StreamStats) -> str:
+    """Jobs done in a minute, from the completed records that are kept."""
+    if not stats.done:
+        return "-"
+    records = await broker.done(stats.stream, limit=RATE_RECORDS)
+    # The server's clock wrote them; the newest stands for its "now", for ours may differ.
+    recent = [r for r in records if r.finished_ms > records[0].finished_ms - 60_000]
+    span = records[0].finished_ms - recent[-1].finished_ms if recent else 0
+    if len(recent) < RATE_RECORDS or not span:
+        return number(len(recent))
+    return number(len(recent) * 60_000 / span)  # the records do not reach back a minute
+
+
+def _failed(stats: StreamStats) -> str:
+    """Share of ended jobs that ended as dead letters, since the stream began."""
+    done, dead = stats.counters.get("done", 0), stats.counters.get("dead", 0)
+    return f"{100 * dead / (done + dead):.1f}" if done + dead else "-"
+
+
+# --- pending -------------------------------------------------------------------------------------
+
+
+@app.command()
+def pending(
+    context: typer.Context,
+    *,
+    stream: Stream,
+    consumer: Annotated[str | None, typer.Option(help="Only what this worker holds.")] = None,
+    idle_over: Annotated[
+        float | None,
+        typer.Option(parser=duration, metavar="DURATION", help="Only what was not renewed for so long."),
+    ] = None,
+    limit: Limit = 100,
+    claim: Annotated[
+        bool, typer.Option("--claim", help="Hand back what a dead worker holds (silent for over a lease).")
+    ] = False,
+) -> int:
+    """Show the jobs that workers have in hand, longest silent first."""
+    cli = cli_of(context)
+    if claim:
+        return cli.run(lambda: _claim(cli, stream, consumer, idle_over or 0.0))
+    return cli.run(lambda: _pending(cli, stream, consumer, idle_over or 0.0, limit))
+
+
+async def _pending(cli: Cli, stream: str, consumer: str | None, idle_over: float, limit: int) -> int:
+    async with cli.broker() as broker:
+        await streams.look(broker, stream)
+        entries = await broker.pending(stream, worker=consumer, idle_over=idle_over, limit=limit)
+    if cli.out.json:
+        for entry in entries:
+            cli.out.document(shapes.pending_line(stream, entry))
+        return Exit.DONE
+    if not entries:
+        cli.out.say(f"nothing in hand in {stream}")
+        return Exit.DONE
+    cli.out.table(
+        ("ENTRY", "JOB", "IDLE", "DELIV", "CRASHES", "WHAT", "WORKER"),
+        [
+            (
+                entry.entry_id,
+                entry.envelope.id,
+                brief(entry.idle_seconds),
+                entry.deliveries,
+                entry.envelope.crashes,
+                shapes.what_of(entry.envelope.payload),
+                entry.worker,
+            )
+            for entry in entries
+        ],
+        right="IDLE DELIV CRASHES",
+    )
+    if len(entries) == limit:
+        cli.out.say(f"the first {limit}; --limit shows more")
+    return Exit.DONE
+
+
+async def _claim(cli: Cli, stream: str, consumer: str | None, idle_over: float) -> int:
+    silence = max(idle_over, cli.settings.lease_seconds + cli.settings.renew_seconds)
+    async with cli.broker() as broker:
+        await streams.look(broker, stream)
+        held = await broker.pending(stream, worker=consumer, limit=CLAIM_LOOK)
+        dead, alive = _dead_and_alive(held, silence)
+        if consumer in alive:
+            raise CommandError(
+                Exit.FAILED,
+                f"worker {consumer} renewed its leases {brief(alive[consumer])} ago: it is alive",
+                f"a worker is taken for dead after {brief(silence)} of silence",
+            )
+        for worker in dead:
+            made = await broker.reclaim(stream, worker, beat=None, crash_budget=CRASH_BUDGET)
+            _tell_claimed(cli.out, stream, worker, made)
+    if not dead:
+        cli.out.say(f"no dead worker holds anything in {stream}")
+    return Exit.DONE
+
+
+def _dead_and_alive(held: Sequence[PendingEntry], silence: float) -> tuple[list[str], dict[str, float]]:
+    """Workers that renewed nothing for `silence` seconds; the others with their last renewal's age.
+
+    A worker renews all it holds at once, so its freshest entry tells how it is.
+    """
+    freshest: dict[str, float] = {}
+    for entry in held:
+        freshest[entry.worker] = min(entry.idle_seconds, freshest.get(entry.worker, entry.idle_seconds))
+    dead = [worker for worker, idle in freshest.items() if idle > silence]
+    return dead, {worker: idle for worker, idle in freshest.items() if idle <= silence}
+
+
+def _tell_claimed(out: Output, stream: str, worker: str, made: Reclaimed) -> None:
+    if out.json:
+        document = {"schema": "streamq.claimed/1", "stream": stream, "worker": worker}
+        out.document(document | {"ready": made.ready, "dead": made.dead})
+    else:
+        out.line(f"{worker}: {made.ready} ready again, {made.dead} dead (crash budget spent)")
+
+
+# --- pause, resume -------------------------------------------------------------------------------
+
+
+@app.command()
+def pause(context: typer.Context, stream: Stream) -> int:
+    """Stop taking jobs from a stream; what is in hand goes on."""
+    cli = cli_of(context)
+    return cli.run(lambda: _set_paused(cli, stream, paused=True))
+
+
+@app.command()
+def resume(context: typer.Context, stream: Stream) -> int:
+    """Take jobs from a stream again."""
+    cli = cli_of(context)
+    return cli.run(lambda: _set_paused(cli, stream, paused=False))
+
+
+async def _set_paused(cli: Cli, stream: str, *, paused: bool) -> int:
+    async with cli.broker() as broker:
+        before = await streams.look(broker, stream)
+        await broker.set_paused(stream, paused=paused)
+    if cli.out.json:
+        cli.out.document({"schema": "streamq.paused/1", "stream": stream, "paused": paused})
+    state = "paused" if paused else "running"
+    cli.out.say(f"{stream} {'was already' if before.paused == paused else 'is now'} {state}")
+    return Exit.DONE
