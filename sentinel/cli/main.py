@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead": ("sentinel.cli.dead", "Look at dead letters, and make them run again."),
     "pause": ("sentinel.cli.queues", "Stop taking jobs from a stream; what is in hand goes on."),
     "resume": ("sentinel.cli.queues", "Take jobs from a stream again."),
+    "fetch": ("sentinel.cli.fetch", "Show what the fetcher makes of a URL."),
     "health": ("sentinel.cli.health", "Say whether every part answers, one line each."),
     "config": ("sentinel.cli.config", "Show what is set, and where it was said."),
 }
