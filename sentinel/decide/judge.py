@@ -1,0 +1,186 @@
+"""The judgement: rule + stored state + new reading -> new state, change, alerts. No clock, no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from sentinel.decide import health
+from sentinel.decide.compare import compare
+from sentinel.decide.conditions import fired
+from sentinel.decide.confirm import Step, confirm
+from sentinel.decide.values import describe, value_json
+from sentinel.errors import ERROR_CODES, Severity
+from sentinel.model import AlertDraft, Change, Fired, Rule, RuleState, Value, Verdict
+
+_RANK: Final[dict[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
+#: Characters of a dedupe key's value part; longer ones are told by their hash.
+_KEY_PART: Final = 60
+
+
+def judge(
+    rule: Rule,
+    state: RuleState,
+    raw: str | None,
+    value: Value,
+    *,
+    now: float,
+    timezone: str = "UTC",
+    implausible: str | None = None,
+) -> Verdict:
+    """What a good reading means. `now` in seconds since the epoch; `timezone` the workspace's."""
+    policy = rule.alert_policy
+    step = confirm(state, value, required=policy.require_consecutive, implausible=implausible is not None)
+    change = compare(state.stable, value) if step.changed and state.stable is not None else None
+    met = fired(policy, change) if change is not None else ()
+    alerts = (
+        [_change_alert(rule, state, change, met, now=now, timezone=timezone)]
+        if change is not None and met
+        else []
+    )
+    well = _after_good_run(state, step, raw, now, changed=change is not None)
+    if state.health_state == "broken" and well.health_state != "broken":
+        alerts.append(_recovery_alert(rule, now))
+        well = msgspec.structs.replace(well, broken_told_at=None)
+    if any(alert.kind == "change" and alert.suppressed is None for alert in alerts):
+        well = msgspec.structs.replace(well, last_alert_at=now)
+    waiting = policy.confirm.within if policy.confirm is not None and not step.confirmed else None
+    return Verdict(
+        state=well,
+        value=value,
+        change=change,
+        confirmed=step.confirmed,
+        fired=met,
+        alerts=tuple(alerts),
+        confirm_in=waiting,
+    )
+
+
+def judge_not_modified(rule: Rule, state: RuleState, *, now: float, timezone: str = "UTC") -> Verdict:
+    """The page is as it was at the last good run: that run's reading, once more.
+
+    Raises ValueError where there was none; then nothing should have been asked conditionally.
+    """
+    reading = state.candidate or state.stable
+    if reading is None:
+        raise ValueError("there is no earlier reading to go by")
+    raw = state.stable_raw if state.candidate is None else None
+    return judge(rule, state, raw, reading, now=now, timezone=timezone)
+
+
+def judge_failure(rule: Rule, state: RuleState, code: str, detail: str, *, now: float) -> Verdict:
+    """What a run that ended with an error code means: for the rule's health only.
+
+    Neither the stable value nor the candidate is touched: a failure is never shown as a change.
+    """
+    score = health.after_failure(state.health, code)
+    condition = health.state_of(score, state.health_state)
+    told = state.broken_told_at
+    alerts: tuple[AlertDraft, ...] = ()
+    if condition == "broken" and (told is None or now - told >= health.REMIND_EVERY):
+        alerts = (_broken_alert(rule, code, detail, now, reminder=told is not None),)
+        told = now
+    ill = msgspec.structs.replace(
+        state,
+        health=score,
+        health_state=condition,
+        fail_streak=state.fail_streak + 1,
+        last_run_at=now,
+        broken_told_at=told,
+    )
+    return Verdict(state=ill, alerts=alerts)
+
+
+def _after_good_run(state: RuleState, step: Step, raw: str | None, now: float, *, changed: bool) -> RuleState:
+    score = health.after_success(state.health)
+    return msgspec.structs.replace(
+        state,
+        stable=step.stable,
+        stable_raw=raw if step.confirmed and raw is not None else state.stable_raw,
+        candidate=step.candidate,
+        candidate_count=step.candidate_count,
+        health=score,
+        health_state=health.state_of(score, state.health_state),
+        fail_streak=0,
+        last_run_at=now,
+        last_good_at=now,
+        last_change_at=now if changed else state.last_change_at,
+    )
+
+
+def _change_alert(
+    rule: Rule, state: RuleState, change: Change, met: Sequence[Fired], *, now: float, timezone: str
+) -> AlertDraft:
+    policy = rule.alert_policy
+    cooling = state.last_alert_at is not None and now < state.last_alert_at + policy.cooldown_seconds
+    severity = max((one.severity for one in met), key=_RANK.__getitem__)
+    conditions = tuple(one.condition for one in met)
+    return AlertDraft(
+        kind="change",
+        severity=severity,
+        title=f"{rule.title}: {describe(change.before)} -> {describe(change.after)}",
+        body=_change_body(rule, change, met),
+        dedupe_key=_dedupe_key(rule, conditions, change.after, now, timezone),
+        channels=tuple(policy.channels),
+        suppressed="cooldown" if cooling else None,
+        conditions=conditions,
+    )
+
+
+def _change_body(rule: Rule, change: Change, met: Sequence[Fired]) -> dict[str, Any]:  # Any: JSON
+    return {
+        "rule": rule.title,
+        "url": rule.url,
+        "fields": [
+            {"name": rule.type, "before": value_json(change.before), "after": value_json(change.after)}
+        ],
+        "change": {"kind": change.kind, "percent": None if change.percent is None else str(change.percent)},
+        "conditions": [{"condition": one.condition, "severity": one.severity} for one in met],
+    }
+
+
+def _dedupe_key(rule: Rule, conditions: Sequence[str], value: Value, now: float, timezone: str) -> str:
+    """Rule, conditions, value, and the day where the workspace is."""
+    day = datetime.fromtimestamp(now, ZoneInfo(timezone)).date().isoformat()
+    parts = ("+".join(conditions), describe(value))
+    told = [
+        part if len(part) <= _KEY_PART else hashlib.sha256(part.encode()).hexdigest()[:16] for part in parts
+    ]
+    if told[1] == parts[1] and hasattr(value, "hash"):
+        told[1] = value.hash[:16]
+    return f"{rule.id}:{told[0]}:{told[1].replace(' ', '_')}:{day}"
+
+
+def _broken_alert(rule: Rule, code: str, detail: str, now: float, *, reminder: bool) -> AlertDraft:
+    known = ERROR_CODES.get(code)
+    what = known.title if known is not None else code
+    return AlertDraft(
+        kind="health",
+        severity="warning",
+        title=f"{rule.title}: {'still ' if reminder else ''}not watching: {what}",
+        body={
+            "rule": rule.title,
+            "url": rule.url,
+            "code": code,
+            "detail": detail[:500],
+            "recommendation": known.recommendation if known is not None else "",
+        },
+        dedupe_key=f"{rule.id}:broken:{now:.0f}",
+        channels=tuple(rule.alert_policy.channels),
+    )
+
+
+def _recovery_alert(rule: Rule, now: float) -> AlertDraft:
+    return AlertDraft(
+        kind="recovery",
+        severity="info",
+        title=f"{rule.title}: watching again",
+        body={"rule": rule.title, "url": rule.url},
+        dedupe_key=f"{rule.id}:recovered:{now:.0f}",
+        channels=tuple(rule.alert_policy.channels),
+    )
