@@ -565,21 +565,21 @@ _LEAD: Final = (
     r"expedi[ea]\w*|delai|livraison|livre|sous|"
     r"entrega|envio|plazo|se envia|disponible|prazo|enviado|"
     r"spedi\w*|consegna|tempi|disponibile|"
-    r"levertijd|verzonden|levering|leverbaar|bezorg\w*|leverans\w*|leveringstid|skickas|sendes|toimitus\w*|toimitetaan|"  # noqa: E501 - one table row
+    r"levertijd|verzonden|levering|leverbaar|bezorg\w*|leverans\w*|leveringstid|skickas|sendes|toimitus\w*|toimitetaan|"
     r"wysylka|dostawa|czas|realizacj\w*|wysylamy|"
     r"doda\w*|doruc\w*|odesl\w*|odosl\w*|expedice|expedujeme|k odberu|dostupn\w*|"
-    r"szallit\w*|kiszallit\w*|livrare|termen|expediere|isporuka|dobava|dostava|доставк\w*|срок|отправк\w*|teslim\w*|kargo)"  # noqa: E501 - one table row
+    r"szallit\w*|kiszallit\w*|livrare|termen|expediere|isporuka|dobava|dostava|доставк\w*|срок|отправк\w*|teslim\w*|kargo)"
 )
 _SPAN: Final = (
     r"(?P<first>\d{1,3})(?: ?(?:-|–|to|bis|a|al|do|till|til|tot|и|до|ou|oder|or) ?(?P<last>\d{1,3}))? ?\+?"
     r" ?(?:(?:business|working|werk|arbeits|kalender|jours|dias|giorni)? ?)"
-    r"(?P<unit>h\b|hours?|hrs?|std|stunden?|heures?|horas?|ore|uur|timmar|timer|godzin\w*|hodin\w*|ora|orak?|час\w*|"  # noqa: E501 - one table row
-    r"d\b|days?|tage?n?|werktage?n?|arbeitstage?n?|jours?|dias?|giorn[oi]|dagar?|dage|dagen|werkdagen|vardagar|hverdage[r]?|"  # noqa: E501 - one table row
+    r"(?P<unit>h\b|hours?|hrs?|std|stunden?|heures?|horas?|ore|uur|timmar|timer|godzin\w*|hodin\w*|ora|orak?|час\w*|"
+    r"d\b|days?|tage?n?|werktage?n?|arbeitstage?n?|jours?|dias?|giorn[oi]|dagar?|dage|dagen|werkdagen|vardagar|hverdage[r]?|"
     r"arkipaiva\w*|paiva\w*|dni|dnu|dny|dnoch|den|dnech|nap\w*|munkanap\w*|zile|dana|дн\w*|gun|pracovni\w* dn\w*|"  # noqa: E501 - one table row
     r"business days?|working days?|jours ouvres|dias uteis|dias habiles|giorni lavorativi|zile lucratoare|"
-    r"w\b|weeks?|wochen?|semaines?|semanas?|settiman[ae]|weken|week|veck\w+|uger?|uker?|viikko\w*|viikon|tygodni\w*|tygodnie|"  # noqa: E501 - one table row
+    r"w\b|weeks?|wochen?|semaines?|semanas?|settiman[ae]|weken|week|veck\w+|uger?|uker?|viikko\w*|viikon|tygodni\w*|tygodnie|"
     r"tydn\w*|tyzdn\w*|het|heten|saptaman\w*|tjedn\w*|недел\w*|hafta|"
-    r"months?|monate?n?|mois|mes(?:es|i|e)?|maanden?|manad\w*|maned\w*|kuukau\w*|miesi\w*|mesic\w*|mesiac\w*|honap\w*|luni?|месяц\w*)"  # noqa: E501 - one table row
+    r"months?|monate?n?|mois|mes(?:es|i|e)?|maanden?|manad\w*|maned\w*|kuukau\w*|miesi\w*|mesic\w*|mesiac\w*|honap\w*|luni?|месяц\w*)"
 )
 #: Days per unit by how the unit begins; the first that fits wins, so hours and months come before days.
 _DAYS: Final = (
