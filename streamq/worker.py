@@ -542,6 +542,10 @@ class Worker:
         """Every stream's last read is recent."""
         return self.last_read_seconds < 2 * BLOCK + self._options.lease
 
+    def leads(self, stream: str) -> bool:
+        """This worker is the one that tells how much lies in the stream (`metrics.QueueGauges`)."""
+        return any(one.stream == stream and one.peers.is_first for one in self.consumers)
+
     def stacks(self) -> str:
         """Every running job and where it stands, for people."""
         parts = []
