@@ -10,6 +10,7 @@ The rules are the project's own list (docs: the guard). What is not understood i
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 import time
@@ -213,9 +214,12 @@ def _check_address(address: addresses.Address, policy: NetworkPolicy, host: str 
     why = addresses.refusal(address, allow_private=policy.allow_private, also_refused=policy.refused_networks)
     if why is None and not policy.allow_private and is_own(str(address)):
         why = "this machine's own address"
-    if why is not None:
-        what = f"{host} points to {address}, which" if host else str(address)
-        raise _refused(f"{what} is {why}. {_PRIVATE_HINT}")
+    if why is None:
+        return
+    what = f"{host} points to {address}, which" if host else str(address)
+    # The switch is worth naming only where it would help.
+    helps = not policy.allow_private and addresses.refusal(address, allow_private=True) is None
+    raise _refused(f"{what} is {why}. {_PRIVATE_HINT if helps else 'It is never reached from here.'}")
 
 
 def _bad(why: str) -> Refused:
@@ -445,8 +449,12 @@ async def _stage(name: str) -> AsyncIterator[None]:
             seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
 
 
+@functools.cache
 def _trusted_context() -> ssl.SSLContext:
-    """The machine's certificate authorities (an intranet's own among them) and Mozilla's list."""
+    """The machine's certificate authorities (an intranet's own among them) and Mozilla's list.
+
+    Reading them takes some 30 ms and they never change under us: one context serves the process.
+    """
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context
