@@ -174,6 +174,9 @@ class EmbeddedRedis:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+        if self._socket is not None and self._socket.parent != self.folder:
+            with contextlib.suppress(OSError):  # another has taken over and listens in it
+                self._socket.parent.rmdir()
         atexit.unregister(self.stop)
 
     def kill(self, *, restart: bool = True) -> None:
@@ -234,6 +237,7 @@ class EmbeddedRedis:
     def _own(self, lock: IO[bytes]) -> None:
         """Keep a server running until `stop`. Raises EmbeddedRedisFailed when the first start fails."""
         self._answering.clear()  # the server we joined, if any, is gone
+        self._socket = _socket_path(self.folder)  # its folder may be gone with it
         binary = self._binary or find_server()
         delay = RESTART_DELAY[0]
         while True:

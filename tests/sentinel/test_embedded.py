@@ -217,6 +217,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_works_the_same(folder: Pat
         assert first.url == second.url
         assert ask(second, "PING") is True
         assert stat.S_IMODE(first.socket.parent.stat().st_mode) == 0o700
+    assert not first.socket.parent.exists()
 
 
 def test_a_folder_that_others_may_write_to_is_refused_for_the_socket(
