@@ -4,26 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import re2
 
 from sentinel.decide.compare import same_measure
-from sentinel.decide.values import number_of, same
-from sentinel.errors import CheckFailure
-from sentinel.model import AlertPolicy, AvailabilityValue, Change, Condition, Fired, TextValue, Value
+from sentinel.decide.values import is_empty, number_of, same
+from sentinel.model import (
+    AlertPolicy,
+    AvailabilityValue,
+    Change,
+    Condition,
+    Fired,
+    JsonValue,
+    PriceValue,
+    TextValue,
+    Value,
+)
 
+#: Conditions whose value is an amount of the rule's currency.
+_LIMITS: Final = frozenset({"price_below", "price_above", "value_below", "value_above"})
 #: What fires where a rule names no condition: any confirmed change.
 ANY_CHANGE: Final = Condition(id="change", type="value_changed", severity="warning")
 
 
-def fired(policy: AlertPolicy, change: Change) -> tuple[Fired, ...]:
-    """Conditions of `policy` that `change` meets; none unless all do, where `match` is `all`."""
+def fired(policy: AlertPolicy, change: Change, *, currency: str | None = None) -> tuple[Fired, ...]:
+    """Conditions of `policy` that `change` meets; none unless all do, where `match` is `all`.
+
+    `currency` is the rule's, the one its limits are meant in: a price in another never meets them.
+    """
     conditions = policy.conditions or [ANY_CHANGE]
-    met = [condition for condition in conditions if _MET[condition.type](condition, change)]
+    foreign = _foreign(change.after, currency)
+    met = [
+        condition
+        for condition in conditions
+        if not (foreign and condition.type in _LIMITS) and _MET[condition.type](condition, change)
+    ]
     if policy.match == "all" and len(met) < len(conditions):
         return ()
     return tuple(Fired(condition=condition.id, severity=condition.severity) for condition in met)
+
+
+def _foreign(value: Value, currency: str | None) -> bool:
+    """A price in another currency than the rule's."""
+    return (
+        isinstance(value, PriceValue)
+        and None not in {value.currency, currency}
+        and value.currency != currency
+    )
 
 
 def _operand(condition: Condition) -> Decimal | None:
@@ -38,14 +67,28 @@ def _numbers(change: Change) -> tuple[Decimal, Decimal] | None:
     return old, new
 
 
+def _sides(change: Change) -> tuple[Decimal | None, Decimal] | None:
+    """Before (None where there was nothing) and after, for limits; None where they cannot be told."""
+    new = number_of(change.after)
+    if new is not None and is_empty(change.before):
+        return None, new
+    return _numbers(change)
+
+
 def _below(condition: Condition, change: Change) -> bool:
-    numbers, limit = _numbers(change), _operand(condition)
-    return numbers is not None and limit is not None and numbers[1] < limit <= numbers[0]
+    sides, limit = _sides(change), _operand(condition)
+    if sides is None or limit is None:
+        return False
+    old, new = sides
+    return new < limit and (old is None or old >= limit)
 
 
 def _above(condition: Condition, change: Change) -> bool:
-    numbers, limit = _numbers(change), _operand(condition)
-    return numbers is not None and limit is not None and numbers[0] <= limit < numbers[1]
+    sides, limit = _sides(change), _operand(condition)
+    if sides is None or limit is None:
+        return False
+    old, new = sides
+    return new > limit and (old is None or old <= limit)
 
 
 def _drop_percent(condition: Condition, change: Change) -> bool:
@@ -82,11 +125,17 @@ def _availability_is(condition: Condition, change: Change) -> bool:
 
 
 def _text(value: Value | None) -> str:
-    return value.text if isinstance(value, TextValue) else ""
+    match value:
+        case TextValue():
+            return value.text
+        case JsonValue():
+            return value.canonical
+        case _:
+            return ""
 
 
 def _text_changed(_: Condition, change: Change) -> bool:
-    return isinstance(change.after, TextValue) and not same(change.before, change.after)
+    return isinstance(change.after, TextValue | JsonValue) and not same(change.before, change.after)
 
 
 def _contains(condition: Condition, change: Change) -> bool:
@@ -95,15 +144,22 @@ def _contains(condition: Condition, change: Change) -> bool:
 
 
 def _matches(condition: Condition, change: Change) -> bool:
-    """RE2: a pattern of a user's takes linear time."""
+    pattern = _pattern(str(condition.value or ""))
+    if pattern is None:
+        return False
+    return bool(pattern.search(_text(change.after))) and not pattern.search(_text(change.before))
+
+
+@lru_cache(maxsize=256)
+def _pattern(pattern: str) -> re2._Regexp[str] | None:
+    """RE2, because a pattern of a user's must take linear time; None where it is none (import refuses it)."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 16 << 20
     try:
-        pattern = re2.compile(str(condition.value or ""), options)
-    except re2.error as exc:
-        raise CheckFailure("RULE_INVALID", f"condition {condition.id}: {exc}") from exc
-    return bool(pattern.search(_text(change.after))) and not pattern.search(_text(change.before))
+        return re2.compile(pattern, options)
+    except re2.error:
+        return None
 
 
 def _appeared(_: Condition, change: Change) -> bool:

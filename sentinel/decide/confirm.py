@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from sentinel.decide.values import same
-from sentinel.model import RuleState, Value
+from sentinel.decide.values import is_empty, same
+from sentinel.model import PriceValue, RuleState, Value
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -28,11 +28,22 @@ def confirm(state: RuleState, value: Value, *, required: int, implausible: bool 
     needs one reading more than that, also as the first.
     """
     if same(state.stable, value):
-        # The fuller form is kept: a currency once known is not forgotten.
-        return Step(state.stable, None, 0, confirmed=True, changed=False)
-    first = state.stable is None
+        return Step(_fuller(state.stable, value), None, 0, confirmed=True, changed=False)
+    # A rule whose kind was edited starts anew: 12 pieces and 12 EUR have nothing to tell each other.
+    first = state.stable is None or _other_kind(state.stable, value)
     needed = (1 if first else required) + implausible
     count = state.candidate_count + 1 if same(state.candidate, value) else 1
     if count >= needed:
         return Step(value, None, 0, confirmed=True, changed=not first)
     return Step(state.stable, value, count, confirmed=False, changed=False)
+
+
+def _fuller(stable: Value | None, value: Value) -> Value | None:
+    """The stable value; a currency it lacked and the page names now is added, one it has is not lost."""
+    if isinstance(stable, PriceValue) and isinstance(value, PriceValue) and stable.currency is None:
+        return value
+    return stable
+
+
+def _other_kind(stable: Value, value: Value) -> bool:
+    return type(stable) is not type(value) and not is_empty(stable) and not is_empty(value)

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from sentinel.decide import health
-from sentinel.decide.compare import compare
+from sentinel.decide.compare import compare, lost_separator
 from sentinel.decide.conditions import fired
 from sentinel.decide.confirm import Step, confirm
+from sentinel.decide.schedule import zone_of
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import ERROR_CODES, Severity
 from sentinel.model import AlertDraft, Change, Fired, Rule, RuleState, Value, Verdict
@@ -35,9 +35,10 @@ def judge(
 ) -> Verdict:
     """What a good reading means. `now` in seconds since the epoch; `timezone` the workspace's."""
     policy = rule.alert_policy
-    step = confirm(state, value, required=policy.require_consecutive, implausible=implausible is not None)
+    doubtful = implausible is not None or lost_separator(state.stable, value)
+    step = confirm(state, value, required=policy.require_consecutive, implausible=doubtful)
     change = compare(state.stable, value) if step.changed and state.stable is not None else None
-    met = fired(policy, change) if change is not None else ()
+    met = fired(policy, change, currency=rule.normal.currency) if change is not None else ()
     alerts = (
         [_change_alert(rule, state, change, met, now=now, timezone=timezone)]
         if change is not None and met
@@ -69,7 +70,7 @@ def judge_not_modified(rule: Rule, state: RuleState, *, now: float, timezone: st
     reading = state.candidate or state.stable
     if reading is None:
         raise ValueError("there is no earlier reading to go by")
-    raw = state.stable_raw if state.candidate is None else None
+    raw = state.stable_raw if state.candidate is None else None  # a candidate's was not kept
     return judge(rule, state, raw, reading, now=now, timezone=timezone)
 
 
@@ -101,7 +102,7 @@ def _after_good_run(state: RuleState, step: Step, raw: str | None, now: float, *
     return msgspec.structs.replace(
         state,
         stable=step.stable,
-        stable_raw=raw if step.confirmed and raw is not None else state.stable_raw,
+        stable_raw=raw if step.confirmed and (raw is not None or changed) else state.stable_raw,
         candidate=step.candidate,
         candidate_count=step.candidate_count,
         health=score,
@@ -146,7 +147,7 @@ def _change_body(rule: Rule, change: Change, met: Sequence[Fired]) -> dict[str, 
 
 def _dedupe_key(rule: Rule, conditions: Sequence[str], value: Value, now: float, timezone: str) -> str:
     """Rule, conditions, value, and the day where the workspace is."""
-    day = datetime.fromtimestamp(now, ZoneInfo(timezone)).date().isoformat()
+    day = datetime.fromtimestamp(now, zone_of(timezone)).date().isoformat()
     parts = ("+".join(conditions), describe(value))
     told = [
         part if len(part) <= _KEY_PART else hashlib.sha256(part.encode()).hexdigest()[:16] for part in parts

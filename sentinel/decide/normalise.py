@@ -8,10 +8,11 @@ from typing import Literal
 import msgspec
 
 from sentinel.decide.availability import read_availability
+from sentinel.decide.currency import THREE_DECIMALS
 from sentinel.decide.jsonfield import canonical, plain
 from sentinel.decide.money import read_price
 from sentinel.decide.number import read_with_unit
-from sentinel.decide.text import read_text, shorten
+from sentinel.decide.text import read_text, shorten, visible
 from sentinel.errors import CheckFailure
 from sentinel.model import (
     Extracted,
@@ -41,16 +42,18 @@ def normalise(
     """The typed value in `extracted`; `separator` is the rule's remembered decimal separator.
 
     Raises CheckFailure EXTRACT_EMPTY_VALUE, EXTRACT_PARSE_ERROR or EXTRACT_AMBIGUOUS: empty is an
-    error and never a value, unless the rule says so.
+    error and never a value, unless the rule says so; then it is the empty text, whatever the kind.
     """
     raw = extracted.raw
-    if not raw.strip() and not (normalization.kind == "text" and normalization.empty == "value"):
-        raise CheckFailure("EXTRACT_EMPTY_VALUE", "the selected part of the page holds no text")
+    if not visible(raw):
+        if normalization.empty == "error":
+            raise CheckFailure("EXTRACT_EMPTY_VALUE", "the selected part of the page holds no text")
+        return Normalised(read_text("", normalization))
     match normalization.kind:
         case "price":
             return _price(extracted, normalization, separator)
         case "number":
-            return _number(raw, normalization, separator)
+            return _number(extracted, normalization, separator)
         case "availability":
             return Normalised(read_availability(raw, normalization.mapping))
         case "text":
@@ -67,21 +70,37 @@ def _price(extracted: Extracted, normalization: Normalization, separator: Separa
         separator=normalization.decimal_separator or separator,
     )
     if found is None:
-        raise CheckFailure("EXTRACT_PARSE_ERROR", f"no price in {shorten(extracted.raw, 80)!r}")
+        raise CheckFailure("EXTRACT_PARSE_ERROR", f"no price in {shorten(visible(extracted.raw), 80)!r}")
+    implausible = _outside(found.amount, normalization)
+    if implausible is None and found.guessed and normalization.decimal_separator is None:
+        implausible = _strange_decimals(found.amount, found.currency)
     return Normalised(
         PriceValue(amount=found.amount, currency=found.currency),
-        found.separator,
-        _outside(found.amount, normalization),
+        _learned(extracted, found.separator),
+        implausible,
     )
 
 
-def _number(raw: str, normalization: Normalization, separator: Separator | None) -> Normalised:
+def _number(extracted: Extracted, normalization: Normalization, separator: Separator | None) -> Normalised:
+    raw = extracted.raw
     found = read_with_unit(raw, separator=normalization.decimal_separator or separator)
     if found is None:
-        raise CheckFailure("EXTRACT_PARSE_ERROR", f"no number in {shorten(raw, 80)!r}")
+        raise CheckFailure("EXTRACT_PARSE_ERROR", f"no number in {shorten(visible(raw), 80)!r}")
     reading, unit = found
     value = NumberValue(number=reading.number, unit=unit)
-    return Normalised(value, reading.separator, _outside(reading.number, normalization))
+    return Normalised(value, _learned(extracted, reading.separator), _outside(reading.number, normalization))
+
+
+def _learned(extracted: Extracted, proven: Separator | None) -> Separator | None:
+    """What the rule's own selector proves; a fallback (`1299.00` in JSON-LD) writes by other rules."""
+    return proven if extracted.selector_index == 0 else None
+
+
+def _strange_decimals(amount: Decimal, currency: str | None) -> str | None:
+    """Three decimals that only a remembered separator makes: `1.299` read as not quite 1.30."""
+    if amount == amount.to_integral_value() or currency in THREE_DECIMALS:
+        return None
+    return f"{plain(amount)} has three decimals and may be thousands"
 
 
 def _outside(number: Decimal, normalization: Normalization) -> str | None:

@@ -14,6 +14,10 @@ from sentinel.model import Schedule
 
 #: Where neither interval nor cron is given (an old row): once an hour, seconds.
 DEFAULT_INTERVAL: Final = 3600
+#: Share of the interval that jitter may take at most.
+_MOST_JITTER: Final = 0.9
+#: A cron expression that never comes due is looked at again after this, seconds.
+_NEVER: Final = 366 * 86400.0
 
 
 def next_due(schedule: Schedule, after: float, *, seed: str) -> float:
@@ -22,22 +26,50 @@ def next_due(schedule: Schedule, after: float, *, seed: str) -> float:
     An interval ticks on a grid of its own per rule (`seed` is its id): rules spread over the interval,
     nothing drifts, and after downtime there is one tick and not one per missed. Jitter is added to
     each tick. Cron times are local times of the schedule's zone; an hour that daylight saving skips
-    or doubles runs once, as cronsim does it (Debian's cron rules).
+    or doubles runs once, as cronsim does it (Debian's cron rules); jitter is added there too.
+
+    Never raises: `check` refuses a bad schedule when a rule is imported, and one that got in all the
+    same (a zone that was renamed) must not end the scheduler of all others. It runs by UTC, or hourly.
     """
+    # Jitter as long as the interval would let one tick overtake the next.
     if schedule.cron is not None:
-        zone = ZoneInfo(schedule.timezone or "UTC")
-        tick = next(CronSim(schedule.cron, datetime.fromtimestamp(after, zone)))
-        due = tick.astimezone(UTC).timestamp()
-        return due + _share(seed, due) * schedule.jitter_seconds
+        return _next_cron(schedule.cron, zone_of(schedule.timezone), after, schedule.jitter_seconds, seed)
     interval = schedule.interval_seconds or DEFAULT_INTERVAL
+    jitter = min(schedule.jitter_seconds, _MOST_JITTER * interval)
     offset = _share(seed, 0.0) * interval
     due = (int((after - offset) // interval) + 1) * interval + offset
-    return due + _share(seed, due) * schedule.jitter_seconds
+    return due + _share(seed, due) * jitter
+
+
+def _next_cron(cron: str, zone: ZoneInfo, after: float, jitter: int, seed: str) -> float:
+    try:
+        ticks = CronSim(cron, datetime.fromtimestamp(after, zone))
+        for tick in ticks:
+            due = tick.astimezone(UTC).timestamp()
+            # In the hour that is doubled cronsim answers with the first pass, which may be over.
+            if due > after:
+                return due + _share(seed, due) * jitter
+    except CronSimError:
+        return after + DEFAULT_INTERVAL
+    return after + _NEVER
+
+
+def zone_of(name: str | None) -> ZoneInfo:
+    """The zone of that name, or UTC: a strange name must not cost a check."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 def check(schedule: Schedule) -> list[Problem]:
     """What is wrong with a schedule; paths are relative to it."""
     problems = []
+    if schedule.cron is not None and schedule.interval_seconds is not None:
+        problems.append(Problem("", "both intervalSeconds and cron are given", "keep one of them"))
+    if schedule.cron is None and schedule.interval_seconds is None:
+        hint = "for example {intervalSeconds: 300}"
+        problems.append(Problem("", "neither intervalSeconds nor cron is given", hint))
     if schedule.cron is not None:
         try:
             next(CronSim(schedule.cron, datetime(2026, 1, 1, tzinfo=UTC)))

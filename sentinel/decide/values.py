@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from sentinel.decide.jsonfield import plain
@@ -17,6 +19,8 @@ from sentinel.model import (
     Value,
 )
 
+#: A JSON number of a size to reckon with.
+_NUMBER = re.compile(r"-?\d{1,24}(?:\.\d{1,24})?")
 #: Characters of a text told in a title.
 _TOLD = 80
 
@@ -33,9 +37,15 @@ def value_json(value: Value | None) -> Any:  # Any: JSON
         case TextValue():
             return {"text": value.text, "hash": value.hash}
         case JsonValue():
-            return json.loads(value.canonical)
+            return json.loads(value.canonical, parse_float=_float_or_text)
         case None:
             return None
+
+
+def _float_or_text(written: str) -> float | str:
+    """A JSON number no float holds exactly stays text: `1e999` would be printed as Infinity."""
+    number = float(written)
+    return number if isfinite(number) and Decimal(repr(number)) == Decimal(written) else written
 
 
 def describe(value: Value | None) -> str:
@@ -63,6 +73,8 @@ def number_of(value: Value | None) -> Decimal | None:
             return value.amount
         case NumberValue():
             return value.number
+        case JsonValue() if _NUMBER.fullmatch(value.canonical):
+            return Decimal(value.canonical)
         case _:
             return None
 
@@ -78,8 +90,24 @@ def same(one: Value | None, other: Value | None) -> bool:
             unknown = one.currency is None or other.currency is None
             return one.amount == other.amount and (unknown or one.currency == other.currency)
         case NumberValue(), NumberValue():
-            return one.number == other.number and one.unit == other.unit
+            return one.number == other.number and _same_unit(one.unit, other.unit)
         case TextValue(), TextValue():
             return one.hash == other.hash
         case _:
             return one == other
+
+
+def _same_unit(one: str | None, other: str | None) -> bool:
+    """`12 Reviews` is `12 reviews`, and a unit that is missing for once is the same."""
+    return one is None or other is None or one.casefold() == other.casefold()
+
+
+def is_empty(value: Value | None) -> bool:
+    """Whether it is the empty text (`empty: value`) or JSON's null."""
+    match value:
+        case TextValue():
+            return not value.text
+        case JsonValue():
+            return value.canonical in {"null", '""'}
+        case _:
+            return value is None

@@ -1,0 +1,160 @@
+"""How shops of many countries say that a thing can be had, or not.
+
+Lower case, without accents, hyphens as spaces (see availability.fold). One string per group of languages,
+phrases apart by `|`, so that a reader of the language can check a line at a glance.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: It can be had now.
+IN_STOCK: Final = (  # noqa: SIM905 - see above
+    # en
+    "in stock|available now|available|available online|in store now|ready to ship|ships today|"
+    "available to ship|available for delivery|available for pickup|low stock|few left|last one|"
+    "limited stock|limited availability|almost gone|in stock soon to be gone|ships immediately|"
+    # de
+    "auf lager|lagernd|sofort lieferbar|sofort verfugbar|verfugbar|vorratig|ab lager|"
+    "lieferbar|sofort versandfertig|versandfertig|wenige verfugbar|am lager|online verfugbar|"
+    # fr
+    "en stock|disponible|disponible immediatement|disponible en ligne|stock limite|"
+    "expedie sous 24h|"
+    # es
+    "en existencia|hay existencias|hay stock|con stock|disponible ahora|en inventario|"
+    # it
+    "disponibile|disponibilita immediata|in magazzino|pronta consegna|disponibile subito|"
+    "in giacenza|"
+    # pt
+    "em estoque|em stock|disponivel|pronta entrega|disponibilidade imediata|"
+    # nl
+    "op voorraad|voorradig|direct leverbaar|leverbaar|beschikbaar|uit voorraad leverbaar|"
+    # sv, da, no
+    "i lager|finns i lager|tillganglig|pa lager|pa lageret|lagerfort och finns|tilgjengelig|"
+    "tilgaengelig|klar til levering|"
+    # fi
+    "varastossa|heti saatavilla|saatavilla|heti toimitettavissa|"
+    # pl
+    "dostepny|dostepna|dostepne|dostepnosc natychmiastowa|w magazynie|na stanie|od reki|"
+    # cs, sk
+    "skladem|skladom|na sklade|dostupne|dostupny|k dispozici|ihned k odeslani|ihned k odberu|"
+    "k dispozicii|ihned k odoslaniu|na odoslanie|posledni kus skladem|"
+    # hu
+    "raktaron|keszleten|elerheto|azonnal szallithato|kaphato|"
+    # ro
+    "in stoc|pe stoc|disponibil|stoc limitat|in stoc furnizor|livrare imediata|"
+    # hr, sl, sr, bg, el, tr, ru, uk
+    "na zalihi|dostupno|na zalogi|na stanju|raspolozivo|dobavljivo|в наличност|наличен|"
+    "σε αποθεμα|αμεσα διαθεσιμο|διαθεσιμο|stokta|stokta var|mevcut|в наличии|есть в наличии|"
+    "є в наявності|в наявності|на складе|на складі|доступен|доступно|"
+    # ja, zh, ko
+    "在庫あり|在庫有り|在庫有|有货|现货|有貨|現貨|재고 있음"
+).split("|")
+
+#: It cannot be had. Longer phrases swallow the shorter ones of IN_STOCK inside them.
+OUT_OF_STOCK: Final = (  # noqa: SIM905 - see above
+    # en
+    "out of stock|not in stock|no longer in stock|sold out|unavailable|not available|no stock|"
+    "currently unavailable|temporarily unavailable|temporarily out of stock|"
+    "currently out of stock|no longer available|discontinued|not currently available|"
+    "isn't available|is not available|out of print|coming soon|notify me when available|"
+    "notify me when back in stock|no availability|notify me when in stock|email me when available|"
+    "email when available|when back in stock|back in stock soon|when it is back in stock|"
+    "be back in stock|let me know when in stock|email me when back in stock|"
+    "when this is back in stock|not in store|none left|none in stock|not available for delivery|"
+    "notify me when it is in stock|never in stock|isn't in stock|"
+    # de
+    "nicht auf lager|nicht lieferbar|nicht verfugbar|ausverkauft|vergriffen|nicht vorratig|"
+    "derzeit nicht verfugbar|derzeit nicht lieferbar|zurzeit nicht lieferbar|"
+    "zur zeit nicht lieferbar|momentan nicht verfugbar|momentan nicht lieferbar|"
+    "aktuell nicht verfugbar|aktuell nicht lieferbar|nicht mehr lieferbar|nicht mehr verfugbar|"
+    "nicht lagernd|leider ausverkauft|nicht mehr auf lager|aktuell nicht auf lager|"
+    "kein lagerbestand|nicht erhaltlich|online nicht verfugbar|benachrichtigen sobald verfugbar|"
+    "benachrichtigen wenn verfugbar|sobald wieder verfugbar|"
+    # fr
+    "rupture de stock|en rupture|en rupture de stock|epuise|indisponible|non disponible|"
+    "pas en stock|plus en stock|n'est plus disponible|plus disponible|n'est pas disponible|"
+    "actuellement indisponible|temporairement indisponible|stock epuise|victime de son succes|"
+    "article epuise|m'avertir quand disponible|prevenez moi lorsque disponible|pas disponible|"
+    "hors stock|"
+    # es
+    "agotado|agotada|sin stock|sin existencias|no disponible|fuera de stock|no hay stock|"
+    "no hay existencias|temporalmente agotado|ya no esta disponible|no esta disponible|"
+    "avisame cuando este disponible|"
+    # it
+    "esaurito|esaurita|non disponibile|al momento non disponibile|non in magazzino|terminato|"
+    "attualmente non disponibile|prodotto esaurito|avvisami quando disponibile|non piu disponibile|"
+    # pt
+    "esgotado|esgotada|indisponivel|fora de estoque|sem estoque|sem stock|fora de stock|"
+    "nao disponivel|produto indisponivel|avise me quando disponivel|avise me quando chegar|"
+    # nl
+    "uitverkocht|niet op voorraad|niet leverbaar|niet beschikbaar|niet voorradig|"
+    "tijdelijk uitverkocht|tijdelijk niet leverbaar|niet meer leverbaar|momenteel niet leverbaar|"
+    "tijdelijk niet beschikbaar|niet meer beschikbaar|niet meer op voorraad|"
+    # sv, da, no
+    "slut i lager|slutsald|ej i lager|inte i lager|finns ej i lager|finns inte i lager|slut|"
+    "tillfalligt slut|ikke pa lager|udsolgt|utsolgt|ikke tilgaengelig|ikke tilgjengelig|"
+    "ej tillganglig|midlertidigt udsolgt|midlertidig utsolgt|ej pa lager|inte tillganglig|"
+    "utgatt|utgaet|"
+    # fi
+    "loppu varastosta|loppunut|ei saatavilla|ei varastossa|loppuunmyyty|tilapaisesti loppu|"
+    # pl
+    "niedostepny|niedostepna|niedostepne|brak w magazynie|wyprzedany|wyprzedane|brak towaru|"
+    "produkt niedostepny|chwilowo niedostepny|nie jest dostepny|brak na stanie|brak na magazynie|"
+    "powiadom o dostepnosci|powiadom gdy dostepny|brak|"
+    # cs, sk
+    "neni skladem|neni skladom|vyprodano|neni na sklade|nedostupne|nedostupny|momentalne nedostupne|"
+    "docasne nedostupne|nie je skladom|nie je na sklade|vypredane|momentalne nie je skladom|"
+    "momentalne vypredane|momentalne neni skladem|momentalne vyprodano|jiz neni v prodeji|"
+    "ukonceno|neni k dispozici|nie je k dispozicii|nie je dostupne|docasne vypredane|"
+    "hlidat dostupnost|prodej ukoncen|predaj ukonceny|"
+    # hu
+    "nincs raktaron|nincs keszleten|elfogyott|nem elerheto|nem kaphato|keszlethiany|kifutott|"
+    "jelenleg nem elerheto|jelenleg nem kaphato|nem rendelheto|"
+    # ro
+    "stoc epuizat|indisponibil|nu este in stoc|nu e in stoc|lipsa stoc|fara stoc|"
+    "nu mai este disponibil|momentan indisponibil|nu este disponibil|anunta ma cand e disponibil|"
+    "epuizat|"
+    # hr, sl, sr, bg, el, tr, ru, uk
+    "nije dostupno|nema na zalihi|rasprodano|razprodano|ni na zalogi|nije na stanju|"
+    "nema na stanju|няма в наличност|изчерпан|не е в наличност|εξαντλημενο|μη διαθεσιμο|"
+    "δεν ειναι διαθεσιμο|εξαντληθηκε|tukendi|stokta yok|stokta bulunmuyor|mevcut degil|"
+    "нет в наличии|распродано|нет на складе|немає в наявності|недоступен|недоступно|"
+    "снят с производства|закончился|отсутствует|немає на складі|"
+    # ja, zh, ko
+    "在庫なし|在庫切れ|売り切れ|品切れ|完売|缺货|售罄|无货|缺貨|售完|已售完|품절|재고 없음"
+).split("|")
+
+#: It can be ordered and comes later, nobody says when.
+BACKORDER: Final = (  # noqa: SIM905 - see above
+    "backorder|back order|on back order|available on backorder|available on back order|"
+    "backordered|pre order|preorder|pre order now|available for pre order|"
+    "available for preorder|made to order|special order|available to order|order on request|"
+    "can be backordered|pre sale|on order|vorbestellbar|vorbestellen|nachbestellt|"
+    "auf bestellung|auf anfrage|jetzt vorbestellen|vorbestellung|bestellbar|wird nachbestellt|"
+    "nachlieferung|im zulauf|bestellt|auf bestellung verfugbar|precommande|en precommande|"
+    "sur commande|disponible sur commande|precommander|en reapprovisionnement|reserva|"
+    "bajo pedido|preventa|disponible bajo pedido|en reserva|pre venta|sobre pedido|preordina|"
+    "in arrivo|su ordinazione|su richiesta|preordine|ordinabile|disponibile su ordinazione|"
+    "pre venda|sob encomenda|por encomenda|encomenda|pre encomenda|disponivel por encomenda|"
+    "pre order nu|nabestelling|in backorder|op bestelling|te reserveren|binnenkort leverbaar|"
+    "bestallningsvara|forbestall|forhandsboka|forudbestil|bestillingsvare|forhandsbestill|"
+    "pa vej|ennakkotilaus|tilaustuote|ennakkotilaa|tilattavissa|na zamowienie|przedsprzedaz|"
+    "dostepny na zamowienie|dostepne na zamowienie|zamow w przedsprzedazy|na objednavku|"
+    "predobjednavka|predobjednat|na objednani|dostupne na objednavku|na dotaz|u dodavatele|"
+    "na objednavku u dodavatela|u dodavatela|elorendelheto|elorendeles|rendelheto|rendelesre|"
+    "kulso raktaron|precomanda|la comanda|disponibil la comanda|in curand|precomanda acum|"
+    "po narudzbi|po narocilu|по поръчка|κατοπιν παραγγελιας|on siparis|под заказ|предзаказ|"
+    "під замовлення|передзамовлення|予約受付中|予約|取り寄せ|お取り寄せ|预售|預購|예약"
+).split("|")
+
+#: Said by buttons; believed only where nothing else is said.
+BUTTONS: Final = (  # noqa: SIM905 - see above
+    "add to cart|add to basket|add to bag|buy now|in den warenkorb|in den einkaufswagen|"
+    "jetzt kaufen|ajouter au panier|acheter|anadir al carrito|agregar al carrito|comprar|"
+    "aggiungi al carrello|acquista|adicionar ao carrinho|in winkelwagen|in winkelmand|bestel nu|"
+    "lagg i varukorg|kop|laeg i kurv|legg i handlekurv|lisaa ostoskoriin|do koszyka|"
+    "dodaj do koszyka|do kosiku|pridat do kosiku|vlozit do kosiku|do kosika|pridat do kosika|"
+    "kosarba|adauga in cos|dodaj u kosaricu|v kosarico|в корзину|до кошика|купить|sepete ekle|"
+    "カートに入れる|加入购物车"
+).split("|")
