@@ -1,0 +1,63 @@
+"""The store: everything sentinel remembers, in SQLite or PostgreSQL. All SQL is in here."""
+
+from __future__ import annotations
+
+from sentinel.errors import StateConflict
+from sentinel.store.records import (
+    Ages,
+    AlertState,
+    Attempt,
+    Changes,
+    Counts,
+    Delivery,
+    DeliveryState,
+    DeliveryTicket,
+    DueRule,
+    FieldChange,
+    FinishedRun,
+    ImportReport,
+    ItemChange,
+    NewOutboxJob,
+    Observation,
+    OutboxJob,
+    Outcome,
+    Pruned,
+    RunRecord,
+    RunResult,
+    RunTicket,
+    SchemaStatus,
+    StoredAlert,
+    StoredChannel,
+    StoredRule,
+)
+from sentinel.store.store import Store
+
+__all__ = [
+    "Ages",
+    "AlertState",
+    "Attempt",
+    "Changes",
+    "Counts",
+    "Delivery",
+    "DeliveryState",
+    "DeliveryTicket",
+    "DueRule",
+    "FieldChange",
+    "FinishedRun",
+    "ImportReport",
+    "ItemChange",
+    "NewOutboxJob",
+    "Observation",
+    "OutboxJob",
+    "Outcome",
+    "Pruned",
+    "RunRecord",
+    "RunResult",
+    "RunTicket",
+    "SchemaStatus",
+    "StateConflict",
+    "Store",
+    "StoredAlert",
+    "StoredChannel",
+    "StoredRule",
+]

@@ -1,0 +1,306 @@
+"""Alerts and their deliveries: one row per channel, every attempt told, sent never taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sentinel.errors import NotFound, StaleWorker
+from sentinel.jobs import DispatchAlert
+from sentinel.store.base import AnyRow, Part, new_id
+from sentinel.store.imports import chunks
+from sentinel.store.outbox import add_jobs
+from sentinel.store.records import (
+    AlertState,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    DeliveryTicket,
+    Outcome,
+    StoredAlert,
+)
+from sentinel.store.runs import MAX_DETAIL, dispatch_job
+from sentinel.store.tables import alert, delivery, delivery_attempt
+
+#: Nothing more will come of it by itself.
+_SETTLED: Final = ("sent", "failed", "dead")
+
+
+class Alerts(Part):
+    """Alerts and deliveries."""
+
+    async def alert(self, alert_id: str) -> StoredAlert:
+        """With its deliveries and every attempt. Raises NotFound."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(sa.select(alert).where(alert.c.id == alert_id))).all()
+            if not rows:
+                raise NotFound(f"no alert {alert_id}")
+            return (await _with_deliveries(connection, rows))[0]
+
+    async def alerts(
+        self,
+        limit: int = 100,
+        *,
+        rule_id: str | None = None,
+        state: AlertState | None = None,
+        before: float | None = None,
+    ) -> list[StoredAlert]:
+        """Newest first, with deliveries and attempts; `before`: made earlier than that."""
+        wanted = sa.select(alert).order_by(alert.c.created_at.desc(), alert.c.id.desc()).limit(limit)
+        if rule_id is not None:
+            wanted = wanted.where(alert.c.rule_id == rule_id)
+        if state is not None:
+            wanted = wanted.where(alert.c.state == state)
+        if before is not None:
+            wanted = wanted.where(alert.c.created_at < before)
+        async with self._database.reading() as connection:
+            return await _with_deliveries(connection, (await connection.execute(wanted)).all())
+
+    async def claim_delivery(
+        self, alert_id: str, channel_id: str, job_id: str, fence: int, now: float
+    ) -> DeliveryTicket:
+        """Take a delivery in hand, before anything is sent.
+
+        `ticket.settled`: sent already, or refused for good; do not send. A channel the alert did
+        not name gets a delivery of its own. Raises NotFound (no such alert), StaleWorker (a later
+        delivery of the job holds it), StoreUnavailable.
+        """
+        async with self._database.writing() as connection:
+            await self._make_delivery(connection, alert_id, channel_id, now)
+            claimed = await connection.execute(
+                sa.update(delivery)
+                .where(
+                    delivery.c.alert_id == alert_id,
+                    delivery.c.channel_id == channel_id,
+                    delivery.c.state.not_in(("sent", "dead")),
+                    delivery.c.fence <= fence,
+                )
+                .values(state="sending", fence=fence, job_id=job_id, updated_at=now)
+                .returning(delivery)
+            )
+            row = claimed.first()
+            settled = None
+            if row is None:
+                row = await _read_delivery(connection, alert_id, channel_id)
+                settled = row.state
+                if settled not in ("sent", "dead"):
+                    raise StaleWorker
+            else:
+                await _settle_alert(connection, alert_id, now)
+            return DeliveryTicket(
+                alert_id=alert_id,
+                channel_id=channel_id,
+                workspace_id=row.workspace_id,
+                job_id=job_id,
+                fence=fence,
+                attempt=row.attempts + (settled is None),
+                settled=settled,
+            )
+
+    async def record_attempt(
+        self,
+        ticket: DeliveryTicket,
+        outcome: Outcome,
+        *,
+        now: float,
+        http_status: int | None = None,
+        error: str | None = None,
+        provider_id: str | None = None,
+        latency: float | None = None,
+        last_attempt: bool = False,
+    ) -> AlertState:
+        """Write down what came of an attempt, and what that makes of the alert.
+
+        sent: accepted. failed: may pass; it will be tried again unless `last_attempt`. dead: refused
+        for good. `latency` in seconds. Recording the same attempt twice records it once. Raises,
+        with nothing written: StaleWorker (a later delivery of the job has the delivery, or it is
+        sent already), StoreUnavailable.
+        """
+        state: DeliveryState = "retrying" if outcome == "failed" and not last_attempt else outcome
+        shown = None if error is None else error[:MAX_DETAIL]
+        async with self._database.writing() as connection:
+            if not await _move_delivery(
+                connection,
+                ticket,
+                state=state,
+                attempts=ticket.attempt,
+                http_status=http_status,
+                error=shown,
+                provider_id=provider_id,
+                updated_at=now,
+                sent_at=now if outcome == "sent" else None,
+            ):
+                await _refuse_unless_recorded(connection, ticket, outcome)
+                return await _settle_alert(connection, ticket.alert_id, now)
+            await connection.execute(
+                sa.insert(delivery_attempt).values(
+                    alert_id=ticket.alert_id,
+                    channel_id=ticket.channel_id,
+                    number=ticket.attempt,
+                    workspace_id=ticket.workspace_id,
+                    job_id=ticket.job_id,
+                    fence=ticket.fence,
+                    outcome=outcome,
+                    http_status=http_status,
+                    provider_id=provider_id,
+                    error=shown,
+                    latency=latency,
+                    at=now,
+                )
+            )
+            return await _settle_alert(connection, ticket.alert_id, now)
+
+    async def resend(self, alert_id: str, now: float, *, channels: Sequence[str] | None = None) -> str:
+        """Send an alert again to those of its channels that did not get it; answers the new job's id.
+
+        Dead and failed deliveries are reopened; sent ones stay sent. `channels`: only these. Raises
+        NotFound.
+        """
+        async with self._database.writing() as connection:
+            row = (await connection.execute(sa.select(alert).where(alert.c.id == alert_id))).first()
+            if row is None:
+                raise NotFound(f"no alert {alert_id}")
+            wanted = tuple(dict.fromkeys(channels if channels is not None else row.channels))
+            for channel_id in wanted:
+                await self._make_delivery(connection, alert_id, channel_id, now)
+            await connection.execute(
+                sa.update(delivery)
+                .where(
+                    delivery.c.alert_id == alert_id,
+                    delivery.c.channel_id.in_(wanted),
+                    delivery.c.state.in_(("failed", "dead")),
+                )
+                .values(state="pending", updated_at=now)
+            )
+            await _settle_alert(connection, alert_id, now)
+            job_id = f"alert-{alert_id}-{new_id(now)}"
+            payload = DispatchAlert(
+                alert_id=alert_id,
+                workspace_id=row.workspace_id,
+                rule_id=row.rule_id,
+                channels=wanted,
+                # Its own key: the first send's is still held for a while.
+                dedupe_key=job_id,
+            )
+            job = dispatch_job(job_id, payload, row.severity)
+            await add_jobs(self._database, connection, row.workspace_id, [job], now)
+            return job_id
+
+    async def _make_delivery(
+        self, connection: AsyncConnection, alert_id: str, channel_id: str, now: float
+    ) -> None:
+        """The row of an alert and a channel, if it is not there. Raises NotFound."""
+        found = await connection.execute(sa.select(alert.c.workspace_id).where(alert.c.id == alert_id))
+        workspace_id = found.scalar()
+        if workspace_id is None:
+            raise NotFound(f"no alert {alert_id}")
+        await connection.execute(
+            self._database.insert(delivery)
+            .values(
+                alert_id=alert_id,
+                channel_id=channel_id,
+                workspace_id=workspace_id,
+                state="pending",
+                fence=0,
+                attempts=0,
+                created_at=now,
+                updated_at=now,
+            )
+            .on_conflict_do_nothing()
+        )
+
+
+async def _move_delivery(connection: AsyncConnection, ticket: DeliveryTicket, **values: Any) -> bool:
+    """False: the delivery is no longer this ticket's."""
+    moved = await connection.execute(
+        sa.update(delivery)
+        .where(
+            delivery.c.alert_id == ticket.alert_id,
+            delivery.c.channel_id == ticket.channel_id,
+            delivery.c.fence == ticket.fence,
+            delivery.c.state == "sending",
+        )
+        .values(**values)
+    )
+    return moved.rowcount == 1
+
+
+async def _refuse_unless_recorded(
+    connection: AsyncConnection, ticket: DeliveryTicket, outcome: Outcome
+) -> None:
+    """Raises StaleWorker, unless this very attempt has been written down before."""
+    its_own = sa.select(delivery_attempt.c.outcome).where(
+        delivery_attempt.c.alert_id == ticket.alert_id,
+        delivery_attempt.c.channel_id == ticket.channel_id,
+        delivery_attempt.c.number == ticket.attempt,
+        delivery_attempt.c.fence == ticket.fence,
+    )
+    if (await connection.execute(its_own)).scalar() != outcome:
+        raise StaleWorker
+
+
+async def _read_delivery(connection: AsyncConnection, alert_id: str, channel_id: str) -> AnyRow:
+    wanted = sa.select(delivery).where(delivery.c.alert_id == alert_id, delivery.c.channel_id == channel_id)
+    return (await connection.execute(wanted)).one()
+
+
+async def _settle_alert(connection: AsyncConnection, alert_id: str, now: float) -> AlertState:
+    """The alert's state follows its deliveries'."""
+    # Locked, so that two channels that end at the same moment see each other's end (PostgreSQL).
+    locked = sa.select(alert.c.state).where(alert.c.id == alert_id).with_for_update()
+    before = (await connection.execute(locked)).scalar_one()
+    states = list(
+        await connection.scalars(sa.select(delivery.c.state).where(delivery.c.alert_id == alert_id))
+    )
+    after = alert_state(states) if states else before
+    if after != before:
+        await connection.execute(
+            sa.update(alert).where(alert.c.id == alert_id).values(state=after, updated_at=now)
+        )
+    return after
+
+
+def alert_state(deliveries: Iterable[DeliveryState]) -> AlertState:
+    """What the deliveries make of their alert: pending until each has ended, then what they came to."""
+    states = list(deliveries)
+    if any(state not in _SETTLED for state in states):
+        return "pending"
+    sent = states.count("sent")
+    if sent == len(states):
+        return "sent"
+    return "partial" if sent else "failed"
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+async def _with_deliveries(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[StoredAlert]:
+    ids = [row.id for row in rows]
+    attempts: dict[tuple[str, str], list[Attempt]] = {}
+    deliveries: dict[str, list[Delivery]] = {}
+    for some in chunks(ids):
+        wanted = sa.select(delivery_attempt).where(delivery_attempt.c.alert_id.in_(some))
+        for row in await connection.execute(wanted.order_by(delivery_attempt.c.number)):
+            attempts.setdefault((row.alert_id, row.channel_id), []).append(_attempt(row))
+        held = sa.select(delivery).where(delivery.c.alert_id.in_(some)).order_by(delivery.c.channel_id)
+        for row in await connection.execute(held):
+            tried = attempts.get((row.alert_id, row.channel_id), [])
+            deliveries.setdefault(row.alert_id, []).append(_delivery(row, tried))
+    return [_alert(row, deliveries.get(row.id, [])) for row in rows]
+
+
+def _alert(row: AnyRow, deliveries: Sequence[Delivery]) -> StoredAlert:
+    own = {name: getattr(row, name) for name in StoredAlert.__struct_fields__ if name != "deliveries"}
+    return StoredAlert(**own, deliveries=tuple(deliveries))
+
+
+def _delivery(row: AnyRow, history: Sequence[Attempt]) -> Delivery:
+    own = {name: getattr(row, name) for name in Delivery.__struct_fields__ if name != "history"}
+    return Delivery(**own, history=tuple(history))
+
+
+def _attempt(row: AnyRow) -> Attempt:
+    return Attempt(**{name: getattr(row, name) for name in Attempt.__struct_fields__})

@@ -1,0 +1,303 @@
+"""The engine under the store: URLs, pragmas, transactions with a deadline, errors translated once."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from sentinel.errors import SchemaNotCurrent, SettingsError, StoreUnavailable
+
+R = TypeVar("R")
+Insert = sqlite.Insert | postgresql.Insert
+
+#: Longest wait for another writer (SQLite's lock; a row's lock on PostgreSQL), seconds.
+LOCK_WAIT: Final = 5.0
+#: Longest one statement, and one connection attempt, may take on PostgreSQL, seconds.
+STATEMENT_WAIT: Final = 15.0
+CONNECT_WAIT: Final = 5.0
+#: A whole transaction, waiting for a connection and for locks included: above every wait inside it.
+TRANSACTION_WAIT: Final = 30.0
+#: Undoing and giving back a connection; after that it is thrown away.
+CLEANUP_WAIT: Final = 3.0
+#: A worker frozen inside a transaction loses it after this, so that its successor can write (seconds).
+#: Below the first retry of `rules:run` (30 s).
+IDLE_IN_TRANSACTION: Final = 15.0
+#: Connections per process.
+POOL_SIZE: Final = 8
+
+#: PostgreSQL's advisory lock; the number only has to be ours.
+_ONE_AT_A_TIME: Final = 0x53454E54
+_WRITES: Final = "sentinel_writes"
+
+
+class Database:
+    """One SQLite file or PostgreSQL database; reads and writes are transactions of bounded length."""
+
+    def __init__(self, url: URL, *, read_only: bool) -> None:
+        self.url = url
+        self.read_only = read_only
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._engine = _sqlite_engine(url, read_only) if self.is_sqlite else _postgres_engine(url, read_only)
+        # SQLite lets one writer in at a time anyway; queueing here is fairer than its busy handler.
+        self._writers: anyio.Lock | None = anyio.Lock() if self.is_sqlite else None
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state of the database. Raises StoreUnavailable."""
+        self._must_exist()
+        with self._translated():
+            async with self._transaction(writes=False) as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes: committed at the end, undone by any exception.
+
+        Raises StoreUnavailable: nothing was written, or (the connection broke while committing)
+        all of it. Whoever comes again finds out which, by job id.
+        """
+        self._must_exist()
+        with self._translated():
+            async with self._queue(), self._transaction(writes=True) as connection:
+                yield connection
+
+    async def serialise(self, connection: AsyncConnection) -> None:
+        """Let one transaction at a time past here (imports, migrations); SQLite's writers are so already."""
+        if not self.is_sqlite:
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+
+    def insert(self, table: sa.Table) -> Insert:
+        """The dialect's INSERT, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    async def close(self) -> None:
+        """Close every connection. Using the database again opens new ones."""
+        with anyio.move_on_after(CLEANUP_WAIT, shield=True):
+            await self._engine.dispose()
+
+    def make_folder(self) -> None:
+        """The folder of an SQLite file that is not there yet."""
+        if self.is_sqlite and self.url.database:
+            try:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"{self.name}: {error.strerror}") from error
+
+    def is_missing_file(self) -> bool:
+        """An SQLite file that is not there yet (connecting would make it)."""
+        return self.is_sqlite and not Path(self.url.database or "").exists()
+
+    def _must_exist(self) -> None:
+        """A reader must not leave an empty file behind."""
+        if self.read_only and self.is_missing_file():
+            raise StoreUnavailable(f"{self.name}: no such file")
+
+    @contextlib.asynccontextmanager
+    async def _queue(self) -> AsyncIterator[None]:
+        if self._writers is None:
+            yield
+            return
+        with anyio.fail_after(TRANSACTION_WAIT):
+            await self._writers.acquire()
+        try:
+            yield
+        finally:
+            self._writers.release()
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        with anyio.fail_after(TRANSACTION_WAIT):
+            connection = await self._engine.connect()
+            try:
+                await connection.execution_options(**{_WRITES: writes})
+                await connection.begin()
+                yield connection
+                # A commit once begun is waited for: cancelled, nobody would know what became of it.
+                with anyio.CancelScope(shield=True):
+                    await connection.commit()
+            except BaseException:
+                await _give_up(connection.rollback())
+                raise
+            finally:
+                await _give_back(connection)
+
+    @property
+    def name(self) -> str:
+        """The URL as people may see it."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Foreign errors become ours, once, here. Messages name the place, never the password."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{self.name}: no answer in time") from error
+        except exc.TimeoutError as error:
+            raise StoreUnavailable(f"{self.name}: all {POOL_SIZE} connections are in use") from error
+        except exc.DBAPIError as error:
+            if _lacks_table(error):
+                raise SchemaNotCurrent from error
+            if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError) or (
+                error.connection_invalidated or _passes(error)
+            ):
+                raise StoreUnavailable(f"{self.name}: {_reason(error)}") from error
+            raise
+        except OSError as error:
+            raise StoreUnavailable(f"{self.name}: {error.strerror or error}") from error
+
+
+def parse_url(text: str) -> URL:
+    """A database URL as people write it, with the driver filled in.
+
+    Takes sqlite:///file, sqlite+aiosqlite:///file, postgresql://, postgres:// and
+    postgresql+asyncpg:// (libpq's `sslmode` too). Raises SettingsError, without the password.
+    """
+    try:
+        url = make_url(text)
+    except (exc.ArgumentError, ValueError):
+        # Not `from`: the foreign message quotes the URL, password and all.
+        raise SettingsError(["DATABASE_URL is not a database URL"]) from None
+    match url.drivername:
+        case "sqlite" | "sqlite+aiosqlite":
+            if not url.database or url.database == ":memory:":
+                raise SettingsError(["DATABASE_URL: SQLite needs a file, as sqlite:///sentinel.db"])
+            return url.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres" | "postgresql+asyncpg":
+            return _with_ssl(url.set(drivername="postgresql+asyncpg"))
+        case other:
+            raise SettingsError([f"DATABASE_URL: {other} is neither sqlite nor postgresql"])
+
+
+def _with_ssl(url: URL) -> URL:
+    """Rename to what asyncpg calls libpq's sslmode."""
+    if "sslmode" not in url.query:
+        return url
+    query = dict(url.query)
+    query["ssl"] = query.pop("sslmode")
+    return url.set(query=query)
+
+
+def _sqlite_engine(url: URL, read_only: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=TRANSACTION_WAIT,
+        json_serializer=_as_it_is,
+        json_deserializer=_as_it_is,
+        connect_args={"timeout": LOCK_WAIT},
+    )
+
+    def connected(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's adapter of aiosqlite
+        # The driver must not begin transactions by itself: "begin" below says which kind.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT * 1000)}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA journal_mode")
+        if not read_only and cursor.fetchone() != ("wal",):
+            cursor.execute("PRAGMA journal_mode = WAL")
+        if read_only:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    def begun(connection: sa.Connection) -> None:
+        # A writer takes the lock at once: one that began by reading could only fail when it gets to write.
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    sa.event.listen(engine.sync_engine, "connect", connected)
+    sa.event.listen(engine.sync_engine, "begin", begun)
+    return engine
+
+
+def _postgres_engine(url: URL, read_only: bool) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=TRANSACTION_WAIT,
+        pool_pre_ping=True,  # a restarted server costs one round trip, not one failed job per connection
+        json_serializer=_as_it_is,
+        json_deserializer=_as_it_is,
+        connect_args={
+            "timeout": CONNECT_WAIT,
+            "command_timeout": STATEMENT_WAIT,
+            "server_settings": {
+                "application_name": "sentinel",
+                "lock_timeout": _milliseconds(LOCK_WAIT),
+                "idle_in_transaction_session_timeout": _milliseconds(IDLE_IN_TRANSACTION),
+                "default_transaction_read_only": "on" if read_only else "off",
+            },
+        },
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def _as_it_is(text: str) -> str:
+    """JSON is encoded and decoded by `columns.Document`, which knows the type."""
+    return text
+
+
+async def _give_up(undoing: Any) -> None:  # Any: a coroutine whose result nobody wants
+    """Undo, for a bounded time, whatever happens: the error on its way up is the one that counts."""
+    with anyio.move_on_after(CLEANUP_WAIT, shield=True), contextlib.suppress(exc.SQLAlchemyError, OSError):
+        await undoing
+
+
+async def _give_back(connection: AsyncConnection) -> None:
+    """To the pool, or away with it when the server does not answer."""
+    with anyio.move_on_after(CLEANUP_WAIT, shield=True) as patience:
+        await connection.close()
+    if patience.cancelled_caught:
+        with contextlib.suppress(exc.SQLAlchemyError, OSError):
+            await connection.invalidate()
+
+
+#: SQLSTATEs (PostgreSQL) of what passes: connection, resources, operator, deadlock, lock, idle, read-only.
+_PASSING_STATES: Final = ("08", "53", "57", "58", "40", "55P03", "25P03")
+#: The classes of sqlite3 that SQLAlchemy wraps are told apart by name; these pass.
+_PASSING_SQLITE: Final = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+)
+
+
+def _lacks_table(error: exc.DBAPIError) -> bool:
+    """A table or column is missing: the schema is of another version."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in ("42P01", "42703") or str(error.orig).startswith(("no such table", "no such column"))
+
+
+def _passes(error: exc.DBAPIError) -> bool:
+    """It is the database's trouble and may pass, not a fault of the statement."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return state.startswith(_PASSING_STATES) or code in _PASSING_SQLITE
+
+
+def _reason(error: exc.DBAPIError) -> str:
+    """The driver's own words on one line, without the statement and its values."""
+    words = " ".join(str(error.orig).split())
+    # SQLAlchemy's asyncpg adapter puts "<class '...'>: " in front.
+    return words.rpartition("'>: ")[2][:300]

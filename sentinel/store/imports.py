@@ -1,0 +1,402 @@
+"""Rules files into the database: what is new, what differs, what stays; idempotent by id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sentinel.errors import Problem, RuleFileError
+from sentinel.model import Channel, Rule, RulesFile, RuleState, Workspace
+from sentinel.store.base import AnyRow, Part
+from sentinel.store.records import Changes, FieldChange, ImportReport, ItemChange
+from sentinel.store.tables import channel, rule, rule_state, rule_tag, source, workspace
+
+_Item = TypeVar("_Item", Rule, Channel)
+
+#: Ids in one IN list: SQLite and asyncpg limit the values of a statement.
+CHUNK: Final = 500
+#: Fields that may hold credentials: told as changed, never shown.
+SECRET_FIELDS: Final = ("fetch.headers", "fetch.cookies", "fetch.proxy")
+
+_NEW: Final = RuleState()
+#: What is forgotten when what is watched is not what it was ...
+_VALUE_FIELDS: Final = ("stable", "stable_raw", "candidate", "candidate_count", "decimal_separator")
+#: ... and when it is fetched otherwise.
+_FETCH_FIELDS: Final = ("etag", "last_modified", "conditional_count", "mode_that_worked")
+
+
+class Imports(Part):
+    """Rules files."""
+
+    async def import_rules(
+        self,
+        file: RulesFile,
+        *,
+        now: float,
+        first_due: Callable[[Rule], float],
+        dry_run: bool = False,
+    ) -> ImportReport:
+        """Make the workspace, its channels and its rules as the file says, in one transaction.
+
+        By id: what is not in the file stays as it is. A rule keeps its state and its next due time,
+        except that a changed url, extraction, type or normalization forgets the value (`first good
+        value becomes stable without alert`), a changed url or fetch forgets what was learned of
+        fetching, and a changed schedule is due at `first_due(rule)` (seconds since the epoch).
+        `dry_run` answers the same and writes nothing. Raises RuleFileError (an id belongs to
+        another workspace), StoreUnavailable.
+        """
+        transaction = self._database.reading() if dry_run else self._database.writing()
+        async with transaction as connection:
+            if not dry_run:
+                await self._database.serialise(connection)
+            plan = await _Plan.make(connection, file)
+            report = plan.report(dry_run=dry_run)
+            if not dry_run:
+                await plan.carry_out(connection, now, first_due)
+            return report
+
+
+class _Plan:
+    """What a file changes, found out before anything is written."""
+
+    def __init__(self, file: RulesFile) -> None:
+        self.workspace = file.workspace
+        self.workspace_before: Workspace | None = None
+        self.rules: _Difference[Rule] = _Difference()
+        self.channels: _Difference[Channel] = _Difference()
+
+    @classmethod
+    async def make(cls, connection: AsyncConnection, file: RulesFile) -> _Plan:
+        """Raises RuleFileError."""
+        plan = cls(file)
+        plan.workspace_before = await read_workspace(connection, file.workspace.id)
+        stored_channels = {
+            row.id: row.definition
+            for row in await connection.execute(
+                sa.select(channel.c.id, channel.c.definition).where(
+                    channel.c.workspace_id == file.workspace.id
+                )
+            )
+        }
+        plan.channels = _Difference.between(file.channels, stored_channels)
+        plan.rules = _Difference.between(file.rules, await _stored_rules(connection, file))
+        return plan
+
+    def report(self, *, dry_run: bool) -> ImportReport:
+        return ImportReport(
+            workspace=self._workspace_changes(),
+            channels=self.channels.report(),
+            rules=self.rules.report(_forgets_value),
+            dry_run=dry_run,
+        )
+
+    async def carry_out(
+        self, connection: AsyncConnection, now: float, first_due: Callable[[Rule], float]
+    ) -> None:
+        await self._write_workspace(connection, now)
+        await self._write_channels(connection, now)
+        await self._write_sources(connection, now)
+        if self.rules.created:
+            await self._create_rules(connection, now, first_due)
+        for before, after in self.rules.updated:
+            values = rule_columns(self.workspace.id, after, now)
+            if after.schedule != before.schedule:
+                values["next_due_at"] = first_due(after)
+            await _update_rule(connection, self.workspace.id, before, after, values)
+        if self.rules.updated:
+            await _drop_unused_sources(connection, self.workspace.id)
+
+    def _workspace_changes(self) -> Changes:
+        if self.workspace_before is None:
+            return Changes(created=(self.workspace.id,))
+        fields = differences(self.workspace_before, self.workspace)
+        if fields:
+            return Changes(updated=(ItemChange(self.workspace.id, fields),))
+        return Changes(unchanged=(self.workspace.id,))
+
+    async def _write_workspace(self, connection: AsyncConnection, now: float) -> None:
+        space = self.workspace
+        values = {
+            "name": space.name,
+            "timezone": space.timezone,
+            "quiet_hours": space.quiet_hours,
+            "updated_at": now,
+        }
+        if self.workspace_before is None:
+            await connection.execute(sa.insert(workspace).values(id=space.id, created_at=now, **values))
+        elif self.workspace_before != space:
+            await connection.execute(sa.update(workspace).where(workspace.c.id == space.id).values(**values))
+
+    async def _write_channels(self, connection: AsyncConnection, now: float) -> None:
+        created = [
+            {
+                "workspace_id": self.workspace.id,
+                "id": item.id,
+                "created_at": now,
+                **channel_columns(item, now),
+            }
+            for item in self.channels.created
+        ]
+        if created:
+            await connection.execute(sa.insert(channel), created)
+        for _, item in self.channels.updated:
+            await connection.execute(
+                sa.update(channel)
+                .where(channel.c.workspace_id == self.workspace.id, channel.c.id == item.id)
+                .values(disabled_reason=None, **channel_columns(item, now))
+            )
+
+    async def _write_sources(self, connection: AsyncConnection, now: float) -> None:
+        touched = [*self.rules.created, *(after for _, after in self.rules.updated)]
+        wanted = {source_id(self.workspace.id, item): item for item in touched}
+        known: set[str] = set()
+        for ids in chunks(list(wanted)):
+            known.update(await connection.scalars(sa.select(source.c.id).where(source.c.id.in_(ids))))
+        rows = [
+            {
+                "id": key,
+                "workspace_id": self.workspace.id,
+                "url": item.url,
+                "fetch_profile": item.fetch,
+                "created_at": now,
+            }
+            for key, item in wanted.items()
+            if key not in known
+        ]
+        if rows:
+            await connection.execute(sa.insert(source), rows)
+
+    async def _create_rules(
+        self, connection: AsyncConnection, now: float, first_due: Callable[[Rule], float]
+    ) -> None:
+        space = self.workspace.id
+        rows = [
+            {
+                "id": item.id,
+                "workspace_id": space,
+                "next_due_at": first_due(item),
+                "created_at": now,
+                **rule_columns(space, item, now),
+            }
+            for item in self.rules.created
+        ]
+        states = [
+            {"rule_id": item.id, "workspace_id": space, "fence": 0, **state_columns(_NEW)}
+            for item in self.rules.created
+        ]
+        await connection.execute(sa.insert(rule), rows)
+        await connection.execute(sa.insert(rule_state), states)
+        await _write_tags(connection, space, self.rules.created)
+
+
+class _Difference(Generic[_Item]):
+    """The file's items against the stored ones."""
+
+    def __init__(self) -> None:
+        self.created: list[_Item] = []
+        #: Before and after.
+        self.updated: list[tuple[_Item, _Item]] = []
+        self.unchanged: list[_Item] = []
+
+    @classmethod
+    def between(cls, items: Iterable[_Item], stored: Mapping[str, _Item]) -> _Difference[_Item]:
+        found = cls()
+        for item in items:
+            before = stored.get(item.id)
+            if before is None:
+                found.created.append(item)
+            elif before == item:
+                found.unchanged.append(item)
+            else:
+                found.updated.append((before, item))
+        return found
+
+    def report(self, forgets: Callable[[_Item, _Item], bool] = lambda _before, _after: False) -> Changes:
+        return Changes(
+            created=tuple(item.id for item in self.created),
+            updated=tuple(
+                ItemChange(after.id, differences(before, after), forgets(before, after))
+                for before, after in self.updated
+            ),
+            unchanged=tuple(item.id for item in self.unchanged),
+        )
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+async def _stored_rules(connection: AsyncConnection, file: RulesFile) -> dict[str, Rule]:
+    """The stored rules of the file's ids. Raises RuleFileError."""
+    places = {item.id: place for place, item in enumerate(file.rules)}
+    found: dict[str, Rule] = {}
+    problems: list[Problem] = []
+    for ids in chunks(list(places)):
+        columns = sa.select(rule.c.id, rule.c.workspace_id, rule.c.definition).where(rule.c.id.in_(ids))
+        for row in await connection.execute(columns):
+            found[row.id] = row.definition
+            if row.workspace_id != file.workspace.id:
+                problems.append(
+                    Problem(
+                        f"rules[{places[row.id]}].id",
+                        f"{row.id} is a rule of workspace {row.workspace_id}",
+                        "rule ids are unique over all workspaces: choose another one",
+                    )
+                )
+    if problems:
+        raise RuleFileError(problems)
+    return found
+
+
+async def _update_rule(
+    connection: AsyncConnection, workspace_id: str, before: Rule, after: Rule, values: dict[str, Any]
+) -> None:
+    forgotten = _forgotten(before, after)
+    if forgotten:
+        # The version rises, so that a check of the old definition under way is judged again.
+        await connection.execute(
+            sa.update(rule_state)
+            .where(rule_state.c.rule_id == after.id)
+            .values(version=rule_state.c.version + 1, **{name: getattr(_NEW, name) for name in forgotten})
+        )
+    await connection.execute(sa.update(rule).where(rule.c.id == after.id).values(**values))
+    if after.tags != before.tags:
+        await connection.execute(sa.delete(rule_tag).where(rule_tag.c.rule_id == after.id))
+        await _write_tags(connection, workspace_id, [after])
+
+
+def _forgets_value(before: Rule, after: Rule) -> bool:
+    return (before.url, before.type, before.extraction, before.normal) != (
+        after.url,
+        after.type,
+        after.extraction,
+        after.normal,
+    )
+
+
+def _forgotten(before: Rule, after: Rule) -> tuple[str, ...]:
+    """The fields of the state that no longer say anything about the rule as it is now."""
+    refetched = (before.url, before.fetch) != (after.url, after.fetch)
+    if _forgets_value(before, after):
+        # A 304 would say "as it was" of a value that is forgotten: the next fetch is a full one.
+        return (*_VALUE_FIELDS, *_FETCH_FIELDS)
+    return _FETCH_FIELDS if refetched else ()
+
+
+async def _write_tags(connection: AsyncConnection, workspace_id: str, rules: Sequence[Rule]) -> None:
+    rows = [
+        {"rule_id": item.id, "tag": tag, "workspace_id": workspace_id}
+        for item in rules
+        for tag in dict.fromkeys(item.tags)
+    ]
+    if rows:
+        await connection.execute(sa.insert(rule_tag), rows)
+
+
+async def _drop_unused_sources(connection: AsyncConnection, workspace_id: str) -> None:
+    used = sa.select(rule.c.source_id).where(rule.c.workspace_id == workspace_id)
+    await connection.execute(
+        sa.delete(source).where(source.c.workspace_id == workspace_id, source.c.id.not_in(used))
+    )
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def source_id(workspace_id: str, item: Rule) -> str:
+    """Rules of one workspace with the same URL and fetch profile have the same source."""
+    what = msgspec.json.encode((workspace_id, item.url, item.fetch), order="deterministic")
+    return hashlib.sha256(what).hexdigest()[:32]
+
+
+def rule_columns(workspace_id: str, item: Rule, now: float) -> dict[str, Any]:
+    """The columns of `rule` that follow from its definition."""
+    return {
+        "source_id": source_id(workspace_id, item),
+        "name": item.name,
+        "type": item.type,
+        "definition": item,
+        "enabled": item.enabled,
+        "expected_change_every": item.expected_change_every,
+        "updated_at": now,
+    }
+
+
+def state_columns(state: RuleState) -> dict[str, Any]:
+    """A state as columns of `rule_state`: one per field, under its name."""
+    return {name: getattr(state, name) for name in RuleState.__struct_fields__}
+
+
+def channel_columns(item: Channel, now: float) -> dict[str, Any]:
+    """The columns of `channel` that follow from its definition."""
+    return {"type": item.type, "definition": item, "enabled": item.enabled, "updated_at": now}
+
+
+async def read_workspace(connection: AsyncConnection, workspace_id: str) -> Workspace | None:
+    """A workspace, or None."""
+    row = (await connection.execute(sa.select(workspace).where(workspace.c.id == workspace_id))).first()
+    return None if row is None else as_workspace(row)
+
+
+def as_workspace(row: AnyRow) -> Workspace:
+    """A row with the columns of `workspace` as the struct."""
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+    return Workspace(
+        id=values[workspace.c.id],
+        name=values[workspace.c.name],
+        timezone=values[workspace.c.timezone],
+        quiet_hours=values[workspace.c.quiet_hours],
+    )
+
+
+def chunks(items: Sequence[str]) -> Iterable[Sequence[str]]:
+    """Pieces short enough for an IN list."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+# --- differences ----------------------------------------------------------------------------------
+
+
+def differences(before: msgspec.Struct, after: msgspec.Struct) -> tuple[FieldChange, ...]:
+    """Field by field, under the names of the file; what may hold credentials reads `***`."""
+    return tuple(
+        _masked(path, one, other)
+        for path, one, other in _compare("", msgspec.to_builtins(before), msgspec.to_builtins(after))
+    )
+
+
+def _compare(path: str, before: Any, after: Any) -> Iterable[tuple[str, Any, Any]]:  # Any: JSON
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _compare(f"{path}.{key}" if path else str(key), before.get(key), after.get(key))
+    elif isinstance(before, list) and isinstance(after, list):
+        for place in range(max(len(before), len(after))):
+            one = before[place] if place < len(before) else None
+            other = after[place] if place < len(after) else None
+            yield from _compare(f"{path}[{place}]", one, other)
+    elif before != after:
+        yield path, before, after
+
+
+def _masked(path: str, before: Any, after: Any) -> FieldChange:  # Any: JSON
+    if path.startswith(SECRET_FIELDS):
+        return FieldChange(path, None if before is None else "***", None if after is None else "***")
+    if path == "url":
+        return FieldChange(path, _without_secrets(before), _without_secrets(after))
+    return FieldChange(path, before, after)
+
+
+def _without_secrets(url: Any) -> Any:  # Any: JSON
+    """A URL without user and query: pages' and webhooks' addresses carry keys there."""
+    if not isinstance(url, str):
+        return url
+    address = url.partition("?")[0]
+    scheme, slashes, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    shown = f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    return shown if "?" not in url else f"{shown}?***"

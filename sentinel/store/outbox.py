@@ -1,0 +1,105 @@
+"""The outbox: jobs that committed rows call for, until Redis has them.
+
+A row is written in the same transaction as what caused it, given to Redis by a relay, and deleted.
+A relay that dies in between leaves the row to the next one; enqueueing is idempotent by job id, so
+a job given twice is one job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sentinel.store.base import AnyRow, Part
+from sentinel.store.database import Database
+from sentinel.store.records import NewOutboxJob, OutboxJob
+from sentinel.store.tables import outbox
+
+#: Seconds a relay may take to give a batch to Redis before another one tries.
+RELAY_LEASE: Final = 30.0
+
+
+class Outbox(Part):
+    """Jobs on their way to Redis."""
+
+    async def unsent(self, limit: int, now: float, *, lease: float = RELAY_LEASE) -> list[OutboxJob]:
+        """Up to `limit` jobs, oldest first, that no other relay gets for the next `lease` seconds."""
+        free = sa.select(outbox.c.id).where(outbox.c.leased_until <= now).order_by(outbox.c.id).limit(limit)
+        claim = (
+            sa.update(outbox)
+            .where(outbox.c.id.in_(free.with_for_update(skip_locked=True)))
+            .values(leased_until=now + lease)
+            .returning(outbox)
+        )
+        if not await self._any_unsent(now):  # readers do not queue for SQLite's one writer
+            return []
+        async with self._database.writing() as connection:
+            rows = (await connection.execute(claim)).all()
+        return sorted((_job(row) for row in rows), key=lambda job: job.id)
+
+    async def mark_sent(self, ids: Iterable[int]) -> None:
+        """Redis has them: forget them."""
+        gone = [{"gone": number} for number in ids]
+        if gone:
+            async with self._database.writing() as connection:
+                await connection.execute(sa.delete(outbox).where(outbox.c.id == sa.bindparam("gone")), gone)
+
+    async def release(self, ids: Iterable[int]) -> None:
+        """Redis did not take them: any relay may have them at once."""
+        back = [{"back": number} for number in ids]
+        if back:
+            statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("back")).values(leased_until=0.0)
+            async with self._database.writing() as connection:
+                await connection.execute(statement, back)
+
+    async def _any_unsent(self, now: float) -> bool:
+        async with self._database.reading() as connection:
+            found = sa.select(outbox.c.id).where(outbox.c.leased_until <= now).limit(1)
+            return (await connection.execute(found)).first() is not None
+
+
+async def add_jobs(
+    database: Database,
+    connection: AsyncConnection,
+    workspace_id: str,
+    jobs: Sequence[NewOutboxJob],
+    now: float,
+) -> None:
+    """Write jobs in the caller's transaction; one that waits already (same stream and id) is left alone."""
+    if not jobs:
+        return
+    rows = [
+        {
+            "workspace_id": workspace_id,
+            "stream": job.stream,
+            "job_id": job.job_id,
+            "payload": msgspec.json.encode(job.payload).decode(),
+            "lane": job.lane,
+            "unique_key": job.unique,
+            "unique_for": job.unique_for,
+            "created_at": now,
+            "available_at": job.available_at,
+            "leased_until": 0.0,
+        }
+        for job in jobs
+    ]
+    await connection.execute(database.insert(outbox).on_conflict_do_nothing(), rows)
+
+
+def _job(row: AnyRow) -> OutboxJob:
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+    return OutboxJob(
+        id=values[outbox.c.id],
+        stream=values[outbox.c.stream],
+        job_id=values[outbox.c.job_id],
+        payload=values[outbox.c.payload].encode(),
+        lane=values[outbox.c.lane],
+        unique=values[outbox.c.unique_key],
+        unique_for=values[outbox.c.unique_for],
+        created_at=values[outbox.c.created_at],
+        available_at=values[outbox.c.available_at],
+    )

@@ -1,0 +1,330 @@
+"""What goes into the store and comes out of it, beside the model's own structs. All frozen."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from sentinel.errors import Severity
+from sentinel.jobs import Trigger
+from sentinel.model import ChangeKind, Channel, Health, Rule, RuleState, Value, Workspace
+from streamq import Lane
+
+# --- schema ----------------------------------------------------------------------------------
+
+
+class SchemaStatus(msgspec.Struct, frozen=True):
+    """Which version the database's schema has, and which one this program needs."""
+
+    #: None: an empty database.
+    current: str | None
+    head: str
+
+    @property
+    def is_current(self) -> bool:
+        """Nothing to migrate."""
+        return self.current == self.head
+
+
+# --- rules and channels ----------------------------------------------------------------------
+
+
+class StoredRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule with all that a check of it needs."""
+
+    rule: Rule
+    workspace: Workspace
+    #: `state.version` is what `runs.finish` wants as `expected_state_version`.
+    state: RuleState
+    next_due: float
+    created_at: float
+    updated_at: float
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the scheduler looks at it."""
+        return self.rule.enabled
+
+
+class StoredChannel(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel as it stands."""
+
+    channel: Channel
+    workspace_id: str
+    #: Why it was disabled by us (410 ...), or None.
+    disabled_reason: str | None = None
+
+
+class FieldChange(msgspec.Struct, frozen=True):
+    """One field that an import changes. Values that may hold credentials read `***`."""
+
+    #: As in the file: `alertPolicy.conditions[0].value`.
+    path: str
+    before: Any
+    after: Any
+
+
+class ItemChange(msgspec.Struct, frozen=True):
+    """One rule, channel or workspace that an import changes."""
+
+    id: str
+    fields: tuple[FieldChange, ...]
+    #: The remembered value is forgotten: what is watched is not what it was.
+    forgets_value: bool = False
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What an import does to one kind of thing. All of the file's ids are in one of the three."""
+
+    created: tuple[str, ...] = ()
+    updated: tuple[ItemChange, ...] = ()
+    unchanged: tuple[str, ...] = ()
+
+
+class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import did, or with `dry_run` would do."""
+
+    workspace: Changes
+    channels: Changes
+    rules: Changes
+    dry_run: bool
+
+
+class DueRule(msgspec.Struct, frozen=True):
+    """A tick that this scheduler claimed; its job is in the outbox."""
+
+    rule_id: str
+    job_id: str
+    #: When it was due, and when it will be next.
+    due: float
+    next_due: float
+
+
+# --- outbox ----------------------------------------------------------------------------------
+
+
+class NewOutboxJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to enqueue once the rows that call for it are committed."""
+
+    stream: str
+    job_id: str
+    #: A payload struct; JSON on the wire.
+    payload: msgspec.Struct
+    lane: Lane = "normal"
+    unique: str | None = None
+    #: Seconds.
+    unique_for: float | None = None
+    #: When it may run; None = at once.
+    available_at: float | None = None
+
+
+class OutboxJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that waits to be given to Redis: `queue.enqueue(..., job_id=, lane=, at=available_at)`."""
+
+    id: int
+    stream: str
+    job_id: str
+    #: JSON text, UTF-8.
+    payload: bytes
+    lane: Lane
+    unique: str | None
+    unique_for: float | None
+    created_at: float
+    available_at: float | None
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+RunStatus = Literal["running", "ok", "error"]
+
+
+class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to, as it is in the database."""
+
+    run_id: int
+    status: RunStatus
+    error_code: str | None = None
+    #: Alerts to be delivered.
+    alerts: tuple[str, ...] = ()
+    #: Alerts recorded but not to be delivered: id -> reason (duplicate, cooldown, ...).
+    suppressed: dict[str, str] = {}
+
+
+class RunTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to finish a run; it ends when a later delivery of the job begins the run again."""
+
+    run_id: int
+    rule_id: str
+    job_id: str
+    fence: int
+    started_at: float
+    #: Rule, workspace and state as they were when the run began.
+    stored: StoredRule
+    #: Set: an earlier delivery has finished this job. Nothing is left to do but to acknowledge.
+    finished: FinishedRun | None = None
+    #: An earlier delivery had begun it and did not come back.
+    taken_over: bool = False
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a check went, apart from what it found."""
+
+    mode: Literal["http", "headless"] | None = None
+    fallback_reason: str | None = None
+    http_status: int | None = None
+    final_url: str | None = None
+    not_modified: bool = False
+    #: On the wire.
+    bytes: int | None = None
+    #: Stage -> seconds.
+    timings: dict[str, float] = {}
+    #: One of ERROR_CODES, or None: the check gave a value (or 304: the page is as it was).
+    error_code: str | None = None
+    error_detail: str | None = None
+    #: What stood in the way (a code of BLOCK_* or PAGE_*).
+    block: str | None = None
+    #: SHA-256 of the body, hex.
+    content_hash: str | None = None
+    screenshot: str | None = None
+    selector_index: int | None = None
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as `history` tells it: every one ends with an observation or an error code."""
+
+    run_id: int
+    workspace_id: str
+    rule_id: str
+    job_id: str
+    trigger: Trigger
+    status: RunStatus
+    started_at: float
+    finished_at: float | None
+    result: RunResult
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that was read."""
+
+    run_id: int
+    rule_id: str
+    at: float
+    raw: str | None
+    value: Value
+    #: It is (or became) the value believed.
+    confirmed: bool
+    #: Of a confirmed change; `before` is what it was until then.
+    change_kind: ChangeKind | None = None
+    before: Value | None = None
+    percent: Decimal | None = None
+
+    @property
+    def changed(self) -> bool:
+        """A confirmed change was seen."""
+        return self.change_kind is not None
+
+
+# --- alerts ----------------------------------------------------------------------------------
+
+AlertState = Literal["pending", "sent", "partial", "failed", "suppressed"]
+#: sending: in a worker's hand. retrying: failed, to be tried again. failed: tried often enough.
+#: dead: refused for good. sent and dead are never left, except that `resend` reopens dead.
+DeliveryState = Literal["pending", "sending", "retrying", "sent", "failed", "dead"]
+Outcome = Literal["sent", "failed", "dead"]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try to bring an alert to a channel."""
+
+    number: int
+    outcome: Outcome
+    http_status: int | None
+    error: str | None
+    provider_id: str | None
+    #: Seconds.
+    latency: float | None
+    at: float
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert on one channel."""
+
+    channel_id: str
+    state: DeliveryState
+    attempts: int
+    http_status: int | None = None
+    provider_id: str | None = None
+    error: str | None = None
+    sent_at: float | None = None
+    #: Oldest first; only where asked for.
+    history: tuple[Attempt, ...] = ()
+
+
+class StoredAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert and what became of it."""
+
+    id: str
+    workspace_id: str
+    rule_id: str
+    run_id: int | None
+    kind: Literal["change", "health", "recovery"]
+    severity: Severity
+    title: str
+    #: The neutral document, see sentinel.render.
+    body: dict[str, Any]
+    conditions: tuple[str, ...]
+    channels: tuple[str, ...]
+    dedupe_key: str
+    state: AlertState
+    #: Why it was not to be sent, or None.
+    suppressed: str | None
+    created_at: float
+    deliveries: tuple[Delivery, ...] = ()
+
+
+class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to send an alert to a channel and to say what came of it."""
+
+    alert_id: str
+    channel_id: str
+    workspace_id: str
+    job_id: str
+    fence: int
+    #: The number of this attempt, from 1.
+    attempt: int
+    #: Set: sent already, or refused for good. Do not send.
+    settled: Literal["sent", "dead"] | None = None
+
+
+# --- upkeep ----------------------------------------------------------------------------------
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers for the metrics."""
+
+    #: Enabled rules by health; all three are there.
+    rules: dict[Health, int]
+    rules_disabled: int
+    #: Jobs that wait to be given to Redis, and how long the oldest has (seconds).
+    outbox: int
+    outbox_oldest: float
+    #: Alerts with a delivery still to make.
+    alerts_pending: int
+
+
+class Ages(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things are kept, seconds; None = for ever."""
+
+    runs: float | None = 90 * 86400.0
+    observations: float | None = 366 * 86400.0
+    alerts: float | None = 366 * 86400.0
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """What pruning removed, rows."""
+
+    runs: int = 0
+    observations: int = 0
+    alerts: int = 0

@@ -1,0 +1,265 @@
+"""Rules as they are stored: read, switched, deleted, exported, and claimed when they are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sentinel.errors import NotFound
+from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
+from sentinel.model import Channel, Rule, RulesFile, RuleState
+from sentinel.store.base import AnyRow, Part
+from sentinel.store.columns import to_micros
+from sentinel.store.imports import as_workspace, channel_columns, read_workspace, rule_columns
+from sentinel.store.outbox import add_jobs
+from sentinel.store.records import DueRule, NewOutboxJob, StoredChannel, StoredRule
+from sentinel.store.tables import channel, rule, rule_state, rule_tag, source, workspace
+
+
+class Rules(Part):
+    """Rules and channels."""
+
+    async def rule(self, rule_id: str) -> StoredRule:
+        """Raises NotFound, StoreUnavailable."""
+        async with self._database.reading() as connection:
+            return await read_rule(connection, rule_id)
+
+    async def rules(
+        self,
+        limit: int = 1000,
+        *,
+        enabled: bool | None = None,
+        tag: str | None = None,
+        workspace_id: str | None = None,
+        after: str = "",
+    ) -> list[StoredRule]:
+        """Rules by id; `after`: the last id of the page before."""
+        wanted = _SELECT_RULE.where(rule.c.id > after).order_by(rule.c.id).limit(limit)
+        if enabled is not None:
+            wanted = wanted.where(rule.c.enabled == enabled)
+        if workspace_id is not None:
+            wanted = wanted.where(rule.c.workspace_id == workspace_id)
+        if tag is not None:
+            wanted = wanted.where(rule.c.id.in_(sa.select(rule_tag.c.rule_id).where(rule_tag.c.tag == tag)))
+        async with self._database.reading() as connection:
+            return [_stored_rule(row) for row in await connection.execute(wanted)]
+
+    async def set_enabled(self, rule_id: str, enabled: bool, now: float) -> bool:
+        """Switch a rule on or off, in its definition too: a file that says otherwise is a difference.
+
+        False: it was so already. Raises NotFound.
+        """
+        async with self._database.writing() as connection:
+            stored = await read_rule(connection, rule_id, lock=True)
+            if stored.enabled == enabled:
+                return False
+            changed = msgspec.structs.replace(stored.rule, enabled=enabled)
+            await connection.execute(
+                sa.update(rule)
+                .where(rule.c.id == rule_id)
+                .values(**rule_columns(stored.workspace.id, changed, now))
+            )
+            return True
+
+    async def delete_rule(self, rule_id: str) -> None:
+        """Forget a rule and its state; a job that waits for it finds NotFound. Raises NotFound.
+
+        What happened stays until retention takes it: runs, observations, alerts and the deliveries
+        still to be made. A rule of the same id made later starts without a value, and `history`
+        shows both.
+        """
+        async with self._database.writing() as connection:
+            found = await connection.execute(
+                sa.delete(rule).where(rule.c.id == rule_id).returning(rule.c.source_id)
+            )
+            gone = found.first()
+            if gone is None:
+                raise NotFound(f"no rule {rule_id}")
+            still_used = sa.select(rule.c.id).where(rule.c.source_id == gone.source_id)
+            await connection.execute(
+                sa.delete(source).where(source.c.id == gone.source_id, ~sa.exists(still_used))
+            )
+
+    async def export(self, workspace_id: str | None = None) -> RulesFile:
+        """A workspace with its channels and rules, as a file that imports unchanged.
+
+        None: the only workspace there is. Raises NotFound (none, or several and none was named).
+        """
+        async with self._database.reading() as connection:
+            wanted = workspace_id or await _only_workspace(connection)
+            found = await read_workspace(connection, wanted)
+            if found is None:
+                raise NotFound(f"no workspace {wanted}")
+            channels = sa.select(channel.c.definition).where(channel.c.workspace_id == wanted)
+            rules = sa.select(rule.c.definition).where(rule.c.workspace_id == wanted)
+            return RulesFile(
+                workspace=found,
+                channels=list(await connection.scalars(channels.order_by(channel.c.id))),
+                rules=list(await connection.scalars(rules.order_by(rule.c.id))),
+            )
+
+    async def claim_due(
+        self, now: float, *, limit: int, next_due: Callable[[Rule, float], float]
+    ) -> list[DueRule]:
+        """Claim up to `limit` ticks: each is claimed once, however many ask, and its job written.
+
+        One transaction moves the rule to `next_due(rule, now)` (seconds since the epoch) and puts
+        its `rules:run` job, `<rule_id>@<due ms>`, into the outbox. After downtime a rule fires
+        once, not once per tick missed. Raises StoreUnavailable.
+        """
+        if not await self._any_due(now):  # readers do not queue for SQLite's one writer
+            return []
+        due = (
+            sa.select(rule.c.id, rule.c.workspace_id, rule.c.definition, rule.c.next_due_at)
+            .where(rule.c.enabled, rule.c.next_due_at <= now)
+            .order_by(rule.c.next_due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._database.writing() as connection:
+            rows = (await connection.execute(due)).all()
+            claims = [_claim(row, now, next_due) for row in rows]
+            await _move(connection, claims, now)
+            for row, claimed in zip(rows, claims, strict=True):
+                await add_jobs(
+                    self._database,
+                    connection,
+                    row.workspace_id,
+                    [tick_job(claimed.rule_id, claimed.job_id, now)],
+                    now,
+                )
+        return claims
+
+    async def channel(self, workspace_id: str, channel_id: str) -> Channel:
+        """Raises NotFound."""
+        async with self._database.reading() as connection:
+            return (await _read_channel(connection, workspace_id, channel_id)).channel
+
+    async def channels(self, workspace_id: str | None = None) -> list[StoredChannel]:
+        """All channels, by workspace and id."""
+        wanted = sa.select(channel).order_by(channel.c.workspace_id, channel.c.id)
+        if workspace_id is not None:
+            wanted = wanted.where(channel.c.workspace_id == workspace_id)
+        async with self._database.reading() as connection:
+            return [_stored_channel(row) for row in await connection.execute(wanted)]
+
+    async def disable_channel(self, workspace_id: str, channel_id: str, reason: str, now: float) -> bool:
+        """Switch a channel off (it answered 410 ...); importing a file that has it on switches it on.
+
+        False: it was off already. Raises NotFound.
+        """
+        async with self._database.writing() as connection:
+            stored = await _read_channel(connection, workspace_id, channel_id)
+            if not stored.channel.enabled:
+                return False
+            changed = msgspec.structs.replace(stored.channel, enabled=False)
+            await connection.execute(
+                sa.update(channel)
+                .where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
+                .values(disabled_reason=reason, **channel_columns(changed, now))
+            )
+            return True
+
+    async def _any_due(self, now: float) -> bool:
+        async with self._database.reading() as connection:
+            due = sa.select(rule.c.id).where(rule.c.enabled, rule.c.next_due_at <= now).limit(1)
+            return (await connection.execute(due)).first() is not None
+
+
+def tick_job(rule_id: str, job_id: str, now: float) -> NewOutboxJob:
+    """The job of a scheduled check."""
+    payload = RunRule(rule_id=rule_id, trigger="schedule", requested_at=iso(now))
+    policy = run_rule_policy(payload)
+    return NewOutboxJob(
+        stream=RULES_RUN,
+        job_id=job_id,
+        payload=payload,
+        lane=policy.lane,
+        unique=policy.unique,
+        unique_for=policy.unique_for,
+    )
+
+
+def iso(seconds: float) -> str:
+    """UTC, ISO 8601, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _claim(row: AnyRow, now: float, next_due: Callable[[Rule, float], float]) -> DueRule:
+    due_ms = to_micros(row.next_due_at) // 1000
+    return DueRule(row.id, f"{row.id}@{due_ms}", row.next_due_at, next_due(row.definition, now))
+
+
+async def _move(connection: AsyncConnection, claims: list[DueRule], now: float) -> None:
+    """Compare and set: no other scheduler got here, or its rows would not have been selected."""
+    if not claims:
+        return
+    await connection.execute(
+        sa.update(rule)
+        .where(rule.c.id == sa.bindparam("its_id"), rule.c.next_due_at == sa.bindparam("its_due"))
+        .values(
+            next_due_at=sa.bindparam("its_next"), claimed_at=now, claimed_job_id=sa.bindparam("its_job_id")
+        ),
+        [
+            {"its_id": one.rule_id, "its_due": one.due, "its_next": one.next_due, "its_job_id": one.job_id}
+            for one in claims
+        ],
+    )
+
+
+_SELECT_RULE = sa.select(rule, rule_state, workspace).select_from(
+    rule.join(rule_state, rule_state.c.rule_id == rule.c.id).join(
+        workspace, workspace.c.id == rule.c.workspace_id
+    )
+)
+
+
+async def read_rule(connection: AsyncConnection, rule_id: str, *, lock: bool = False) -> StoredRule:
+    """In the caller's transaction; `lock` keeps other writers away until its end. Raises NotFound."""
+    wanted = _SELECT_RULE.where(rule.c.id == rule_id)
+    if lock:
+        wanted = wanted.with_for_update(of=rule)
+    row = (await connection.execute(wanted)).first()
+    if row is None:
+        raise NotFound(f"no rule {rule_id}")
+    return _stored_rule(row)
+
+
+def _stored_rule(row: AnyRow) -> StoredRule:
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+    return StoredRule(
+        rule=values[rule.c.definition],
+        workspace=as_workspace(row),
+        state=RuleState(**{name: values[rule_state.c[name]] for name in RuleState.__struct_fields__}),
+        next_due=values[rule.c.next_due_at],
+        created_at=values[rule.c.created_at],
+        updated_at=values[rule.c.updated_at],
+    )
+
+
+async def _read_channel(connection: AsyncConnection, workspace_id: str, channel_id: str) -> StoredChannel:
+    wanted = sa.select(channel).where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
+    row = (await connection.execute(wanted)).first()
+    if row is None:
+        raise NotFound(f"no channel {channel_id}")
+    return _stored_channel(row)
+
+
+def _stored_channel(row: AnyRow) -> StoredChannel:
+    return StoredChannel(
+        channel=row.definition, workspace_id=row.workspace_id, disabled_reason=row.disabled_reason
+    )
+
+
+async def _only_workspace(connection: AsyncConnection) -> str:
+    ids = list(await connection.scalars(sa.select(workspace.c.id).order_by(workspace.c.id).limit(2)))
+    match ids:
+        case [only]:
+            return str(only)
+        case []:
+            raise NotFound("no workspace: import a rules file first")
+    raise NotFound(f"several workspaces ({', '.join(ids)}, ...): name one")

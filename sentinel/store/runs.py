@@ -1,0 +1,427 @@
+"""Runs: begun by one delivery of a job, finished in one transaction, refused to a stale worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sentinel.errors import NotFound, PermanentFailure, Severity, StaleWorker, StateConflict
+from sentinel.jobs import ALERTS_DISPATCH, DispatchAlert, Trigger, dispatch_alert_policy
+from sentinel.model import AlertDraft, Verdict
+from sentinel.store.base import AnyRow, Part, new_id
+from sentinel.store.database import Database
+from sentinel.store.imports import state_columns
+from sentinel.store.outbox import add_jobs
+from sentinel.store.records import (
+    FinishedRun,
+    NewOutboxJob,
+    Observation,
+    RunRecord,
+    RunResult,
+    RunStatus,
+    RunTicket,
+)
+from sentinel.store.rules import read_rule
+from sentinel.store.tables import alert, delivery, observation, rule_state, run
+
+#: Characters of a raw reading that are kept: a whole page is not a reading.
+MAX_RAW: Final = 20_000
+#: Characters of a detail that are kept.
+MAX_DETAIL: Final = 2_000
+
+_RESULT_FIELDS: Final = RunResult.__struct_fields__
+
+
+class Runs(Part):
+    """Checks and what they found."""
+
+    async def begin_run(
+        self, rule_id: str, job_id: str, fence: int, trigger: Trigger, now: float
+    ) -> RunTicket:
+        """Begin the run of a job, or take it over from a delivery that did not come back.
+
+        `ticket.finished` is set where the job's run is finished already: the check was made, only
+        the acknowledgement was lost. Raises NotFound (no such rule), StaleWorker (a later delivery
+        has begun it), PermanentFailure (the job id is another rule's), StoreUnavailable.
+        """
+        async with self._database.writing() as connection:
+            stored = await read_rule(connection, rule_id)
+            row = await self._insert_run(
+                connection,
+                workspace_id=stored.workspace.id,
+                rule_id=rule_id,
+                job_id=job_id,
+                trigger=trigger,
+                fence=fence,
+                started_at=now,
+            )
+            taken_over = row is None
+            if row is None:
+                row = await _take_over(connection, job_id, fence)
+            if row.rule_id != rule_id:
+                raise PermanentFailure(f"job {job_id} is a run of rule {row.rule_id}, not of {rule_id}")
+            finished = None
+            if row.status != "running":
+                finished = await _finished(connection, row)
+            elif row.fence != fence:
+                raise StaleWorker
+            return RunTicket(
+                run_id=row.id,
+                rule_id=rule_id,
+                job_id=job_id,
+                fence=fence,
+                started_at=row.started_at,
+                stored=stored,
+                finished=finished,
+                taken_over=taken_over and finished is None,
+            )
+
+    async def finish_run(
+        self,
+        ticket: RunTicket,
+        result: RunResult,
+        verdict: Verdict,
+        raw: str | None,
+        *,
+        expected_state_version: int,
+        now: float,
+        outbox: Sequence[NewOutboxJob] = (),
+    ) -> FinishedRun:
+        """Write what a check came to, all of it in one transaction or none of it.
+
+        The run, the observation (where a value was read), the rule's state, the alerts with a
+        delivery per channel, their `alerts:dispatch` jobs and the caller's own jobs. An alert whose
+        dedupe key is taken, or that has no channel, is recorded as suppressed.
+
+        Finishing twice with the same ticket answers as the first time. Raises, with nothing
+        written: StaleWorker (a later delivery has the run), StateConflict (another check of the
+        rule wrote its state since `expected_state_version` was read: read, judge and finish
+        again), NotFound (the rule was deleted), StoreUnavailable.
+        """
+        async with self._database.writing() as connection:
+            if not await _write_state(connection, ticket, verdict, expected_state_version):
+                return await _explain(connection, ticket)
+            drafts = [_deliverable(draft) for draft in verdict.alerts]
+            if not await _write_run(connection, ticket, result, now):
+                raise StaleWorker
+            await _write_observation(connection, ticket, verdict, raw, now)
+            written = _Alerts(self._database, connection, ticket, now)
+            for number, draft in enumerate(drafts):
+                await written.add(draft, number)
+            jobs = [*written.jobs, *outbox]
+            await add_jobs(self._database, connection, ticket.stored.workspace.id, jobs, now)
+            return FinishedRun(
+                run_id=ticket.run_id,
+                status=_status(result),
+                error_code=result.error_code,
+                alerts=tuple(written.raised),
+                suppressed=written.suppressed,
+            )
+
+    async def abandon_runs(self, *, before: float, now: float, detail: str = "") -> int:
+        """End runs begun before `before` whose job never came back, as SYSTEM_WORKER_CRASH.
+
+        `before` must lie further back than a job can still be retried. Answers how many.
+        """
+        async with self._database.writing() as connection:
+            ended = await connection.execute(
+                sa.update(run)
+                .where(run.c.status == "running", run.c.started_at < before)
+                .values(
+                    status="error",
+                    finished_at=now,
+                    error_code="SYSTEM_WORKER_CRASH",
+                    error_detail=detail or "its job did not come back",
+                )
+            )
+            return ended.rowcount
+
+    async def run_of(self, job_id: str) -> RunRecord:
+        """The run of a job. Raises NotFound."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(sa.select(run).where(run.c.job_id == job_id))).first()
+        if row is None:
+            raise NotFound(f"no run of job {job_id}")
+        return _record(row)
+
+    async def runs(self, rule_id: str, limit: int = 100, *, before: float | None = None) -> list[RunRecord]:
+        """Runs of a rule, newest first, failed ones too; `before`: started earlier than that."""
+        wanted = (
+            sa.select(run)
+            .where(run.c.rule_id == rule_id)
+            .order_by(run.c.started_at.desc(), run.c.id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            wanted = wanted.where(run.c.started_at < before)
+        async with self._database.reading() as connection:
+            return [_record(row) for row in await connection.execute(wanted)]
+
+    async def history(
+        self, rule_id: str, limit: int = 100, *, before: float | None = None
+    ) -> list[Observation]:
+        """Observations of a rule, newest first; `before`: made earlier than that.
+
+        A rule that is gone keeps its history for a while. Raises NotFound where there is neither.
+        """
+        wanted = (
+            sa.select(observation)
+            .where(observation.c.rule_id == rule_id)
+            .order_by(observation.c.at.desc(), observation.c.run_id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            wanted = wanted.where(observation.c.at < before)
+        async with self._database.reading() as connection:
+            found = [_observation(row) for row in await connection.execute(wanted)]
+            if not found:
+                await _must_be_known(connection, rule_id)
+            return found
+
+    async def _insert_run(self, connection: AsyncConnection, **columns: object) -> AnyRow | None:
+        """The new run, or None: the job has one."""
+        inserted = await connection.execute(
+            self._database.insert(run)
+            .values(status="running", not_modified=False, **columns)
+            .on_conflict_do_nothing(index_elements=[run.c.job_id])
+            .returning(run)
+        )
+        row: AnyRow | None = inserted.first()
+        return row
+
+
+# --- beginning ------------------------------------------------------------------------------------
+
+
+async def _take_over(connection: AsyncConnection, job_id: str, fence: int) -> AnyRow:
+    """The job's run, held by `fence` from here on unless it is finished or a later fence has it."""
+    raised = await connection.execute(
+        sa.update(run)
+        .where(run.c.job_id == job_id, run.c.status == "running", run.c.fence <= fence)
+        .values(fence=fence)
+        .returning(run)
+    )
+    row = raised.first()
+    return row or (await connection.execute(sa.select(run).where(run.c.job_id == job_id))).one()
+
+
+async def _finished(connection: AsyncConnection, row: AnyRow) -> FinishedRun:
+    """What a finished run came to."""
+    wanted = sa.select(alert.c.id, alert.c.suppressed).where(alert.c.run_id == row.id).order_by(alert.c.id)
+    alerts = (await connection.execute(wanted)).all()
+    return FinishedRun(
+        run_id=row.id,
+        status=row.status,
+        error_code=row.error_code,
+        alerts=tuple(found.id for found in alerts if found.suppressed is None),
+        suppressed={found.id: found.suppressed for found in alerts if found.suppressed is not None},
+    )
+
+
+# --- finishing ------------------------------------------------------------------------------------
+
+
+async def _write_state(
+    connection: AsyncConnection, ticket: RunTicket, verdict: Verdict, expected: int
+) -> bool:
+    """False: the state is not at the expected version, or a later delivery has written it."""
+    columns = state_columns(verdict.state) | {"version": expected + 1, "fence": ticket.fence}
+    done = await connection.execute(
+        sa.update(rule_state)
+        .where(rule_state.c.rule_id == ticket.rule_id, rule_state.c.version == expected)
+        .values(**columns)
+    )
+    return done.rowcount == 1
+
+
+async def _explain(connection: AsyncConnection, ticket: RunTicket) -> FinishedRun:
+    """Why the state was not written: it was, by this ticket, or one of three refusals."""
+    row = (await connection.execute(sa.select(run).where(run.c.id == ticket.run_id))).first()
+    if row is None or row.fence != ticket.fence:
+        raise StaleWorker
+    if row.status != "running":
+        return await _finished(connection, row)
+    await read_rule(connection, ticket.rule_id)  # NotFound: it was deleted meanwhile
+    raise StateConflict
+
+
+async def _write_run(connection: AsyncConnection, ticket: RunTicket, result: RunResult, now: float) -> bool:
+    """False: the run is no longer this ticket's."""
+    columns = {name: getattr(result, name) for name in _RESULT_FIELDS}
+    if result.error_detail is not None:
+        columns["error_detail"] = result.error_detail[:MAX_DETAIL]
+    done = await connection.execute(
+        sa.update(run)
+        .where(run.c.id == ticket.run_id, run.c.fence == ticket.fence, run.c.status == "running")
+        .values(status=_status(result), finished_at=now, **columns)
+    )
+    return done.rowcount == 1
+
+
+async def _write_observation(
+    connection: AsyncConnection, ticket: RunTicket, verdict: Verdict, raw: str | None, now: float
+) -> None:
+    if verdict.value is None:
+        return
+    change = verdict.change
+    percent = None if change is None or change.percent is None else str(change.percent)
+    await connection.execute(
+        sa.insert(observation).values(
+            run_id=ticket.run_id,
+            at=now,
+            workspace_id=ticket.stored.workspace.id,
+            rule_id=ticket.rule_id,
+            raw=None if raw is None else raw[:MAX_RAW],
+            value=verdict.value,
+            confirmed=verdict.confirmed,
+            change_kind=None if change is None else change.kind,
+            before=None if change is None else change.before,
+            percent=percent,
+        )
+    )
+
+
+def _status(result: RunResult) -> RunStatus:
+    return "ok" if result.error_code is None else "error"
+
+
+def _deliverable(draft: AlertDraft) -> tuple[AlertDraft, str | None]:
+    """With the reason why it is not to be sent, or None."""
+    return draft, draft.suppressed or (None if draft.channels else "no_channels")
+
+
+class _Alerts:
+    """Writes the alerts of one run and collects what comes of each."""
+
+    def __init__(
+        self, database: Database, connection: AsyncConnection, ticket: RunTicket, now: float
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._ticket = ticket
+        self._now = now
+        self.raised: list[str] = []
+        self.suppressed: dict[str, str] = {}
+        self.jobs: list[NewOutboxJob] = []
+
+    async def add(self, draft_and_reason: tuple[AlertDraft, str | None], number: int) -> None:
+        """Raise it, or record why not."""
+        draft, reason = draft_and_reason
+        # Time-ordered over the drafts of one run too.
+        alert_id = new_id(self._now + number / 1000)
+        if reason is None and await self._insert(alert_id, draft, draft.dedupe_key, None):
+            await self._deliveries(alert_id, draft)
+            self.jobs.append(self._dispatch(alert_id, draft))
+            self.raised.append(alert_id)
+            return
+        reason = reason or "duplicate"
+        # Its own key: what was never sent must not hold up what will be.
+        await self._insert(alert_id, draft, f"{draft.dedupe_key}~{reason}~{alert_id}", reason)
+        self.suppressed[alert_id] = reason
+
+    async def _insert(self, alert_id: str, draft: AlertDraft, key: str, reason: str | None) -> bool:
+        """False: the dedupe key is taken."""
+        inserted = await self._connection.execute(
+            self._database.insert(alert)
+            .values(
+                id=alert_id,
+                workspace_id=self._ticket.stored.workspace.id,
+                rule_id=self._ticket.rule_id,
+                run_id=self._ticket.run_id,
+                kind=draft.kind,
+                severity=draft.severity,
+                title=draft.title,
+                body=draft.body,
+                conditions=draft.conditions,
+                channels=draft.channels,
+                dedupe_key=key,
+                state="suppressed" if reason else "pending",
+                suppressed=reason,
+                created_at=self._now,
+                updated_at=self._now,
+            )
+            .on_conflict_do_nothing(index_elements=[alert.c.dedupe_key])
+            .returning(alert.c.id)
+        )
+        return inserted.first() is not None
+
+    async def _deliveries(self, alert_id: str, draft: AlertDraft) -> None:
+        rows = [
+            {
+                "alert_id": alert_id,
+                "channel_id": channel_id,
+                "workspace_id": self._ticket.stored.workspace.id,
+                "state": "pending",
+                "fence": 0,
+                "attempts": 0,
+                "created_at": self._now,
+                "updated_at": self._now,
+            }
+            for channel_id in dict.fromkeys(draft.channels)
+        ]
+        await self._connection.execute(sa.insert(delivery), rows)
+
+    def _dispatch(self, alert_id: str, draft: AlertDraft) -> NewOutboxJob:
+        payload = DispatchAlert(
+            alert_id=alert_id,
+            workspace_id=self._ticket.stored.workspace.id,
+            rule_id=self._ticket.rule_id,
+            channels=tuple(dict.fromkeys(draft.channels)),
+            dedupe_key=draft.dedupe_key,
+        )
+        return dispatch_job(f"alert-{alert_id}", payload, draft.severity)
+
+
+def dispatch_job(job_id: str, payload: DispatchAlert, severity: Severity) -> NewOutboxJob:
+    """The job that brings an alert to its channels."""
+    policy = dispatch_alert_policy(payload, severity=severity)
+    return NewOutboxJob(
+        stream=ALERTS_DISPATCH,
+        job_id=job_id,
+        payload=payload,
+        lane=policy.lane,
+        unique=policy.unique,
+        unique_for=policy.unique_for,
+    )
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+async def _must_be_known(connection: AsyncConnection, rule_id: str) -> None:
+    ran = await connection.execute(sa.select(run.c.id).where(run.c.rule_id == rule_id).limit(1))
+    if ran.first() is None:
+        await read_rule(connection, rule_id)
+
+
+def _record(row: AnyRow) -> RunRecord:
+    result = {name: getattr(row, name) for name in _RESULT_FIELDS}
+    return RunRecord(
+        run_id=row.id,
+        workspace_id=row.workspace_id,
+        rule_id=row.rule_id,
+        job_id=row.job_id,
+        trigger=row.trigger,
+        status=row.status,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        result=RunResult(**result | {"timings": row.timings or {}}),
+    )
+
+
+def _observation(row: AnyRow) -> Observation:
+    return Observation(
+        run_id=row.run_id,
+        rule_id=row.rule_id,
+        at=row.at,
+        raw=row.raw,
+        value=row.value,
+        confirmed=row.confirmed,
+        change_kind=row.change_kind,
+        before=row.before,
+        percent=None if row.percent is None else Decimal(row.percent),
+    )

@@ -1,0 +1,90 @@
+"""The version of the database's schema: read, compared, brought up to date by Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from sentinel.errors import SchemaNotCurrent, StoreUnavailable
+from sentinel.store.base import Part
+from sentinel.store.records import SchemaStatus
+
+_FOLDER: Final = Path(__file__).parent / "migrations"
+
+
+class Schema(Part):
+    """The schema's version."""
+
+    async def migrate(self) -> SchemaStatus:
+        """Bring the schema to this program's version, all of it or nothing; no change if it is there.
+
+        Several processes may call it at once: one migrates, the others wait and find it done.
+        Raises StoreUnavailable.
+        """
+        self._database.make_folder()
+        async with self._database.writing() as connection:
+            await self._database.serialise(connection)
+            await connection.run_sync(_upgrade)
+            return SchemaStatus(await connection.run_sync(_current), _head())
+
+    async def schema_status(self) -> SchemaStatus:
+        """Which version there is and which is needed. Raises StoreUnavailable."""
+        if self._database.is_missing_file():
+            return SchemaStatus(None, _head())
+        async with self._database.reading() as connection:
+            return SchemaStatus(await connection.run_sync(_current), _head())
+
+    async def check_schema(self) -> None:
+        """Raises SchemaNotCurrent (the text says what to run), StoreUnavailable."""
+        status = await self.schema_status()
+        if status.is_current:
+            return
+        if status.current is None:
+            raise SchemaNotCurrent("The database is empty. Run `sentinel-worker migrate`.")
+        if status.current not in _known():
+            raise SchemaNotCurrent(
+                f"The database schema ({status.current}) is newer than this program. Update the program."
+            )
+        raise SchemaNotCurrent(
+            f"The database schema is at {status.current}, this program needs {status.head}."
+            " Run `sentinel-worker migrate`."
+        )
+
+    async def ping(self) -> None:
+        """The database answers. Raises StoreUnavailable."""
+        if self._database.is_missing_file():
+            raise StoreUnavailable(f"{self._database!r}: no such file")
+        async with self._database.reading() as connection:
+            await connection.execute(sa.select(1))
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None, "a package without migrations"  # noqa: S101 - cannot happen; says so to mypy
+    return head
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _current(connection: sa.Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

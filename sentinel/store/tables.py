@@ -1,0 +1,324 @@
+"""Every table. Migrations make them; `tests/sentinel/store/test_schema.py` holds the two together.
+
+    workspace 1-* source 1-* rule 1-1 rule_state
+    workspace 1-* channel
+    run 1-0..1 observation          run 1-* alert 1-* delivery 1-* delivery_attempt
+    outbox                          blob
+
+Every row names its workspace. What happened (run, observation, alert, delivery) does not point at
+its rule by a foreign key: it outlives the rule, until retention takes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from sentinel.model import Channel, FetchProfile, QuietHours, Rule, Value
+from sentinel.store.columns import Document, Micros, Serial, Words
+
+metadata: Final = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _workspace_id() -> sa.Column[str]:
+    return sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), nullable=False)
+
+
+workspace: Final = sa.Table(
+    "workspace",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("timezone", sa.Text, nullable=False),
+    sa.Column("quiet_hours", Document(QuietHours)),
+    #: Table -> seconds, where it differs from the deployment's.
+    sa.Column("retention", Document(dict[str, float])),
+    #: Encrypted; never the text itself.
+    sa.Column("secrets", sa.LargeBinary),
+    sa.Column("created_at", Micros, nullable=False),
+    sa.Column("updated_at", Micros, nullable=False),
+)
+
+#: Where to look: rules of the same URL and fetch profile share one.
+source: Final = sa.Table(
+    "source",
+    metadata,
+    #: Hash of workspace, URL and profile.
+    sa.Column("id", sa.Text, primary_key=True),
+    _workspace_id(),
+    sa.Column("url", Words, nullable=False),
+    sa.Column("fetch_profile", Document(FetchProfile), nullable=False),
+    sa.Column("created_at", Micros, nullable=False),
+)
+
+rule: Final = sa.Table(
+    "rule",
+    metadata,
+    #: Unique over all workspaces: `rules:run` names a rule by it alone.
+    sa.Column("id", sa.Text, primary_key=True),
+    _workspace_id(),
+    sa.Column("source_id", sa.Text, sa.ForeignKey("source.id"), nullable=False),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    #: The validated struct; the other columns repeat what queries need of it.
+    sa.Column("definition", Document(Rule), nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("expected_change_every", sa.Float),
+    sa.Column("next_due_at", Micros, nullable=False),
+    #: The last tick a scheduler claimed, and the job it made of it.
+    sa.Column("claimed_at", Micros),
+    sa.Column("claimed_job_id", sa.Text),
+    sa.Column("created_at", Micros, nullable=False),
+    sa.Column("updated_at", Micros, nullable=False),
+)
+sa.Index("ix_rule_due", rule.c.next_due_at, sqlite_where=rule.c.enabled, postgresql_where=rule.c.enabled)
+sa.Index(None, rule.c.workspace_id)
+sa.Index(None, rule.c.source_id)
+
+rule_tag: Final = sa.Table(
+    "rule_tag",
+    metadata,
+    sa.Column("rule_id", sa.Text, sa.ForeignKey("rule.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("tag", Words, primary_key=True),
+    _workspace_id(),
+)
+sa.Index(None, rule_tag.c.tag)
+
+#: One column per field of `RuleState`, under its name (the version of the row is the struct's).
+rule_state: Final = sa.Table(
+    "rule_state",
+    metadata,
+    sa.Column("rule_id", sa.Text, sa.ForeignKey("rule.id", ondelete="CASCADE"), primary_key=True),
+    _workspace_id(),
+    sa.Column("stable", Document(Value)),
+    sa.Column("stable_raw", Words),
+    sa.Column("candidate", Document(Value)),
+    sa.Column("candidate_count", sa.Integer, nullable=False),
+    sa.Column("etag", Words),
+    sa.Column("last_modified", Words),
+    sa.Column("conditional_count", sa.Integer, nullable=False),
+    sa.Column("mode_that_worked", sa.Text),
+    sa.Column("decimal_separator", sa.Text),
+    sa.Column("health", sa.Float, nullable=False),
+    sa.Column("health_state", sa.Text, nullable=False),
+    sa.Column("fail_streak", sa.Integer, nullable=False),
+    sa.Column("last_run_at", Micros),
+    sa.Column("last_good_at", Micros),
+    sa.Column("last_change_at", Micros),
+    sa.Column("last_alert_at", Micros),
+    sa.Column("broken_told_at", Micros),
+    #: Optimistic lock: every write raises it.
+    sa.Column("version", sa.BigInteger, nullable=False),
+    #: Of the run that wrote last.
+    sa.Column("fence", sa.BigInteger, nullable=False),
+)
+sa.Index(None, rule_state.c.health_state)
+
+run: Final = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    _workspace_id(),
+    sa.Column("rule_id", sa.Text, nullable=False),
+    sa.Column("job_id", Words, nullable=False),
+    sa.Column("trigger", sa.Text, nullable=False),
+    #: Of the delivery that holds the run; a lower one may not write.
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    #: running | ok | error
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("started_at", Micros, nullable=False),
+    sa.Column("finished_at", Micros),
+    sa.Column("mode", sa.Text),
+    sa.Column("fallback_reason", Words),
+    sa.Column("http_status", sa.Integer),
+    sa.Column("final_url", Words),
+    sa.Column("not_modified", sa.Boolean, nullable=False),
+    sa.Column("bytes", sa.BigInteger),
+    #: Stage -> seconds.
+    sa.Column("timings", Document(dict[str, float])),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_detail", Words),
+    sa.Column("block", sa.Text),
+    sa.Column("content_hash", sa.Text),
+    #: Content hash of a blob.
+    sa.Column("screenshot", sa.Text),
+    sa.Column("selector_index", sa.Integer),
+    sa.UniqueConstraint("job_id"),
+    sqlite_autoincrement=True,  # an id once given is never given again, even after pruning
+)
+sa.Index("ix_run_newest", run.c.rule_id, run.c.started_at.desc(), run.c.id.desc())
+sa.Index(None, run.c.workspace_id)
+sa.Index(None, run.c.started_at)
+sa.Index(
+    "ix_run_unfinished",
+    run.c.started_at,
+    sqlite_where=run.c.status == sa.literal_column("'running'"),
+    postgresql_where=run.c.status == sa.literal_column("'running'"),
+)
+
+#: One per run that read a value. The time is part of the key so that PostgreSQL can partition by it.
+observation: Final = sa.Table(
+    "observation",
+    metadata,
+    sa.Column("run_id", sa.BigInteger, sa.ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("at", Micros, primary_key=True),
+    _workspace_id(),
+    sa.Column("rule_id", sa.Text, nullable=False),
+    sa.Column("raw", Words),
+    sa.Column("value", Document(Value), nullable=False),
+    sa.Column("confirmed", sa.Boolean, nullable=False),
+    sa.Column("change_kind", sa.Text),
+    #: The value before, where it changed.
+    sa.Column("before", Document(Value)),
+    #: Relative change, a Decimal as text.
+    sa.Column("percent", sa.Text),
+)
+sa.Index("ix_observation_newest", observation.c.rule_id, observation.c.at.desc(), observation.c.run_id.desc())
+sa.Index(None, observation.c.at)
+
+channel: Final = sa.Table(
+    "channel",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("definition", Document(Channel), nullable=False),
+    #: Encrypted; never the text itself.
+    sa.Column("credentials", sa.LargeBinary),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", Words),
+    sa.Column("created_at", Micros, nullable=False),
+    sa.Column("updated_at", Micros, nullable=False),
+)
+
+alert: Final = sa.Table(
+    "alert",
+    metadata,
+    #: Rises with time.
+    sa.Column("id", sa.Text, primary_key=True),
+    _workspace_id(),
+    sa.Column("rule_id", sa.Text, nullable=False),
+    #: Of the run (and so of the observation) that raised it; gone once the run is pruned.
+    sa.Column("run_id", sa.BigInteger, sa.ForeignKey("run.id", ondelete="SET NULL")),
+    #: change | health | recovery | digest
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("title", Words, nullable=False),
+    sa.Column("body", Document(dict[str, Any]), nullable=False),
+    sa.Column("conditions", Document(tuple[str, ...]), nullable=False),
+    sa.Column("channels", Document(tuple[str, ...]), nullable=False),
+    #: Of a suppressed alert: made unique by its run, so that it holds nothing up.
+    sa.Column("dedupe_key", Words, nullable=False),
+    #: pending | sent | partial | failed | suppressed
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("suppressed", sa.Text),
+    sa.Column("created_at", Micros, nullable=False),
+    sa.Column("updated_at", Micros, nullable=False),
+    sa.UniqueConstraint("dedupe_key"),
+)
+sa.Index("ix_alert_newest", alert.c.created_at.desc(), alert.c.id.desc())
+sa.Index("ix_alert_rule", alert.c.rule_id, alert.c.created_at.desc())
+sa.Index(None, alert.c.run_id)
+sa.Index(
+    "ix_alert_pending",
+    alert.c.created_at,
+    sqlite_where=alert.c.state == sa.literal_column("'pending'"),
+    postgresql_where=alert.c.state == sa.literal_column("'pending'"),
+)
+
+delivery: Final = sa.Table(
+    "delivery",
+    metadata,
+    sa.Column("alert_id", sa.Text, sa.ForeignKey("alert.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("channel_id", sa.Text, primary_key=True),
+    _workspace_id(),
+    #: pending | sending | retrying | sent | failed | dead
+    sa.Column("state", sa.Text, nullable=False),
+    #: Of the job that holds it; a lower fence may not write.
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("job_id", Words),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("http_status", sa.Integer),
+    sa.Column("provider_id", Words),
+    sa.Column("error", Words),
+    sa.Column("created_at", Micros, nullable=False),
+    sa.Column("updated_at", Micros, nullable=False),
+    sa.Column("sent_at", Micros),
+)
+
+delivery_attempt: Final = sa.Table(
+    "delivery_attempt",
+    metadata,
+    sa.Column("alert_id", sa.Text, primary_key=True),
+    sa.Column("channel_id", sa.Text, primary_key=True),
+    #: From 1.
+    sa.Column("number", sa.Integer, primary_key=True),
+    _workspace_id(),
+    sa.Column("job_id", Words, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    #: sent | failed | dead
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("http_status", sa.Integer),
+    sa.Column("provider_id", Words),
+    sa.Column("error", Words),
+    #: Seconds.
+    sa.Column("latency", sa.Float),
+    sa.Column("at", Micros, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["alert_id", "channel_id"], ["delivery.alert_id", "delivery.channel_id"], ondelete="CASCADE"
+    ),
+)
+
+#: Jobs that committed rows call for and Redis has not been given yet.
+outbox: Final = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    _workspace_id(),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("job_id", Words, nullable=False),
+    #: JSON text, as it goes on the wire.
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("unique_key", Words),
+    #: Seconds.
+    sa.Column("unique_for", sa.Float),
+    sa.Column("created_at", Micros, nullable=False),
+    #: When the job may run; the relay passes it on, Redis does the waiting.
+    sa.Column("available_at", Micros),
+    #: A relay has it in hand until then.
+    sa.Column("leased_until", Micros, nullable=False),
+    sa.UniqueConstraint("stream", "job_id"),
+    sqlite_autoincrement=True,
+)
+sa.Index(None, outbox.c.leased_until, outbox.c.id)
+
+#: Page bodies and screenshots by content hash; the bytes lie outside the database.
+blob: Final = sa.Table(
+    "blob",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), primary_key=True),
+    #: SHA-256, hex, of the content as it was before compression.
+    sa.Column("hash", sa.Text, primary_key=True),
+    #: body | screenshot
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    #: Bytes before and after compression.
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("stored_size", sa.BigInteger, nullable=False),
+    sa.Column("compression", sa.Text, nullable=False),
+    #: Where in the blob store.
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("created_at", Micros, nullable=False),
+    sa.Column("last_used_at", Micros, nullable=False),
+)
+sa.Index(None, blob.c.last_used_at)
