@@ -37,6 +37,14 @@ MAX_SECRET_FILE: Final = 65536
 #: Bytes of one key in SENTINEL_SECRET_KEY.
 KEY_BYTES: Final = 32
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+#: The second of each names the driver, which is filled in.
+DATABASE_SCHEMES: Final = (
+    "sqlite",
+    "sqlite+aiosqlite",
+    "postgresql",
+    "postgresql+asyncpg",
+    "postgres",
+)
 #: Where an embedded server keeps its data, below the state folder.
 EMBEDDED_FOLDER: Final = "redis"
 
@@ -222,14 +230,14 @@ def _redis_url(text: str) -> str:
 
 def _database_url(text: str) -> str:
     scheme, sep, rest = text.partition("://")
-    if not sep or scheme not in ("sqlite", "postgresql", "postgres"):
+    if not sep or scheme not in DATABASE_SCHEMES:
         raise ValueError("must start with sqlite:/// or postgresql://")
-    if scheme == "sqlite":
+    if scheme.startswith("sqlite"):
         if not rest.startswith("/"):
             raise ValueError("must have three slashes before a file's name (four before an absolute path)")
         return text
     _check_port(text)
-    return f"postgresql://{rest}"
+    return text
 
 
 def _check_port(url: str) -> None:

@@ -16,9 +16,10 @@ import typer
 from sentinel.cli import logs
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
-from sentinel.settings import Given, Settings
+from sentinel.settings import Given, Settings, mask_url
 
 if TYPE_CHECKING:
+    from sentinel.store import Store
     from streamq import Broker
 
 T = TypeVar("T")
@@ -99,6 +100,24 @@ class Cli:
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(server.stop)
+
+    @contextlib.asynccontextmanager
+    async def store(self, *, create: bool = False) -> AsyncIterator[Store]:
+        """The database of the settings, its schema seen to be current.
+
+        `create`: an SQLite database that is not there yet is made. Raises StoreUnavailable,
+        SchemaNotCurrent.
+        """
+        from sentinel.store import Store  # noqa: PLC0415 - SQLAlchemy: 0.2 s that others do without
+
+        async with Store.open(self.settings.database_url) as store:
+            if create and self.settings.database_url.startswith("sqlite"):
+                status = await store.schema_status()
+                if status.current is None:
+                    await store.migrate()
+                    self.out.say(f"made the database {mask_url(self.settings.database_url)}")
+            await store.check_schema()
+            yield store
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something that cannot be undone. Raises CommandError where nobody can be asked."""

@@ -14,7 +14,8 @@ from sentinel.cli.exits import Exit
 from sentinel.cli.logs import redact
 from sentinel.cli.parts import verbs
 from sentinel.errors import SentinelError
-from sentinel.settings import Settings
+from sentinel.settings import Settings, mask_url
+from sentinel.store import Store
 from streamq import StreamqError
 
 app = verbs()
@@ -48,7 +49,7 @@ def health(context: typer.Context) -> int:
 
 
 async def _look(cli: Cli) -> list[Part]:
-    return [await _redis(cli), _state_folder(cli.settings)]
+    return [await _redis(cli), *await _database(cli.settings), _state_folder(cli.settings)]
 
 
 async def _redis(cli: Cli) -> Part:
@@ -65,6 +66,21 @@ async def _redis(cli: Cli) -> Part:
     if evicts:
         detail += ": it may delete jobs; set maxmemory-policy noeviction"
     return Part("redis", ok=not evicts, detail=detail)
+
+
+async def _database(settings: Settings) -> list[Part]:
+    place = mask_url(settings.database_url)
+    async with Store.open(settings.database_url) as store:
+        try:
+            status = await store.schema_status()
+        except SentinelError as error:
+            return [Part("database", ok=False, detail=redact(f"{place}: {error}"))]
+    version = f"{status.current or 'empty'}, needed {status.head}"
+    advice = "" if status.is_current else "; run: sentinel-worker migrate"
+    return [
+        Part("database", ok=True, detail=place),
+        Part("schema", ok=status.is_current, detail=version + advice),
+    ]
 
 
 def _state_folder(settings: Settings) -> Part:

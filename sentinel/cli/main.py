@@ -33,7 +33,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead": ("sentinel.cli.dead", "Look at dead letters, and make them run again."),
     "pause": ("sentinel.cli.queues", "Stop taking jobs from a stream; what is in hand goes on."),
     "resume": ("sentinel.cli.queues", "Take jobs from a stream again."),
+    "rules": ("sentinel.cli.rules", "Rules: import, export, look at, switch, try."),
     "fetch": ("sentinel.cli.fetch", "Show what the fetcher makes of a URL."),
+    "history": ("sentinel.cli.history", "Show what a rule's checks found, newest first."),
+    "alerts": ("sentinel.cli.alerts", "Alerts, and what became of them."),
+    "migrate": ("sentinel.cli.migrate", "Bring the database's schema to this program's version."),
     "health": ("sentinel.cli.health", "Say whether every part answers, one line each."),
     "config": ("sentinel.cli.config", "Show what is set, and where it was said."),
 }

@@ -1,0 +1,396 @@
+"""`rules ...`: rules as files and as they are stored, and one check of a rule with nothing kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Final, get_args
+
+import msgspec
+import typer
+
+from sentinel.cli import trial
+from sentinel.cli.context import Cli, cli_of
+from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.parts import DryRun, Limit, Yes, noun
+from sentinel.cli.values import iso
+from sentinel.decide.schedule import next_due
+from sentinel.decide.values import describe, value_json
+from sentinel.extract import open_extractor
+from sentinel.fetch.fetcher import Fetcher
+from sentinel.fetch.guard import NetworkPolicy
+from sentinel.model import Fetched, FetchModeName, Rule, RulesFile, RuleState
+from sentinel.rulefile import dump, load
+from sentinel.settings import MASK
+from sentinel.store import Changes, ImportReport, Store, StoredRule
+
+app = noun("rules", "Rules: import, export, look at, switch, try.")
+
+#: Rules read in one call.
+PAGE: Final = 500
+
+RuleIds = Annotated[list[str], typer.Argument(metavar="RULE...", help="Rule ids.")]
+RuleId = Annotated[str, typer.Argument(metavar="RULE", help="Rule id.")]
+
+
+def _policy(cli: Cli) -> NetworkPolicy:
+    return NetworkPolicy(allow_private=cli.settings.allow_private_networks)
+
+
+def _first_due(rule: Rule, now: float) -> float:
+    """A rule on an interval is due at once: its first value is what later ones are compared with."""
+    return now if rule.schedule.cron is None else next_due(rule.schedule, now, seed=rule.id)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML; - reads stdin.")],
+    dry_run: DryRun = False,
+) -> int:
+    """Make workspace, channels and rules as the file says, by id; what it does not name stays."""
+    cli = cli_of(context)
+    source: Path | str = cli.stdin.read() if str(file) == "-" else file
+    return cli.run(lambda: _import(cli, source, dry_run=dry_run))
+
+
+async def _import(cli: Cli, source: Path | str, *, dry_run: bool) -> int:
+    async with cli.store(create=True) as store:
+        known = [stored.channel.id for stored in await store.channels()]
+        rules = load(source, _policy(cli), known_channels=known)
+        now = time.time()
+        report = await store.import_rules(
+            rules, now=now, first_due=lambda rule: _first_due(rule, now), dry_run=dry_run
+        )
+    if cli.out.json:
+        cli.out.document({"schema": "sentinel.import/1", **msgspec.to_builtins(report)})
+    else:
+        _show_report(cli, rules, report)
+    return Exit.DONE
+
+
+def _show_report(cli: Cli, rules: RulesFile, report: ImportReport) -> None:
+    kinds = (("workspace", report.workspace), ("channel", report.channels), ("rule", report.rules))
+    for kind, changes in kinds:
+        _show_changes(cli, kind, changes)
+    created, updated = (
+        sum(len(part) for part in parts)
+        for parts in zip(*((changes.created, changes.updated) for _, changes in kinds), strict=True)
+    )
+    verb = "would be " if report.dry_run else ""
+    unchanged = sum(len(changes.unchanged) for _, changes in kinds)
+    counted = f"{created} {verb}created, {updated} {verb}updated, {unchanged} unchanged"
+    cli.out.say(f"workspace {rules.workspace.id}: {counted}")
+
+
+def _show_changes(cli: Cli, kind: str, changes: Changes) -> None:
+    for item in changes.created:
+        cli.out.line(f"+ {kind} {item}")
+    for change in changes.updated:
+        forgets = "  (its last value is forgotten)" if change.forgets_value else ""
+        cli.out.line(f"~ {kind} {change.id}{forgets}")
+        for field in change.fields:
+            cli.out.line(f"    {field.path}: {_brief(field.before)} -> {_brief(field.after)}")
+
+
+def _brief(value: object) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    *,
+    workspace: Annotated[str | None, typer.Option(help="Which, where there are several.")] = None,
+) -> int:
+    """Write the rules as YAML that imports unchanged; header values and cookies included."""
+    cli = cli_of(context)
+
+    async def run() -> int:
+        async with cli.store() as store:
+            rules = await store.export(workspace)
+        if cli.out.json:
+            cli.out.document({"schema": "sentinel.rules_file/1", **msgspec.to_builtins(rules)})
+        else:
+            cli.out.stdout.write(dump(rules))
+        return Exit.DONE
+
+    return cli.run(run)
+
+
+# --- stored --------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    *,
+    tag: Annotated[str | None, typer.Option(help="Only rules with this tag.")] = None,
+    enabled: Annotated[
+        bool | None, typer.Option("--enabled/--disabled", help="Only those that are on, or off.")
+    ] = None,
+    limit: Limit = 1000,
+) -> int:
+    """Show the rules, by id."""
+    cli = cli_of(context)
+
+    async def run() -> int:
+        async with cli.store() as store:
+            rules = [stored async for stored in _all(store, limit, tag=tag, enabled=enabled)]
+        _show_list(cli, rules)
+        return Exit.DONE
+
+    return cli.run(run)
+
+
+async def _all(
+    store: Store, limit: int, *, tag: str | None, enabled: bool | None
+) -> AsyncIterator[StoredRule]:
+    after, left = "", limit
+    while left > 0:
+        page = await store.rules(min(PAGE, left), enabled=enabled, tag=tag, after=after)
+        for stored in page:
+            yield stored
+        if len(page) < min(PAGE, left):
+            return
+        after, left = page[-1].rule.id, left - len(page)
+
+
+def _show_list(cli: Cli, rules: Sequence[StoredRule]) -> None:
+    if cli.out.json:
+        for stored in rules:
+            cli.out.document(_rule_document(stored))
+    elif not rules:
+        cli.out.say("no rules; sentinel-worker rules import FILE.yaml")
+    else:
+        cli.out.table(
+            ("RULE", "TYPE", "STATE", "VALUE", "LAST RUN", "URL"),
+            [
+                (
+                    stored.rule.id,
+                    stored.rule.type,
+                    stored.state.health_state if stored.enabled else "off",
+                    "-" if stored.state.stable is None else describe(stored.state.stable)[:24],
+                    "-" if stored.state.last_run_at is None else iso(stored.state.last_run_at)[:19],
+                    stored.rule.url,
+                )
+                for stored in rules
+            ],
+        )
+
+
+def _rule_document(stored: StoredRule) -> dict[str, object]:
+    """`sentinel.rule/1`."""
+    state = stored.state
+
+    def moment(at: float | None) -> str | None:
+        return None if at is None else iso(at)
+
+    return {
+        "schema": "sentinel.rule/1",
+        "rule_id": stored.rule.id,
+        "workspace_id": stored.workspace.id,
+        "name": stored.rule.title,
+        "type": stored.rule.type,
+        "url": stored.rule.url,
+        "enabled": stored.enabled,
+        "tags": stored.rule.tags,
+        "health": round(state.health, 1),
+        "health_state": state.health_state,
+        "fail_streak": state.fail_streak,
+        "value": value_json(state.stable),
+        "last_run_at": moment(state.last_run_at),
+        "last_good_at": moment(state.last_good_at),
+        "last_change_at": moment(state.last_change_at),
+        "next_due_at": moment(stored.next_due) if stored.enabled else None,
+    }
+
+
+@app.command()
+def show(context: typer.Context, rule_id: RuleId) -> int:
+    """Show a rule as it is written, and how it is; header values and cookies masked."""
+    cli = cli_of(context)
+
+    async def run() -> int:
+        async with cli.store() as store:
+            stored = await store.rule(rule_id)
+        rule = _masked(stored.rule)
+        if cli.out.json:
+            cli.out.document(_rule_document(stored) | {"rule": msgspec.to_builtins(rule)})
+            return Exit.DONE
+        for name, value in _rule_document(stored).items():
+            if name not in ("schema", "rule_id", "name", "type", "url", "tags"):
+                cli.out.line(f"# {name}: {_brief(value)}")
+        cli.out.stdout.write(dump(RulesFile(workspace=stored.workspace, rules=[rule])))
+        return Exit.DONE
+
+    return cli.run(run)
+
+
+def _masked(rule: Rule) -> Rule:
+    """The rule without what may be a credential."""
+    fetch = msgspec.structs.replace(
+        rule.fetch,
+        headers=dict.fromkeys(rule.fetch.headers, MASK),
+        cookies=dict.fromkeys(rule.fetch.cookies, MASK),
+        proxy=MASK if rule.fetch.proxy else None,
+    )
+    return msgspec.structs.replace(rule, fetch=fetch)
+
+
+@app.command()
+def enable(context: typer.Context, rule_ids: RuleIds) -> int:
+    """Switch rules on."""
+    return _switch(cli_of(context), rule_ids, enabled=True)
+
+
+@app.command()
+def disable(context: typer.Context, rule_ids: RuleIds) -> int:
+    """Switch rules off; what they know is kept."""
+    return _switch(cli_of(context), rule_ids, enabled=False)
+
+
+def _switch(cli: Cli, rule_ids: Sequence[str], *, enabled: bool) -> int:
+    async def run() -> int:
+        async with cli.store() as store:
+            for rule_id in rule_ids:
+                changed = await store.set_enabled(rule_id, enabled, time.time())
+                cli.out.say(
+                    f"{rule_id} {'is now' if changed else 'was already'} {'on' if enabled else 'off'}"
+                )
+                if cli.out.json:
+                    document = {"schema": "sentinel.rule_switch/1", "rule_id": rule_id}
+                    cli.out.document(document | {"enabled": enabled, "changed": changed})
+        return Exit.DONE
+
+    return cli.run(run)
+
+
+@app.command()
+def delete(context: typer.Context, *, rule_ids: RuleIds, yes: Yes = False) -> int:
+    """Forget rules and their last values; what happened stays in the history for a while."""
+    cli = cli_of(context)
+
+    async def run() -> int:
+        async with cli.store() as store:
+            for rule_id in rule_ids:  # all must be there before any is gone
+                await store.rule(rule_id)
+            cli.confirm(f"Delete {len(rule_ids)} rule(s): {', '.join(rule_ids)}?", yes=yes)
+            for rule_id in rule_ids:
+                await store.delete_rule(rule_id)
+                cli.out.say(f"{rule_id} deleted")
+                if cli.out.json:
+                    cli.out.document({"schema": "sentinel.rule_deleted/1", "rule_id": rule_id})
+        return Exit.DONE
+
+    return cli.run(run)
+
+
+# --- trying --------------------------------------------------------------------------------------
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What `rules test` was asked for."""
+
+    #: A stored rule's id; None: `file` is meant.
+    rule_id: str | None
+    file: Path
+    only: str | None
+    url: str | None
+    html: Path | None
+    against: Path | None
+    modes: tuple[FetchModeName, ...]
+
+
+@app.command("test")
+def try_(
+    context: typer.Context,
+    *,
+    rule: Annotated[str, typer.Argument(metavar="RULE|FILE", help="A stored rule's id, or a rules file.")],
+    only: Annotated[str | None, typer.Option("--rule", help="Only this rule of the file.")] = None,
+    url: Annotated[str | None, typer.Option(help="Instead of the rule's.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Read this page instead of fetching one.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Compare with the value on this page.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(metavar="http,headless", help="Ways to fetch, each tried.")
+    ] = None,
+) -> int:
+    """Check a rule step by step; store and send nothing. Exit 7 where a step fails."""
+    cli = cli_of(context)
+    path = Path(rule)
+    is_file = path.suffix.lower() in (".yaml", ".yml") or path.is_file()
+    wanted = Wanted(None if is_file else rule, path, only, url, html, against, _modes(mode))
+    return cli.run(lambda: _test(cli, wanted))
+
+
+def _modes(text: str | None) -> tuple[FetchModeName, ...]:
+    if text is None:
+        return ()
+    names: dict[str, FetchModeName] = {name: name for name in get_args(FetchModeName)}
+    try:
+        return tuple(names[part.strip()] for part in text.split(","))
+    except KeyError:
+        raise typer.BadParameter(f"--mode is one or more of {', '.join(names)}") from None
+
+
+async def _test(cli: Cli, wanted: Wanted) -> int:
+    rules = await _rules_to_try(cli, wanted)
+    well = True
+    async with AsyncExitStack() as stack:
+        extractor = await stack.enter_async_context(open_extractor(1))
+        fetcher = await stack.enter_async_context(Fetcher(_policy(cli)))
+        for stored in rules:
+            for mode in wanted.modes or (stored.rule.fetch.mode,):
+                fetch = msgspec.structs.replace(stored.rule.fetch, mode=mode)
+                rule = msgspec.structs.replace(stored.rule, fetch=fetch, url=wanted.url or stored.rule.url)
+                found = await trial.try_rule(
+                    rule,
+                    lambda rule=rule: _bring(fetcher, rule, wanted.html),  # type: ignore[misc]  # binds this rule
+                    extractor,
+                    state=stored.state,
+                    earlier=None if wanted.against is None else trial.page_of(wanted.against, rule.url),
+                    now=time.time(),
+                    timezone=stored.workspace.timezone,
+                )
+                well = well and found.error_code is None
+                _show_trial(cli, found, mode if wanted.modes else None)
+    return Exit.DONE if well else Exit.NO
+
+
+async def _bring(fetcher: Fetcher, rule: Rule, html: Path | None) -> Fetched:
+    return trial.page_of(html, rule.url) if html is not None else await fetcher.fetch(rule.url, rule.fetch)
+
+
+def _as_new(rule: Rule, file: RulesFile) -> StoredRule:
+    """A rule of a file, as it would be stored."""
+    return StoredRule(
+        rule=rule, workspace=file.workspace, state=RuleState(), next_due=0.0, created_at=0.0, updated_at=0.0
+    )
+
+
+async def _rules_to_try(cli: Cli, wanted: Wanted) -> Sequence[StoredRule]:
+    """The stored rule, or the file's rules as if they were new. Raises NotFound, RuleFileError."""
+    if wanted.rule_id is not None:
+        async with cli.store() as store:
+            return [await store.rule(wanted.rule_id)]
+    file = load(wanted.file, _policy(cli))
+    rules = [rule for rule in file.rules if wanted.only in (None, rule.id)]
+    if not rules:
+        raise CommandError(Exit.NOT_FOUND, f"no rule {wanted.only or ''} in {wanted.file}".replace("  ", " "))
+    return [_as_new(rule, file) for rule in rules]
+
+
+def _show_trial(cli: Cli, found: trial.Trial, mode: str | None) -> None:
+    if cli.out.json:
+        cli.out.document(trial.trial_document(found))
+        return
+    cli.out.line(f"{found.rule.id}{f' ({mode})' if mode else ''}")
+    for step in found.steps:
+        cli.out.line(f"  {step.name:<11} {'ok' if step.ok else 'FAILED':<7} {step.detail}")

@@ -1,0 +1,385 @@
+"""Rules as files and in the database, on real SQLite and real pages."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+import yaml
+
+from sentinel.cli.exits import Exit
+from sentinel.decide.judge import judge, judge_failure
+from sentinel.model import PriceValue, Verdict
+from sentinel.store import RunResult, Store
+from tests.sentinel.cli.conftest import Run
+from tests.support.http import Reply, Site
+
+ALLOWED = {"SENTINEL_ALLOW_PRIVATE_NETWORKS": "true"}
+
+RULES = """
+workspace: {{id: acme, timezone: Europe/Bratislava}}
+channels:
+  - {{id: ops, type: console}}
+rules:
+  - id: widget-price
+    url: {url}
+    type: price
+    fetch: {{headers: {{X-Api-Key: hunter2}}}}
+    extraction: {{method: css, selector: ".price"}}
+    normalization: {{kind: price, currency: EUR}}
+    schedule: {{intervalSeconds: 300}}
+    alertPolicy:
+      requireConsecutive: 2
+      cooldownSeconds: 3600
+      channels: [ops]
+      conditions: [{{id: drop, type: price_drop_percent, value: 10, severity: critical}}]
+  - id: nightly
+    url: {url}
+    type: text
+    extraction: {{method: text}}
+    schedule: {{cron: "0 3 * * *"}}
+    tags: [night]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES.format(url="https://shop.example.com/widget"))
+    return path
+
+
+@pytest.fixture
+def imported(run: Run, file: Path) -> Path:
+    assert run("rules", "import", str(file)).code == Exit.DONE
+    return file
+
+
+class TestImport:
+    def test_the_first_import_makes_the_database_and_says_what_it_did(self, run: Run, file: Path) -> None:
+        result = run("rules", "import", str(file))
+
+        assert result.code == Exit.DONE
+        assert "+ rule widget-price" in result.out
+        assert "4 created, 0 updated, 0 unchanged" in result.err
+
+    def test_the_second_changes_nothing(self, run: Run, imported: Path) -> None:
+        result = run("rules", "import", str(imported), "--json")
+
+        (document,) = result.lines
+        assert document["schema"] == "sentinel.import/1"
+        assert sorted(document["rules"]["unchanged"]) == ["nightly", "widget-price"]
+        assert document["rules"]["updated"] == []
+
+    def test_a_dry_run_prints_the_difference_and_changes_nothing(self, run: Run, imported: Path) -> None:
+        imported.write_text(imported.read_text().replace("value: 10", "value: 25"))
+
+        result = run("rules", "import", str(imported), "--dry-run")
+
+        assert "~ rule widget-price" in result.out
+        assert "10 -> 25" in result.out
+        assert "1 would be updated" in result.err
+        assert run("rules", "show", "widget-price", "--json").lines[0]["rule"]["alertPolicy"]["conditions"][
+            0
+        ]["value"] in (10, "10")
+
+    def test_stdin_is_a_file_too(self, run: Run, file: Path) -> None:
+        assert run("rules", "import", "-", stdin=file.read_text()).code == Exit.DONE
+
+    def test_every_mistake_is_told_with_its_place_and_nothing_is_imported(self, run: Run, file: Path) -> None:
+        wrong = (
+            file.read_text()
+            .replace("selector:", "selctor:")
+            .replace("https://shop.example.com", "http://10.0.0.1")
+        )
+        file.write_text(wrong)
+
+        result = run("rules", "import", str(file))
+
+        assert result.code == Exit.FAILED
+        assert "rules[0].extraction" in result.err
+        assert "selector" in result.err
+        assert "rules[1].url" in result.err
+        assert result.err.rstrip().endswith("hint: nothing was changed")
+        assert run("rules", "list", "--json").out == ""
+
+    def test_a_file_that_is_not_there_is_told(self, run: Run) -> None:
+        result = run("rules", "import", "nowhere.yaml")
+
+        assert result.code in (Exit.FAILED, Exit.NOT_FOUND)
+        assert "nowhere.yaml" in result.err
+
+    def test_a_rule_on_an_interval_is_due_at_once_and_a_cron_one_at_its_time(
+        self, run: Run, imported: Path
+    ) -> None:
+        rules = {line["rule_id"]: line for line in run("rules", "list", "--json").lines}
+
+        assert rules["nightly"]["next_due_at"][11:16] in ("01:00", "02:00", "03:00")
+        assert rules["widget-price"]["next_due_at"] < rules["nightly"]["next_due_at"]
+
+
+class TestStored:
+    def test_list_shows_and_filters(self, run: Run, imported: Path) -> None:
+        run("rules", "disable", "nightly")
+
+        listed = run("rules", "list", "--json").lines
+        assert [line["rule_id"] for line in listed] == ["nightly", "widget-price"]
+        assert listed[1]["schema"] == "sentinel.rule/1"
+        assert (listed[0]["enabled"], listed[1]["enabled"]) == (False, True)
+        assert [x["rule_id"] for x in run("rules", "list", "--json", "--tag", "night").lines] == ["nightly"]
+        assert [x["rule_id"] for x in run("rules", "list", "--json", "--enabled").lines] == ["widget-price"]
+        assert "widget-price" in run("rules", "list").out
+
+    def test_export_imports_unchanged_and_show_hides_credentials(self, run: Run, imported: Path) -> None:
+        exported, shown = run("rules", "export"), run("rules", "show", "widget-price")
+
+        assert yaml.safe_load(exported.out)["rules"][1]["fetch"]["headers"] == {"X-Api-Key": "hunter2"}
+        again = run("rules", "import", "-", "--json", stdin=exported.out).lines[0]
+        assert sorted(again["rules"]["unchanged"]) == ["nightly", "widget-price"]
+        assert "widget-price" in shown.out
+        assert "hunter2" not in shown.out + run("rules", "show", "widget-price", "--json").out
+
+    def test_switching_says_what_changed(self, run: Run, imported: Path) -> None:
+        first, second = run("rules", "disable", "nightly"), run("rules", "disable", "nightly")
+        third = run("rules", "enable", "nightly", "--json")
+
+        assert "is now off" in first.err
+        assert "was already off" in second.err
+        assert third.lines[0] == {
+            "schema": "sentinel.rule_switch/1", "rule_id": "nightly", "enabled": True, "changed": True,
+        }  # fmt: skip
+
+    def test_delete_asks_first(self, run: Run, imported: Path) -> None:
+        assert run("rules", "delete", "nightly").code == Exit.UNCONFIRMED
+        assert run("rules", "delete", "nightly", "--yes").code == Exit.DONE
+        assert run("rules", "show", "nightly").code == Exit.NOT_FOUND
+
+    def test_nothing_is_deleted_when_one_is_not_there(self, run: Run, imported: Path) -> None:
+        assert run("rules", "delete", "nightly", "nope", "--yes").code == Exit.NOT_FOUND
+        assert run("rules", "show", "nightly").code == Exit.DONE
+
+    @pytest.mark.parametrize("command", [["show"], ["enable"], ["disable"], ["test"]])
+    def test_a_rule_that_is_not_there_is_not_found(
+        self, run: Run, imported: Path, command: list[str]
+    ) -> None:
+        assert run("rules", *command, "nope").code == Exit.NOT_FOUND
+
+
+class TestSchema:
+    def test_reading_without_a_database_is_code_4_with_the_cure(self, run: Run) -> None:
+        result = run("rules", "list")
+
+        assert result.code == Exit.DATABASE
+        assert "sentinel-worker migrate" in result.err
+
+    def test_migrate_makes_it_current_and_says_so_once(self, run: Run) -> None:
+        before, first = run("migrate", "status", "--json"), run("migrate")
+        second, after = run("migrate", "--json"), run("migrate", "status")
+
+        assert (before.code, before.lines[0]["is_current"]) == (Exit.DATABASE, False)
+        assert "migrated from empty" in first.err
+        assert "nothing to do" in second.err
+        assert second.lines[0]["schema"] == "sentinel.migration/1"
+        assert (first.code, after.code) == (Exit.DONE, Exit.DONE)
+
+    def test_an_unreachable_database_is_code_4_and_its_password_is_not_shown(self, run: Run) -> None:
+        result = run("rules", "list", "--database-url", "postgresql://me:hunter2@127.0.0.1:1/x", "--verbose")
+
+        assert result.code == Exit.DATABASE
+        assert "hunter2" not in result.err
+
+    def test_health_tells_of_the_schema(self, run: Run, valkey_url: str) -> None:
+        before = run("health", "--json", "--redis-url", valkey_url)
+        run("migrate")
+        after = run("health", "--json", "--redis-url", valkey_url)
+
+        parts = {part["name"]: part["ok"] for part in before.lines[0]["parts"]}
+        assert (before.code, parts["schema"]) == (Exit.NO, False)
+        assert (after.code, after.lines[0]["ok"]) == (Exit.DONE, True)
+
+
+class TestTry:
+    @pytest.fixture
+    def pages(self, thread_site: Site, file: Path) -> Site:
+        url = thread_site.route("/widget", Reply(body='<p class="price">17,50 €</p>'))
+        file.write_text(RULES.format(url=url))
+        return thread_site
+
+    def test_the_json_document_is_the_contract_s(
+        self, run: Run, pages: Site, file: Path, tmp_path: Path
+    ) -> None:
+        old = tmp_path / "old.html"
+        old.write_text('<p class="price">20,00 €</p>')
+
+        result = run(
+            "rules", "test", str(file), "--rule", "widget-price", "--against", str(old), "--json", env=ALLOWED
+        )
+
+        (document,) = result.lines
+        assert [step["name"] for step in document.pop("steps")] == [
+            "fetch", "extract", "normalise", "compare", "conditions",
+        ]  # fmt: skip
+        assert document == {
+            "schema": "sentinel.rule_test/1",
+            "rule_id": "widget-price",
+            "raw": "17,50 €",
+            "value": {"amount": "17.5", "currency": "EUR"} | document["value"],
+            "error_code": None,
+            "changed": True,
+            "change_kind": "decreased",
+            "would_alert": [{"condition": "drop", "severity": "critical"}],
+        }
+        assert float(document["value"]["amount"]) == 17.5
+        assert result.code == Exit.DONE
+
+    def test_a_page_from_a_file_needs_no_network(self, run: Run, file: Path, tmp_path: Path) -> None:
+        page = tmp_path / "new.html"
+        page.write_text('<p class="price">99 €</p>')
+
+        result = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page))
+
+        assert result.code == Exit.DONE
+        assert "99" in result.out
+        assert "first good value is no change" in result.out
+
+    def test_a_step_that_fails_is_the_last_one_and_exits_7(
+        self, run: Run, file: Path, tmp_path: Path
+    ) -> None:
+        page = tmp_path / "new.html"
+        page.write_text("<p>sold out</p>")
+
+        result = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page), "--json")
+
+        (document,) = result.lines
+        assert result.code == Exit.NO
+        assert document["error_code"] == "EXTRACT_SELECTOR_NOT_FOUND"
+        assert [step["ok"] for step in document["steps"]] == [True, False]
+        assert (document["value"], document["changed"], document["would_alert"]) == (None, False, [])
+
+    def test_a_stored_rule_is_tried_and_nothing_is_stored(self, run: Run, pages: Site, file: Path) -> None:
+        run("rules", "import", str(file), env=ALLOWED)
+
+        result = run("rules", "test", "widget-price", "--json", env=ALLOWED)
+
+        assert float(result.lines[0]["value"]["amount"]) == 17.5
+        assert run("history", "widget-price", "--json").out == ""
+
+    def test_each_mode_is_tried(self, run: Run, pages: Site, file: Path) -> None:
+        result = run(
+            "rules",
+            "test",
+            str(file),
+            "--rule",
+            "widget-price",
+            "--mode",
+            "http,headless",
+            "--json",
+            env=ALLOWED,
+        )
+
+        assert [line["error_code"] for line in result.lines] == [None, "SYSTEM_BROWSER"]
+        assert result.code == Exit.NO
+        assert run("rules", "test", str(file), "--mode", "telepathy").code == Exit.USAGE
+
+    def test_the_guard_applies(self, run: Run, pages: Site, file: Path) -> None:
+        result = run("rules", "test", str(file), "--rule", "widget-price")
+
+        assert result.code == Exit.FAILED
+        assert pages.connections == 0
+
+    def test_a_rule_that_is_not_in_the_file_is_not_found(self, run: Run, file: Path) -> None:
+        assert run("rules", "test", str(file), "--rule", "nope").code == Exit.NOT_FOUND
+
+
+class TestHistoryAndAlerts:
+    @pytest.fixture
+    def checked(self, run: Run, imported: Path, environ: dict[str, str]) -> None:
+        """20 EUR, an error, then 17.50 EUR confirmed, with an alert that a channel got."""
+        url = f"sqlite:///{environ['SENTINEL_STATE_DIR']}/sentinel.db"
+
+        async def check(
+            store: Store, number: int, verdict: Verdict, raw: str | None, code: str | None
+        ) -> None:
+            ticket = await store.begin_run("widget-price", f"j{number}", number, "schedule", 1000.0 * number)
+            result = RunResult(
+                mode="http", http_status=200, error_code=code, error_detail=code and "no such element"
+            )
+            finished = await store.finish_run(
+                ticket, result, verdict, raw, expected_state_version=ticket.stored.state.version,
+                now=1000.0 * number + 1,
+            )  # fmt: skip
+            for alert_id in finished.alerts:
+                delivery = await store.claim_delivery(alert_id, "ops", "d", 1, 5000.0)
+                await store.record_attempt(delivery, "sent", now=5001.0, http_status=204, latency=0.05)
+
+        async def story() -> None:
+            async with Store.open(url) as store:
+                for number, amount in ((1, "20"), (2, None), (3, "17.50"), (4, "17.50")):
+                    stored = await store.rule("widget-price")
+                    if amount is None:
+                        verdict = judge_failure(
+                            stored.rule, stored.state, "EXTRACT_SELECTOR_NOT_FOUND", "", now=2000.0
+                        )
+                        await check(store, number, verdict, None, "EXTRACT_SELECTOR_NOT_FOUND")
+                        continue
+                    value = PriceValue(amount=Decimal(amount), currency="EUR")
+                    verdict = judge(stored.rule, stored.state, amount, value, now=1000.0 * number)
+                    await check(store, number, verdict, amount, None)
+
+        anyio.run(story)
+
+    def test_history_lines_are_the_contract_s_newest_first_with_errors(self, run: Run, checked: None) -> None:
+        lines = run("history", "widget-price", "--json").lines
+
+        assert list(lines[0])[:9] == [
+            "schema", "rule_id", "run_id", "at", "raw", "value", "changed", "change_kind", "confirmed",
+        ]  # fmt: skip
+        assert lines[0]["schema"] == "sentinel.observation/1"
+        assert [line["changed"] for line in lines] == [True, False, False, False]
+        assert lines[0]["change_kind"] == "decreased"
+        assert [line["confirmed"] for line in lines] == [True, False, False, True]
+        assert [line["error_code"] for line in lines] == [None, None, "EXTRACT_SELECTOR_NOT_FOUND", None]
+        assert lines[3]["value"] == {"amount": "20", "currency": "EUR"}
+        assert isinstance(lines[0]["run_id"], str)
+        assert lines[3]["at"] == "1970-01-01T00:16:41.000Z"
+
+    def test_history_is_limited_and_readable(self, run: Run, checked: None) -> None:
+        assert len(run("history", "widget-price", "--json", "--limit", "2").lines) == 2
+        shown = run("history", "widget-price").out
+        assert "decreased" in shown
+        assert "EXTRACT_SELECTOR_NOT_FOUND" in shown
+        assert run("history", "nope").code == Exit.NOT_FOUND
+
+    def test_alert_lines_are_the_contract_s(self, run: Run, checked: None) -> None:
+        (line,) = run("alerts", "list", "--json").lines
+
+        assert list(line) == [
+            "schema", "alert_id", "rule_id", "severity", "title", "status", "dedupe_key", "deliveries",
+        ]  # fmt: skip
+        assert (line["schema"], line["rule_id"], line["severity"]) == (
+            "sentinel.alert/1",
+            "widget-price",
+            "critical",
+        )
+        assert line["status"] == "sent"
+        assert line["deliveries"] == [
+            {"channel": "ops", "status": "sent", "attempts": 1, "http_status": 204, "error": None}
+        ]
+
+    def test_one_alert_is_shown_with_its_attempts(self, run: Run, checked: None) -> None:
+        alert_id = run("alerts", "list", "--json").lines[0]["alert_id"]
+
+        shown, document = run("alerts", "show", alert_id), run("alerts", "show", alert_id, "--json").lines[0]
+
+        assert "204" in shown.out
+        assert "50 ms" in shown.out
+        assert document["attempts"][0]["outcome"] == "sent"
+        assert run("alerts", "show", "nope").code == Exit.NOT_FOUND
+
+    def test_alerts_are_filtered(self, run: Run, checked: None) -> None:
+        assert run("alerts", "list", "--json", "--status", "failed").out == ""
+        assert run("alerts", "list", "--json", "--rule", "nightly").out == ""
+        assert "widget-price" in run("alerts", "list").out
+        assert run("alerts", "list", "--status", "moody").code == Exit.USAGE
