@@ -39,14 +39,6 @@ class PeerWatch:
             if name != self._me and (seen is None or seen.beat != beat):
                 self._peers[name] = _Seen(beat, now)
 
-    @property
-    def is_first(self) -> bool:
-        """No other worker that is up has a lower name: this one may speak for the stream.
-
-        All agree within a heartbeat of a worker's coming, and within a lease of its death.
-        """
-        return all(self._me < name for name in self._peers)
-
     def dead(self, now: float) -> list[tuple[str, int]]:
         """Workers whose counter has not moved for a lease, with that counter."""
         return [(name, seen.beat) for name, seen in self._peers.items() if now - seen.since >= self._lease]
@@ -60,3 +52,11 @@ class PeerWatch:
         return max(
             0.0, min((seen.since + self._lease - now for seen in self._peers.values()), default=self._lease)
         )
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker has the lowest name of all that beat: the one that speaks for the stream.
+
+        All agree within a heartbeat of a worker's coming, and within a lease of its death.
+        """
+        return all(self._me <= name for name in self._peers)

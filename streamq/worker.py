@@ -544,7 +544,7 @@ class Worker:
 
     def leads(self, stream: str) -> bool:
         """This worker is the one that tells how much lies in the stream (`metrics.QueueGauges`)."""
-        return any(one.stream == stream and one.peers.is_first for one in self.consumers)
+        return any(one.stream == stream and one.peers.leads for one in self.consumers)
 
     def stacks(self) -> str:
         """Every running job and where it stands, for people."""
