@@ -18,7 +18,7 @@ from streamq.errors import (
     UnknownStream,
 )
 from streamq.handlers import Handlers
-from streamq.job import Job, Receipt
+from streamq.job import Job, NewJob, Receipt
 from streamq.keys import Lane
 from streamq.queue import Queue, SyncQueue
 from streamq.redis_broker import RedisBroker
@@ -37,6 +37,7 @@ __all__ = [
     "Job",
     "Lane",
     "LeaseLost",
+    "NewJob",
     "PayloadTooLarge",
     "Queue",
     "Receipt",

@@ -105,17 +105,20 @@ class Cli:
     async def store(self, *, create: bool = False) -> AsyncIterator[Store]:
         """The database of the settings, its schema seen to be current.
 
-        `create`: an SQLite database that is not there yet is made. Raises StoreUnavailable,
-        SchemaNotCurrent.
+        A database that nobody named is the SQLite file of the state folder: it is ours, so it is
+        made and brought up to date. `create`: a named SQLite file that is empty is made too. Raises
+        StoreUnavailable, SchemaNotCurrent.
         """
         from sentinel.store import Store  # noqa: PLC0415 - SQLAlchemy: 0.2 s that others do without
 
-        async with Store.open(self.settings.database_url) as store:
-            if create and self.settings.database_url.startswith("sqlite"):
+        settings = self.settings
+        is_ours = any(told.name == "DATABASE_URL" and told.source == "default" for told in settings.sources())
+        async with Store.open(settings.database_url) as store:
+            if is_ours or (create and settings.database_url.startswith("sqlite")):
                 status = await store.schema_status()
-                if status.current is None:
+                if status.current is None or (is_ours and not status.is_current):
                     await store.migrate()
-                    self.out.say(f"made the database {mask_url(self.settings.database_url)}")
+                    self.out.say(f"made the database {mask_url(settings.database_url)}")
             await store.check_schema()
             yield store
 

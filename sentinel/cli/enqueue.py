@@ -22,7 +22,7 @@ from sentinel.jobs import (
     dispatch_alert_policy,
     run_rule_policy,
 )
-from streamq.job import NewJob
+from streamq import NewJob
 from streamq.queue import Queue, new_job
 
 app = verbs()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from sentinel.cli.values import iso_ms
+from streamq import Receipt
 from streamq.broker import DeadJob, PendingEntry, StreamStats
-from streamq.job import Receipt
 
 
 def stats_line(stats: StreamStats) -> dict[str, object]:

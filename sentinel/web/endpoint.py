@@ -17,6 +17,9 @@ import anyio.abc
 import h11
 import msgspec
 
+from sentinel.errors import SentinelError
+from streamq import StreamqError
+
 logger = logging.getLogger(__name__)
 
 #: Bytes a request's head may have.
@@ -93,6 +96,8 @@ async def _run_check(name: str, check: CheckFunction, found: dict[str, Check]) -
     with anyio.move_on_after(CHECK_TIMEOUT):
         try:
             found[name] = await check()
+        except (SentinelError, StreamqError) as error:  # their words are for people, without secrets
+            found[name] = Check(ok=False, detail=str(error))
         except Exception as error:  # a broken check says "not ready"; it must not take the endpoint down
             logger.exception("readiness_check_failed", extra={"check": name})
             found[name] = Check(ok=False, detail=type(error).__name__)

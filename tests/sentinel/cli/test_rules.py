@@ -168,11 +168,17 @@ class TestStored:
 
 
 class TestSchema:
-    def test_reading_without_a_database_is_code_4_with_the_cure(self, run: Run) -> None:
-        result = run("rules", "list")
+    def test_a_named_database_that_is_empty_is_code_4_with_the_cure(self, run: Run, tmp_path: Path) -> None:
+        result = run("rules", "list", "--database-url", f"sqlite:///{tmp_path}/named.db")
 
         assert result.code == Exit.DATABASE
         assert "sentinel-worker migrate" in result.err
+
+    def test_a_database_nobody_named_is_ours_and_is_made(self, run: Run) -> None:
+        result = run("rules", "list")
+
+        assert result.code == Exit.DONE
+        assert "made the database" in result.err
 
     def test_migrate_makes_it_current_and_says_so_once(self, run: Run) -> None:
         before, first = run("migrate", "status", "--json"), run("migrate")

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from sentinel.errors import StoreUnavailable
 from sentinel.events import AlertRecorded, ChangeConfirmed, DeliveryEnded, RunEnded
 from sentinel.model import Health
 from sentinel.web.endpoint import MAX_CONNECTIONS, Check, Pages, serving
@@ -20,6 +21,7 @@ class Worker:
     redis = Check(ok=True)
     broken = False
     hung = False
+    failure: Exception | None = None
 
     async def metrics(self) -> bytes:
         if self.broken:
@@ -29,6 +31,8 @@ class Worker:
     async def check_redis(self) -> Check:
         if self.broken:
             raise RuntimeError("a check failed")
+        if self.failure is not None:
+            raise self.failure
         if self.hung:
             await anyio.sleep_forever()
         return self.redis
@@ -103,6 +107,15 @@ async def test_a_page_or_check_that_fails_does_not_take_the_endpoint_down(url: s
 
     assert (metrics.status_code, ready.status_code, health.status_code) == (500, 503, 200)
     assert "collector" not in metrics.text
+
+
+async def test_what_is_known_to_go_wrong_is_told_in_its_own_words(url: str, worker: Worker) -> None:
+    worker.failure = StoreUnavailable("sqlite:///x.db: no such file")
+
+    answer = await get(f"{url}/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["redis"]["detail"] == "sqlite:///x.db: no such file"
 
 
 async def test_other_paths_and_methods_are_refused_and_a_query_is_left_aside(url: str) -> None:
