@@ -4,7 +4,7 @@
 how much lies in the streams; that is the same wherever it is asked, so one place per deployment
 tells it (`leads`), or `sum()` would count it twice.
 
-Counting costs a worker well under a microsecond an event: plain integers here, turned into
+Counting costs a worker about a microsecond an event: plain integers here, turned into
 prometheus-client's families only when somebody scrapes. Observers run on the worker's event loop;
 only `BrokerTrouble` may come from a heartbeat's thread, where a race costs one count.
 """
