@@ -90,11 +90,14 @@ _SIGNS: Final = (
         r"cf-challenge-running",
         r"id=\"challenge-(?:form|error-text|running)",
     ),
+    _sign(_CLOUDFLARE, "text", 0.5, r"checking your browser before accessing"),
     _sign(
-        _CLOUDFLARE, "text", 0.5, r"checking your browser before accessing", r"ddos protection by cloudflare"
-    ),
-    _sign(
-        _CLOUDFLARE, "text", 0.4, r"cloudflare ray id", r"performance (?:&|&amp;|and) security by cloudflare"
+        _CLOUDFLARE,
+        "text",
+        0.4,
+        r"ddos protection by cloudflare",
+        r"cloudflare ray id",
+        r"performance (?:&|&amp;|and) security by cloudflare",
     ),
     _sign(
         _CLOUDFLARE,
@@ -372,12 +375,12 @@ def visible_text(markup: str) -> str:
         if match.start() < at:
             continue
         kept.append(markup[at : match.start()])
-        close = "-->" if match[1] == "!--" else f"</{match[1]}"
-        end = lower.find(close, match.end())
-        if end < 0:
+        # From the closing tag (or the comment's end) on to its ">".
+        end = lower.find("-->" if match[1] == "!--" else f"</{match[1]}", match.end())
+        at = lower.find(">", end) + 1 if end >= 0 else 0
+        if at == 0:
             at = len(markup)
             break
-        at = end + len(close)
     kept.append(markup[at:])
     return _tidy(re.sub(r"<[^<>]*>", " ", " ".join(kept)))
 

@@ -5,7 +5,7 @@ name, checks every address it gets, connects to the very address it checked and 
 again. TLS is verified against the name. Pages, webhooks, robots and proxies all come through here
 (a test looks for any other client). What it refuses is a `Refused`: nothing was dialled then.
 
-The rules are the project's own list (docs: the guard). What is not understood is refused.
+What is not understood is refused.
 """
 
 from __future__ import annotations

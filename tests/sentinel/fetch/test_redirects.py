@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
 from sentinel.fetch.guard import NetworkPolicy
+from sentinel.fetch.http import Ask, Limits, _Hop
 from sentinel.model import FetchProfile
 from tests.sentinel.fetch.world import OTHER_PUBLIC, PUBLIC, Names, Switchboard, hostile, text_of
 from tests.support.http import Reply, Request, Site
@@ -18,8 +20,9 @@ ROWS = [(text_of(row), row["expected"]) for row in hostile("redirect")]
 CREDENTIALS_ROW = "https://other.example.com/ (with Authorization and Cookie set)"
 
 
-def to(location: str, *, status: int = 302, **headers: str) -> Reply:
-    return Reply(status=status, headers={"Location": location, **headers})
+def to(location: str, *, status: int = 302, set_cookie: str | None = None) -> Reply:
+    cookies = [("Set-Cookie", set_cookie)] if set_cookie else []
+    return Reply(status=status, headers=[("Location", location), *cookies])
 
 
 @pytest.mark.parametrize("location", [text for text, _ in ROWS if text != CREDENTIALS_ROW])
@@ -205,7 +208,7 @@ async def test_a_cookie_set_on_the_way_is_sent_on_the_way_and_then_forgotten(
     fetcher: Fetcher, site: Site
 ) -> None:
     # Given a page that loops until its cookie comes back
-    site.route("/start", to("/landing", **{"Set-Cookie": "seen=1; Path=/; HttpOnly"}))
+    site.route("/start", to("/landing", set_cookie="seen=1; Path=/; HttpOnly"))
     site.route("/landing", to("http://other.example.com/end"))
     site.route("/end", Reply(body="there"))
     await fetcher.fetch(START, PLAIN)
@@ -219,10 +222,6 @@ async def test_a_cookie_set_on_the_way_is_sent_on_the_way_and_then_forgotten(
 
 
 async def test_a_flood_of_cookies_is_cut() -> None:
-    import httpx
-
-    from sentinel.fetch.http import Ask, Limits, _Hop
-
     hop = _Hop(Ask(url=httpx.URL(START), headers={}))
     flood = [("set-cookie", f"c{n}=v") for n in range(200)] + [("set-cookie", "big=" + "v" * 9000)]
     hop.follow(httpx.Headers([*flood, ("location", "/next")]), NetworkPolicy())

@@ -4,7 +4,7 @@ Public names and public addresses lead to a test's own server, so that the guard
 strict policy it has in production: it never learns that what it dialled is loopback.
 """
 
-# ruff: noqa: ARG002, ASYNC109 - the signatures are httpcore's and the resolver's
+# ruff: noqa: ASYNC109 - the signatures are httpcore's and the resolver's
 from __future__ import annotations
 
 import csv
