@@ -1,0 +1,1 @@
+"""What the workers run: one handler per stream."""
