@@ -310,6 +310,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     #: Jobs that wait to be given to Redis, and how long the oldest has (seconds).
     outbox: int
     outbox_oldest: float
+    #: Those of them that may run at once.
+    outbox_now: int
     #: Alerts with a delivery still to make.
     alerts_pending: int
 

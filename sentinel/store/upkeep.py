@@ -35,6 +35,11 @@ class Upkeep(Part):
         )
         disabled = sa.select(sa.func.count()).select_from(rule).where(~rule.c.enabled)
         waiting = sa.select(sa.func.count(), sa.func.min(outbox.c.created_at))
+        runnable = (
+            sa.select(sa.func.count())
+            .select_from(outbox)
+            .where(sa.or_(outbox.c.available_at.is_(None), outbox.c.available_at <= now))
+        )
         pending = sa.select(sa.func.count()).select_from(alert).where(alert.c.state == "pending")
         async with self._database.reading() as connection:
             health = {row[0]: row[1] for row in await connection.execute(by_health)}
@@ -44,6 +49,7 @@ class Upkeep(Part):
                 rules_disabled=(await connection.execute(disabled)).scalar_one(),
                 outbox=depth,
                 outbox_oldest=0.0 if oldest is None else max(0.0, now - oldest),
+                outbox_now=(await connection.execute(runnable)).scalar_one(),
                 alerts_pending=(await connection.execute(pending)).scalar_one(),
             )
 
