@@ -1,0 +1,528 @@
+"""One alert to its channels: real SQLite, real endpoints on loopback, the guard between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from sentinel.channels import ConsoleSender, Sent, WebhookSender
+from sentinel.errors import StaleWorker
+from sentinel.events import DeliveryEnded, Event
+from sentinel.fetch.guard import NetworkPolicy, open_client
+from sentinel.handlers.dispatch_alert import MAX_CHANNELS, DeliveryFailed, DispatchAlertHandler, message_id
+from sentinel.jobs import ALERTS_DISPATCH, DispatchAlert
+from sentinel.model import (
+    AlertDraft,
+    AlertPolicy,
+    Channel,
+    ChannelType,
+    Document,
+    Extraction,
+    Rule,
+    RulesFile,
+    RuleState,
+    Verdict,
+    Workspace,
+)
+from sentinel.render import to_json, to_text
+from sentinel.store import Delivery, RunResult, Store, StoredAlert
+from streamq import DeadLetter, Job, RetryIn
+from streamq.clock import SystemClock
+from tests.support.http import Reply, Request, Site
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+TITLE = "Widget: 149.99 EUR -> 129.99 EUR"
+
+
+@dataclass
+class World:
+    """A handler and all that it uses."""
+
+    store: Store
+    site: Site
+    handler: DispatchAlertHandler
+    written: list[str] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    alert_id: str = ""
+
+    async def raise_alert(self, *channels: Channel) -> None:
+        """An alert to these channels, as a check commits it."""
+        policy = AlertPolicy(channels=[channel.id for channel in channels])
+        rule = Rule(
+            id="widget",
+            url="https://shop.example.com/widget",
+            type="price",
+            extraction=Extraction(method="css", selector=".price"),
+            alert_policy=policy,
+        )
+        now = time.time()
+        file = RulesFile(workspace=Workspace(id="acme"), channels=list(channels), rules=[rule])
+        await self.store.import_rules(file, now=now, first_due=lambda _: now)
+        ticket = await self.store.begin_run("widget", "check-1", 1, "schedule", now)
+        draft = AlertDraft(
+            kind="change",
+            severity="warning",
+            title=TITLE,
+            body={
+                "rule": "Widget",
+                "url": rule.url,
+                "fields": [
+                    {"name": "price", "before": None, "after": {"amount": "129.99", "currency": "EUR"}}
+                ],
+            },
+            dedupe_key="widget:1",
+            channels=tuple(policy.channels),
+        )
+        finished = await self.store.finish_run(
+            ticket,
+            RunResult(),
+            Verdict(state=RuleState(), alerts=(draft,)),
+            None,
+            expected_state_version=ticket.stored.state.version,
+            now=now,
+        )
+        (self.alert_id,) = finished.alerts
+
+    def job(
+        self, *channels: str, attempt: int = 1, fence: int | None = None, last: bool = False, **payload: Any
+    ) -> Job[DispatchAlert]:
+        """The delivery of the job that is this attempt; `fence` rises with it unless it is said."""
+        given = {
+            "alert_id": self.alert_id,
+            "workspace_id": "acme",
+            "rule_id": "widget",
+            "channels": channels,
+            "dedupe_key": "widget:1",
+        }
+        return Job(
+            id=f"alert-{self.alert_id}",
+            stream=ALERTS_DISPATCH,
+            payload=DispatchAlert(**given | payload),
+            attempt=attempt,
+            crashes=0,
+            fence=attempt if fence is None else fence,
+            enqueued_at=0.0,
+            headers={},
+            lane="normal",
+            last_attempt=last,
+        )
+
+    def hook(self, name: str, route: Any, **other: Any) -> Channel:
+        """A webhook channel to a path of its own."""
+        return Channel(id=name, type="webhook", url=self.site.route(f"/{name}", route), **other)
+
+    async def alert(self) -> StoredAlert:
+        return await self.store.alert(self.alert_id)
+
+    async def delivery(self, channel: str) -> Delivery:
+        return next(one for one in (await self.alert()).deliveries if one.channel_id == channel)
+
+    def told(self) -> list[tuple[str, str]]:
+        return sorted(
+            (event.channel_kind, event.outcome) for event in self.events if isinstance(event, DeliveryEnded)
+        )
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("dispatch") / "empty.db"
+
+    async def migrate() -> None:
+        async with Store.open(f"sqlite:///{path}") as store:
+            await store.migrate()
+
+    asyncio.run(migrate())
+    return path
+
+
+@pytest.fixture
+async def world(site: Site, tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
+    shutil.copy(empty_database, tmp_path / "sentinel.db")
+    async with (
+        Store.open(f"sqlite:///{tmp_path}/sentinel.db") as store,
+        open_client(NetworkPolicy(allow_private=True)) as client,
+    ):
+        written: list[str] = []
+        events: list[Event] = []
+        webhook = WebhookSender(client, {"OPS_SECRET": SECRET}.get, to_json, time.time, deadline=1.0)
+        handler = DispatchAlertHandler(
+            store,
+            {"webhook": webhook, "console": ConsoleSender(written.append, to_text)},
+            SystemClock(),
+            observer=events.append,
+        )
+        yield World(store, site, handler, written, events)
+
+
+TTY = Channel(id="tty", type="console")
+
+
+async def test_an_alert_reaches_every_channel_and_the_rows_say_so(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply(status=202), secret_env="OPS_SECRET"), TTY)
+
+    await world.handler(world.job("ops", "tty"))
+
+    (request,) = world.site.requests
+    assert Webhook(SECRET).verify(request.body, dict(request.headers))["data"]["title"] == TITLE
+    assert request.headers["webhook-id"] == f"alert-{world.alert_id}:ops"
+    assert [text.splitlines()[0] for text in world.written] == [f"ALERT warning: {TITLE}"]
+    alert = await world.alert()
+    assert alert.state == "sent"
+    assert {one.channel_id: (one.state, one.attempts, one.http_status) for one in alert.deliveries} == {
+        "ops": ("sent", 1, 202),
+        "tty": ("sent", 1, None),
+    }
+    assert world.told() == [("console", "sent"), ("webhook", "sent")]
+    assert all(event.seconds is not None for event in world.events if isinstance(event, DeliveryEnded))
+
+
+async def test_a_channel_named_twice_is_told_once(world: World) -> None:
+    await world.raise_alert(TTY)
+
+    await world.handler(world.job("tty", "tty"))
+
+    assert len(world.written) == 1
+
+
+async def test_what_failed_is_tried_again_under_the_same_id_and_what_was_sent_is_not(world: World) -> None:
+    await world.raise_alert(world.hook("ops", [Reply(status=500, body="oops"), Reply()]), TTY)
+
+    with pytest.raises(DeliveryFailed, match="ops: HTTP 500: oops"):
+        await world.handler(world.job("ops", "tty"))
+    between = await world.delivery("ops")
+    await world.handler(world.job("ops", "tty", attempt=2))
+
+    assert (between.state, between.error) == ("retrying", "HTTP 500: oops")
+    assert len({request.headers["webhook-id"] for request in world.site.requests}) == 1
+    assert len({request.body for request in world.site.requests}) == 1
+    assert len(world.site.requests) == 2
+    assert len(world.written) == 1
+    history = (await world.delivery("ops")).history
+    assert [(one.number, one.outcome, one.http_status) for one in history] == [
+        (1, "failed", 500),
+        (2, "sent", 200),
+    ]
+    assert all(one.latency is not None for one in history)
+    assert (await world.alert()).state == "sent"
+    assert world.told() == [("console", "sent"), ("webhook", "retry"), ("webhook", "sent")]
+
+
+@pytest.mark.parametrize(
+    ("others", "attempt", "seconds"),
+    [
+        ([Reply(status=429, headers={"Retry-After": "7"})], 1, 7.0),
+        ([Reply(status=503, headers={"Retry-After": "0"})], 1, 1.0),
+        ([Reply(status=429, headers={"Retry-After": "99999999"})], 1, 3600.0),
+        # The longest wait that anybody asked for; who asked for none has the policy's.
+        (
+            [
+                Reply(status=429, headers={"Retry-After": "7"}),
+                Reply(status=429, headers={"Retry-After": "90"}),
+            ],
+            1,
+            90.0,
+        ),
+        ([Reply(status=429, headers={"Retry-After": "7"}), Reply(status=500)], 3, 60.0),
+    ],
+)
+async def test_nobody_is_asked_again_before_the_time_they_named(
+    world: World, others: list[Reply], attempt: int, seconds: float
+) -> None:
+    channels = [world.hook(f"hook{number}", reply) for number, reply in enumerate(others)]
+    await world.raise_alert(*channels)
+
+    with pytest.raises(RetryIn) as caught:
+        await world.handler(world.job(*(one.id for one in channels), attempt=attempt))
+
+    assert caught.value.seconds == seconds
+
+
+async def test_a_retry_after_in_form_of_a_date_is_obeyed(world: World) -> None:
+    async def later(request: Request, writer: asyncio.StreamWriter) -> None:
+        when = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 120))
+        writer.write(f"HTTP/1.1 429 Too Many\r\nRetry-After: {when}\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+
+    await world.raise_alert(world.hook("ops", later))
+
+    with pytest.raises(RetryIn) as caught:
+        await world.handler(world.job("ops"))
+
+    assert 60 < caught.value.seconds <= 120
+
+
+async def test_the_last_attempt_leaves_the_delivery_failed_with_its_reason(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply(status=503, headers={"Retry-After": "5"})), TTY)
+
+    for attempt in range(1, 6):
+        with pytest.raises(RetryIn):
+            await world.handler(world.job("ops", "tty", attempt=attempt))
+    with pytest.raises(DeliveryFailed, match="ops: HTTP 503"):
+        await world.handler(world.job("ops", "tty", attempt=6, last=True))
+
+    assert len(world.site.requests) == 6
+    delivery = await world.delivery("ops")
+    assert (delivery.state, delivery.attempts, delivery.error) == ("failed", 6, "HTTP 503")
+    assert (await world.alert()).state == "partial"
+    assert world.told() == [("console", "sent"), ("webhook", "dead"), *[("webhook", "retry")] * 5]
+
+
+async def test_a_dead_letter_that_is_requeued_tries_again_what_was_not_sent(world: World) -> None:
+    await world.raise_alert(world.hook("ops", [Reply(status=503), Reply()]), TTY)
+    with pytest.raises(DeliveryFailed):
+        await world.handler(world.job("ops", "tty", last=True))
+
+    await world.handler(world.job("ops", "tty", attempt=1, fence=9))
+
+    assert (await world.alert()).state == "sent"
+    assert len(world.written) == 1
+
+
+@pytest.mark.parametrize("status", [302, 400, 404])
+async def test_what_is_refused_for_good_is_dead_at_once_with_its_reason(world: World, status: int) -> None:
+    world.site.route("/elsewhere", Reply())
+    await world.raise_alert(
+        world.hook("ops", Reply(status=status, headers={"Location": "/elsewhere"}, body="no")), TTY
+    )
+
+    with pytest.raises(DeadLetter) as caught:
+        await world.handler(world.job("ops", "tty"))
+
+    assert caught.value.reason == "delivery_refused"
+    assert caught.value.detail.startswith(f"ops: HTTP {status}")
+    delivery = await world.delivery("ops")
+    assert (delivery.state, delivery.http_status) == ("dead", status)
+    assert (delivery.error or "").startswith(f"HTTP {status}")
+    assert (await world.delivery("tty")).state == "sent"
+    assert world.site.requests_to("/elsewhere") == []
+
+
+async def test_what_is_dead_stays_dead_while_the_others_are_tried_again(world: World) -> None:
+    await world.raise_alert(
+        world.hook("bad", Reply(status=404)), world.hook("slow", [Reply(status=500), Reply()])
+    )
+
+    with pytest.raises(DeliveryFailed, match="slow"):
+        await world.handler(world.job("bad", "slow"))
+    with pytest.raises(DeadLetter, match="bad: refused before"):
+        await world.handler(world.job("bad", "slow", attempt=2))
+
+    assert len(world.site.requests_to("/bad")) == 1
+    assert len(world.site.requests_to("/slow")) == 2
+
+
+async def test_an_endpoint_that_is_gone_is_disabled_and_never_called_again(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply(status=410, body="moved out")))
+
+    with pytest.raises(DeadLetter):
+        await world.handler(world.job("ops"))
+    await world.store.resend(world.alert_id, time.time())
+    await world.handler(world.job("ops", fence=9))
+
+    (stored,) = await world.store.channels("acme")
+    assert (stored.channel.enabled, stored.disabled_reason) == (False, "HTTP 410: moved out")
+    assert len(world.site.requests) == 1
+    delivery = await world.delivery("ops")
+    assert (delivery.state, delivery.error) == ("dead", "the channel is disabled")
+    assert world.told() == [("webhook", "dead"), ("webhook", "skipped")]
+
+
+async def test_a_disabled_channel_is_passed_over_and_the_job_is_done(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply(), enabled=False), TTY)
+
+    await world.handler(world.job("ops", "tty"))
+
+    assert world.site.requests == []
+    assert (await world.delivery("ops")).error == "the channel is disabled"
+    assert len(world.written) == 1
+
+
+async def test_a_channel_nobody_knows_is_dead_with_that_reason(world: World) -> None:
+    await world.raise_alert(TTY)
+
+    with pytest.raises(DeadLetter, match="there is no such channel") as caught:
+        await world.handler(world.job("tty", "who", "\x00<b>"))
+
+    assert "not the id of a channel" in caught.value.detail
+    assert (await world.delivery("who")).state == "dead"
+    assert len(world.written) == 1
+
+
+async def test_a_signing_secret_that_is_not_set_kills_the_delivery_and_sends_nothing(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply(), secret_env="NOT_SET"))
+
+    with pytest.raises(DeadLetter, match="signing secret NOT_SET is not set"):
+        await world.handler(world.job("ops"))
+
+    assert world.site.requests == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"alert_id": "nothere"}, "alert_not_found"),
+        ({"alert_id": "\x00\ud800"}, "alert_not_found"),
+        ({"alert_id": ""}, "alert_not_found"),
+        ({"workspace_id": "other"}, "alert_not_found"),
+        ({"channels": tuple(map(str, range(MAX_CHANNELS + 1)))}, "invalid_payload"),
+    ],
+)
+async def test_a_payload_that_names_nothing_of_ours_is_a_dead_letter(
+    world: World, payload: dict[str, Any], reason: str
+) -> None:
+    await world.raise_alert(TTY)
+
+    with pytest.raises(DeadLetter) as caught:
+        await world.handler(world.job("tty", **payload))
+
+    assert caught.value.reason == reason
+    assert world.written == []
+
+
+async def test_a_redelivery_sends_nothing_that_was_accepted_before(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply()), TTY)
+    await world.handler(world.job("ops", "tty"))
+
+    await world.handler(world.job("ops", "tty", fence=2))
+
+    assert len(world.site.requests) == 1
+    assert len(world.written) == 1
+
+
+async def test_a_stale_worker_that_comes_late_sends_nothing(world: World) -> None:
+    await world.raise_alert(world.hook("ops", [Reply(status=500), Reply()]))
+    with pytest.raises(DeliveryFailed):
+        await world.handler(world.job("ops", fence=7))
+
+    with pytest.raises(StaleWorker):
+        await world.handler(world.job("ops", fence=6))
+
+    assert len(world.site.requests) == 1
+
+
+async def test_a_worker_overtaken_in_the_middle_of_a_send_cannot_write_what_came_of_it(world: World) -> None:
+    hold = asyncio.Event()
+    await world.raise_alert(world.hook("ops", [Reply(status=404, hold=hold), Reply()]))
+    overtaken = asyncio.create_task(world.handler(world.job("ops", fence=1)))
+    await world.site.requests_arrived(1)
+
+    await world.handler(world.job("ops", fence=2))
+    hold.set()
+
+    with pytest.raises(StaleWorker):
+        await overtaken
+    delivery = await world.delivery("ops")
+    assert (delivery.state, delivery.http_status) == ("sent", 200)
+    assert [one.outcome for one in delivery.history] == ["sent"]
+
+
+async def test_a_hanging_endpoint_holds_up_nobody_else(world: World) -> None:
+    never = asyncio.Event()
+    await world.raise_alert(world.hook("stuck", Reply(hold=never)), world.hook("ops", Reply()), TTY)
+
+    with pytest.raises(DeliveryFailed, match="stuck: no answer within 1 s"):
+        await world.handler(world.job("stuck", "ops", "tty"))
+
+    assert (await world.delivery("ops")).state == "sent"
+    assert (await world.delivery("tty")).state == "sent"
+
+
+async def test_a_broken_connection_and_a_flood_end_as_attempts_like_any_other(world: World) -> None:
+    async def cut(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    flood = Reply(status=500, chunks=[b"x" * 65536] * 64)
+    await world.raise_alert(world.hook("cut", cut), world.hook("flood", flood))
+
+    with pytest.raises(DeliveryFailed):
+        await world.handler(world.job("cut", "flood"))
+
+    for name in ("cut", "flood"):
+        delivery = await world.delivery(name)
+        assert delivery.state == "retrying"
+        assert len(delivery.error or "") < 300
+
+
+async def test_an_attempt_that_was_accepted_is_written_down_even_when_the_job_is_cancelled(
+    world: World,
+) -> None:
+    class Slow:
+        """Tells when the alert was handed over, in the moment before it returns."""
+
+        def __init__(self) -> None:
+            self.task: asyncio.Task[None] | None = None
+
+        async def send(self, channel: Channel, document: Document, *, message_id: str) -> Sent:
+            assert self.task is not None
+            self.task.cancel()
+            return Sent()
+
+    slow = Slow()
+    await world.raise_alert(TTY)
+    handler = DispatchAlertHandler(world.store, {"console": slow}, SystemClock())
+    slow.task = asyncio.create_task(handler(world.job("tty")))
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await slow.task
+
+    assert (await world.delivery("tty")).state == "sent"
+
+
+async def test_a_fault_in_one_sender_is_that_channels_trouble_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        async def send(self, channel: Channel, document: Document, *, message_id: str) -> Sent:
+            raise ZeroDivisionError("hunter2")
+
+    await world.raise_alert(world.hook("ops", Reply()), TTY)
+    world.handler._senders = {**world.handler._senders, "console": Broken()}
+
+    with pytest.raises(DeliveryFailed, match="tty: a fault of ours: ZeroDivisionError"):
+        await world.handler(world.job("ops", "tty"))
+
+    assert (await world.delivery("ops")).state == "sent"
+    assert "hunter2" not in ((await world.delivery("tty")).error or "")
+    assert "sender_broke" in caplog.text
+
+
+async def test_a_kind_of_channel_that_has_no_sender_here_is_dead(world: World) -> None:
+    none: dict[ChannelType, Any] = {}
+    await world.raise_alert(TTY)
+
+    with pytest.raises(DeadLetter, match="nothing here sends to console channels"):
+        await DispatchAlertHandler(world.store, none, SystemClock())(world.job("tty"))
+
+
+def test_message_ids_are_stable_dotless_fit_a_header_and_differ_wherever_the_ids_do() -> None:
+    pairs = [
+        ("a.b", "c"),
+        ("a-b", "c"),
+        ("a", "b:c"),
+        ("a:b", "c"),
+        ("a~2e~b", "c"),
+        ("é", "\x00\n"),
+        ("x" * 512, "c"),
+        ("x" * 511, "c"),
+        ("\ud800" * 512, "c"),
+    ]
+
+    names = [message_id(*pair) for pair in pairs]
+
+    assert names == [message_id(*pair) for pair in pairs]
+    assert len(set(names)) == len(pairs)
+    for name in names:
+        assert name.isascii()
+        assert name.isprintable()
+        assert "." not in name
+        assert len(name) <= 401
