@@ -273,7 +273,7 @@ async def _give_back(connection: AsyncConnection) -> None:
 
 
 #: SQLSTATEs (PostgreSQL) of what passes: connection, resources, operator, deadlock, lock, idle, read-only.
-_PASSING_STATES: Final = ("08", "53", "57", "58", "40", "55P03", "25P03")
+_PASSING_STATES: Final = ("08", "53", "57", "58", "40", "55P03", "25P03", "25006")
 #: The classes of sqlite3 that SQLAlchemy wraps are told apart by name; these pass.
 _PASSING_SQLITE: Final = (
     sqlite3.SQLITE_BUSY,

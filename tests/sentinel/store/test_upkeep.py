@@ -1,0 +1,84 @@
+"""Counting, retention, and mending what Redis lost."""
+
+from __future__ import annotations
+
+from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
+from sentinel.model import Rule
+from sentinel.store import Ages, Pruned, Store
+from tests.sentinel.store.things import (
+    HOUR,
+    NOW,
+    a_rule,
+    a_verdict,
+    an_alert,
+    begin,
+    finish,
+    load,
+    raised_alert,
+)
+
+EVERYTHING = Ages(runs=0.0, observations=0.0, alerts=0.0)
+
+
+def hourly(_: Rule, now: float) -> float:
+    return now + HOUR
+
+
+async def test_enabled_rules_are_counted_by_health(store: Store) -> None:
+    await load(store, a_rule(), a_rule("well"), a_rule("off", enabled=False))
+    await finish(store, await begin(store), a_verdict(an_alert(), health_state="broken"))
+
+    counts = await store.counts(NOW + 11)
+
+    assert counts.rules == {"ok": 1, "degraded": 0, "broken": 1}
+    assert counts.rules_disabled == 1
+    assert (counts.outbox, counts.outbox_now, counts.outbox_oldest) == (1, 1, 10.0)
+    assert counts.alerts_pending == 1
+
+
+async def test_an_empty_store_counts_nothing(store: Store) -> None:
+    counts = await store.counts(NOW)
+    assert counts.rules == {"ok": 0, "degraded": 0, "broken": 0}
+    assert (counts.outbox, counts.outbox_oldest) == (0, 0.0)
+
+
+async def test_what_is_old_is_removed_but_a_pending_alert_is_kept(store: Store) -> None:
+    await load(store)
+    alert_id = await raised_alert(store)
+    assert await store.prune(NOW + HOUR, Ages()) == Pruned()
+
+    pruned = await store.prune(NOW + HOUR, EVERYTHING)
+
+    assert (pruned.runs, pruned.observations, pruned.alerts) == (1, 1, 0)
+    assert (await store.alert(alert_id)).run_id is None
+    for channel in ("ops", "boss"):
+        ticket = await store.claim_delivery(alert_id, channel, "j", 1, NOW)
+        await store.record_attempt(ticket, "sent", now=NOW)
+    assert (await store.prune(NOW + HOUR, EVERYTHING)).alerts == 1
+    assert (await store.rule("widget")).state.stable is not None
+
+
+async def test_runs_that_have_an_observation_stay_as_long_as_it_does(store: Store) -> None:
+    await load(store)
+    await finish(store, await begin(store), a_verdict())
+    await begin(store, "running")
+    assert await store.prune(NOW + HOUR, Ages(runs=0.0)) == Pruned()
+    assert len(await store.runs("widget")) == 2
+
+
+async def test_jobs_that_redis_lost_are_put_back_under_their_own_ids(store: Store) -> None:
+    await load(store, a_rule(), a_rule("gadget"), a_rule("ticked"))
+    await store.claim_due(NOW, limit=1, next_due=hourly)
+    alert_id = await raised_alert(store)
+    await begin(store, "under-way", rule_id="gadget")
+    before = await store.unsent(10, NOW)
+    await store.mark_sent([row.id for row in before])
+
+    assert await store.restore_lost(NOW + 10, older_than=60) == 0
+    assert await store.restore_lost(NOW + 100, older_than=60) >= 2
+
+    rows = await store.unsent(10, NOW + 100)
+    found = {(row.stream, row.job_id) for row in rows}
+    assert {(ALERTS_DISPATCH, f"alert-{alert_id}"), (RULES_RUN, "under-way")} <= found
+    await store.restore_lost(NOW + 100, older_than=60)
+    assert {row.id for row in await store.unsent(10, NOW + 200)} == {row.id for row in rows}
