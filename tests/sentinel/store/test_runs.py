@@ -170,7 +170,7 @@ async def test_an_edited_rule_makes_a_check_under_way_judge_again(store: Store) 
 
 async def test_a_taken_dedupe_key_is_recorded_as_a_duplicate_and_not_sent(store: Store) -> None:
     await finish(store, await begin(store), a_verdict(an_alert()))
-    second = await finish(store, await begin(store, "job-2"), a_verdict(an_alert()))
+    second = await finish(store, await begin(store, "job-2"), a_verdict(an_alert()), now=NOW + 2)
 
     assert second.alerts == ()
     assert list(second.suppressed.values()) == ["duplicate"]
