@@ -71,7 +71,9 @@ class _NoGroup(Exception):  # noqa: N818 - never leaves this module
 def translate(error: redis.RedisError | OSError) -> StreamqError | _NoGroup:
     """A client's error as one of ours."""
     text = str(error)
-    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+    # redis-py wraps what went wrong while it connected (a wrong password) in a ConnectionError.
+    denied = redis.AuthenticationError | redis.exceptions.NoPermissionError
+    if isinstance(error, denied) or isinstance(error.__cause__, redis.AuthenticationError):
         return BrokerRefused(f"the server refused the credentials or the command: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return BrokerUnavailable(f"no answer from the server: {text or type(error).__name__}")
@@ -129,6 +131,8 @@ class RedisBroker:
         try:
             client = aioredis.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **common)
             blocking = redis.Redis.from_url(url, retry=SyncRetry(NoBackoff(), 0), **common)
+            # Made and dropped, not dialled: an option that does not exist is told now, not at the first call.
+            blocking.connection_pool.connection_class(**blocking.connection_pool.connection_kwargs)
         except (ValueError, TypeError) as error:
             msg = f"the broker's URL is not valid: {error}"
             raise BrokerRefused(msg) from error

@@ -1,0 +1,183 @@
+"""Every broker against the model of machine.py; and brokers with a planted bug, which must be caught."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+
+import pytest
+import redis.asyncio as aioredis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from streamq.broker import Again, Finish, Lease
+from streamq.clock import ManualClock
+from streamq.job import NewJob, Receipt
+from streamq.redis_broker import RedisBroker
+from streamq.testing import MemoryBroker
+from streamq.testing.stores import Fields, LaneStore, StreamStore
+from tests.streamq.machine import machine
+from tests.streamq.rig import Rig
+
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+@pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.soak)])
+def test_the_memory_broker_is_as_the_model(
+    examples: int, record_property: Callable[[str, object], None]
+) -> None:
+    with asyncio.Runner() as runner:
+        kind = machine(lambda: Rig(MemoryBroker(ManualClock()), None), runner, time_moves=True)
+        run_state_machine_as_test(
+            kind,
+            settings=settings(
+                max_examples=examples, stateful_step_count=60, deadline=None, suppress_health_check=QUIET
+            ),
+        )
+    record_property("steps", kind.steps["steps"])
+    assert kind.steps["steps"] > 200
+
+
+@pytest.mark.parametrize("examples", [8, pytest.param(200, marks=pytest.mark.soak)])
+def test_the_redis_broker_is_as_the_model(
+    server_url: str, examples: int, record_property: Callable[[str, object], None]
+) -> None:
+    with asyncio.Runner() as runner:
+        broker = RedisBroker.from_url(server_url)
+        client = aioredis.Redis.from_url(server_url)
+        numbers = itertools.count()
+
+        def make_rig() -> Rig:
+            rig = Rig(broker, client)
+            rig.stream = f"jobs-{next(numbers)}"
+            return rig
+
+        kind = machine(make_rig, runner, time_moves=False)
+        try:
+            run_state_machine_as_test(
+                kind,
+                settings=settings(
+                    max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=QUIET
+                ),
+            )
+        finally:
+            runner.run(client.aclose())
+            runner.run(broker.close())
+    record_property("steps", kind.steps["steps"])
+    assert kind.steps["steps"] > 50
+
+
+# --- planted bugs ------------------------------------------------------------------------------------
+
+
+class AcksWithoutOwnership(MemoryBroker):
+    """Whoever says it is done, it is done."""
+
+    def _holds(self, lane: LaneStore, lease: Lease, worker: str) -> bool:
+        return True
+
+
+class AcksWhatExists(MemoryBroker):
+    """Looks whether the entry is in a hand, not in whose."""
+
+    def _holds(self, lane: LaneStore, lease: Lease, worker: str) -> bool:
+        return lease.entry_id in lane.pending
+
+
+class PromotesEarly(MemoryBroker):
+    """A millisecond too soon."""
+
+    def _is_due(self, due_ms: int, now: int) -> bool:
+        return due_ms <= now + 1
+
+
+class ReclaimsUnderTheOldId(MemoryBroker):
+    """As a plain XAUTOCLAIM does: the old holder's word still counts."""
+
+    def _make_ready_again(self, lane: LaneStore, entry_id: str, fields: Fields, now: int) -> None:
+        lane.pending.pop(entry_id)
+        lane.log.entries[entry_id] = fields
+        lane.ready.appendleft(entry_id)
+
+
+class RetriesWithoutLettingGo(MemoryBroker):
+    """The retry is added, the entry stays in the hand."""
+
+    def _finish(self, store: StreamStore, worker: str, finish: Finish, now: int) -> bool:
+        lane = store.lanes[finish.lease.lane]
+        held = lane.pending.get(finish.lease.entry_id)
+        entry = lane.log.entries.get(finish.lease.entry_id)
+        done = super()._finish(store, worker, finish, now)
+        if done and isinstance(finish, Again) and held is not None and entry is not None:
+            lane.pending[finish.lease.entry_id] = held
+            lane.log.entries[finish.lease.entry_id] = entry
+        return done
+
+
+class DropsBeforeItAdds(MemoryBroker):
+    """A retry that is acknowledged and then forgotten."""
+
+    def _finish(self, store: StreamStore, worker: str, finish: Finish, now: int) -> bool:
+        before = list(store.delayed)
+        done = super()._finish(store, worker, finish, now)
+        if done and isinstance(finish, Again) and finish.delay:
+            store.delayed = before
+        return done
+
+
+class RemembersKeysAfterAllWereAdded(MemoryBroker):
+    """Looks for duplicates, adds, and only then writes down what was added."""
+
+    def _add_all(self, store: StreamStore, jobs: Sequence[NewJob], now: int) -> list[Receipt]:
+        firsts = [self._first_of(store, job, now) for job in jobs]
+        for job, first in zip(jobs, firsts, strict=True):
+            if first is None:
+                self._add(store, job, now)
+        for job, first in zip(jobs, firsts, strict=True):
+            if first is None:
+                self._remember(store, job, now)
+        return [
+            Receipt(first or job.id, created=first is None) for job, first in zip(jobs, firsts, strict=True)
+        ]
+
+
+class ForgetsTurns(MemoryBroker):
+    """A repeated turn is applied again."""
+
+    def _finish_all(
+        self, store: StreamStore, worker: str, sequence: int, finished: Sequence[Finish], now: int
+    ) -> frozenset[str]:
+        store.turns.clear()
+        return super()._finish_all(store, worker, sequence, finished, now)
+
+
+MUTANTS: list[type[MemoryBroker]] = [
+    AcksWithoutOwnership,
+    AcksWhatExists,
+    PromotesEarly,
+    ReclaimsUnderTheOldId,
+    RetriesWithoutLettingGo,
+    DropsBeforeItAdds,
+    RemembersKeysAfterAllWereAdded,
+    ForgetsTurns,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_planted_bug_is_caught(mutant: type[MemoryBroker]) -> None:
+    with asyncio.Runner() as runner:
+        kind = machine(lambda: Rig(mutant(ManualClock()), None), runner, time_moves=True)
+        with pytest.raises(AssertionError):
+            run_state_machine_as_test(
+                kind,
+                settings=settings(
+                    max_examples=400,
+                    stateful_step_count=50,
+                    deadline=None,
+                    derandomize=True,
+                    database=None,
+                    phases=[Phase.generate],
+                    suppress_health_check=QUIET,
+                ),
+            )
