@@ -27,6 +27,8 @@ DISTRIBUTION: Final = "sentinel-worker"
 
 #: Command -> its module and its help line, in the order of `--help`.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "run": ("sentinel.cli.run", "Consume the streams until stopped."),
+    "dev": ("sentinel.cli.run", "Run everything in one process on embedded Redis and SQLite."),
     "pending": ("sentinel.cli.queues", "Show the jobs that workers have in hand."),
     "stats": ("sentinel.cli.queues", "Show how much lies in the streams."),
     "enqueue": ("sentinel.cli.enqueue", "Add jobs to a stream."),

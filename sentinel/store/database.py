@@ -272,7 +272,8 @@ async def _give_back(connection: AsyncConnection) -> None:
             await connection.invalidate()
 
 
-#: SQLSTATEs (PostgreSQL) of what passes: connection, resources, operator, deadlock, lock, idle, read-only.
+#: SQLSTATEs (PostgreSQL) of what is not the fault of the statement: connection, login, no such database,
+#: resources, operator, system, deadlock, lock, idle too long, read-only.
 _PASSING_STATES: Final = ("08", "53", "57", "58", "40", "55P03", "25P03", "25006")
 #: The classes of sqlite3 that SQLAlchemy wraps are told apart by name; these pass.
 _PASSING_SQLITE: Final = (

@@ -1,0 +1,325 @@
+"""The only place that builds everything: from settings to a running worker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets as random_secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+
+from sentinel.channels import ConsoleSender, Senders, WebhookSender
+from sentinel.embedded import EmbeddedRedis
+from sentinel.extract.contained import Extractor, open_extractor
+from sentinel.fetch.fetcher import Fetcher
+from sentinel.fetch.guard import NetworkPolicy, open_client
+from sentinel.handlers.check_rule import CheckRuleHandler
+from sentinel.handlers.dispatch_alert import DispatchAlertHandler
+from sentinel.jobs import (
+    ALERTS_DISPATCH,
+    DISPATCH_ALERT_RETRY,
+    RETENTION,
+    RULES_RUN,
+    RUN_RULE_RETRY,
+    DispatchAlert,
+    RunRule,
+)
+from sentinel.model import Health
+from sentinel.relay import Relay
+from sentinel.render import to_json, to_text
+from sentinel.scheduler import Scheduler
+from sentinel.settings import RedisChoice, Settings, named_secret
+from sentinel.store import Store
+from sentinel.web.endpoint import Check, CheckFunction, Pages, serving
+from sentinel.web.metrics import RuleGauges, SentinelMetrics
+from streamq import Handlers, RedisBroker, Worker, WorkerOptions, WorkerResult
+from streamq.clock import Clock, SystemClock
+from streamq.metrics import Metrics, QueueGauges, watch_loop_lag
+from streamq.worker import StreamConsumer
+
+log = logging.getLogger("sentinel.app")
+
+#: Both streams, in the order a burst looks at them: checks fill alerts, never the other way.
+STREAMS: Final = (RULES_RUN, ALERTS_DISPATCH)
+#: Seconds one check, and one dispatch of an alert to all its channels, may take.
+CHECK_TIMEOUT: Final = 180.0
+DISPATCH_TIMEOUT: Final = 120.0
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How `run` was called, beyond the settings."""
+
+    streams: tuple[str, ...] = STREAMS
+    #: Seconds to wait for what becomes due; None: not a burst.
+    burst_wait: float | None = None
+    #: A worker name that is unique among the living; a worker started under it takes over at once.
+    name: str | None = None
+    handle_signals: bool = True
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What one process is built of."""
+
+    settings: Settings
+    store: Store
+    broker: RedisBroker
+    fetcher: Fetcher
+    extractor: Extractor
+    relay: Relay
+    senders: Senders
+    registry: CollectorRegistry
+    metrics: Metrics
+    sentinel_metrics: SentinelMetrics
+    clock: Clock
+
+
+def policy_of(settings: Settings) -> NetworkPolicy:
+    """Where rules and webhooks may go."""
+    return NetworkPolicy(allow_private=settings.allow_private_networks)
+
+
+@contextlib.asynccontextmanager
+async def redis_at(choice: RedisChoice) -> AsyncIterator[str]:
+    """The URL of the chosen Redis; the embedded one is started or joined, and ended with the block."""
+    if choice.kind != "embedded" or choice.folder is None:
+        yield choice.url
+        return
+    server = EmbeddedRedis(choice.folder)
+    await anyio.to_thread.run_sync(server.start)
+    try:
+        yield server.url
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(server.stop)
+
+
+@contextlib.asynccontextmanager
+async def store_of(settings: Settings, *, migrate: bool = False) -> AsyncIterator[Store]:
+    """The database, its schema checked.
+
+    A database that nobody named is the SQLite file of the state folder: it is ours, so it is made
+    and brought up to date without a word. One that was named is migrated by `migrate` only. Raises
+    SchemaNotCurrent, StoreUnavailable.
+    """
+    store = Store.open(settings.database_url)
+    try:
+        if migrate or _is_default(settings, "DATABASE_URL"):
+            await store.migrate()
+        await store.check_schema()
+        yield store
+    finally:
+        await store.close()
+
+
+def _is_default(settings: Settings, name: str) -> bool:
+    return any(told.name == name and told.source == "default" for told in settings.sources())
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    write: Callable[[str], object] | None = None,
+    migrate: bool = False,
+    clock: Clock | None = None,
+) -> AsyncIterator[Parts]:
+    """Everything a worker needs, connected and checked; closed with the block.
+
+    `environ` is asked for channel secrets by name only. `write` is where console channels write.
+    """
+    clock = clock or SystemClock()
+    policy = policy_of(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(store_of(settings, migrate=migrate))
+        url = await stack.enter_async_context(redis_at(settings.redis))
+        broker = await stack.enter_async_context(RedisBroker.from_url(url, client_name="sentinel-worker"))
+        facts = await broker.check(allow_eviction=settings.allow_eviction)
+        log.info(
+            "redis_found", extra={name: facts[name] for name in ("server", "version", "where", "appendonly")}
+        )
+        fetcher = await stack.enter_async_context(Fetcher(policy))
+        extractor = await stack.enter_async_context(open_extractor())
+        client = await stack.enter_async_context(open_client(policy))
+        registry = CollectorRegistry()
+        metrics = Metrics(registry, streams=STREAMS)
+        senders: Senders = {
+            "webhook": WebhookSender(client, lambda name: named_secret(environ, name), to_json, clock.time),
+            "console": ConsoleSender(write or _to_stdout, to_text),
+        }
+        yield Parts(
+            settings,
+            store,
+            broker,
+            fetcher,
+            extractor,
+            Relay(store, broker, clock, observer=metrics),
+            senders,
+            registry,
+            metrics,
+            SentinelMetrics(registry),
+            clock,
+        )
+
+
+def _to_stdout(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def handlers_of(parts: Parts) -> Handlers:
+    """The two handlers, by the policies of the contract."""
+    settings = parts.settings
+    handlers = Handlers()
+    check = CheckRuleHandler(
+        parts.store,
+        parts.broker,
+        fetcher=parts.fetcher,
+        extractor=parts.extractor,
+        relay=parts.relay,
+        clock=parts.clock,
+        rate_per_domain=settings.rate_per_domain if settings.rate_limiting else None,
+        observer=parts.sentinel_metrics,
+    )
+    dispatch = DispatchAlertHandler(parts.store, parts.senders, parts.clock, observer=parts.sentinel_metrics)
+    handlers.on(
+        RULES_RUN,
+        RunRule,
+        concurrency=settings.concurrency_rules,
+        retry=RUN_RULE_RETRY,
+        timeout=CHECK_TIMEOUT,
+        retention=RETENTION,
+    )(check)
+    handlers.on(
+        ALERTS_DISPATCH,
+        DispatchAlert,
+        concurrency=settings.concurrency_alerts,
+        retry=DISPATCH_ALERT_RETRY,
+        timeout=DISPATCH_TIMEOUT,
+        retention=RETENTION,
+    )(dispatch)
+    return handlers
+
+
+async def work(
+    parts: Parts, options: RunOptions, *, started: Callable[[Worker, int | None], None] | None = None
+) -> WorkerResult:
+    """Run a worker with everything beside it until it is stopped (or its burst is over).
+
+    `started` is told the worker and the port of /metrics. Raises BrokerUnavailable, BrokerRefused.
+    """
+    settings = parts.settings
+    scheduler = Scheduler(parts.store, parts.relay, parts.clock)
+    schedules = settings.scheduler and RULES_RUN in options.streams
+
+    async def also_busy() -> bool:
+        if schedules and not scheduler.caught_up:
+            return True
+        return (await parts.store.counts(parts.clock.time())).outbox_now > 0
+
+    worker = Worker(
+        parts.broker,
+        handlers_of(parts),
+        streams=[stream for stream in STREAMS if stream in options.streams],
+        name=options.name,
+        options=WorkerOptions(
+            lease=settings.lease_seconds,
+            renew=settings.renew_seconds,
+            drain_timeout=settings.drain_timeout,
+            burst_wait=options.burst_wait,
+        ),
+        observers=[parts.metrics],
+        clock=parts.clock,
+        also_busy=also_busy,
+    )
+    async with anyio.create_task_group() as beside, _endpoint(parts, worker) as port:
+        beside.start_soon(parts.relay.run)
+        beside.start_soon(watch_loop_lag, parts.metrics)
+        if schedules:
+
+            async def schedule() -> None:
+                await scheduler.run(once=options.burst_wait is not None)
+
+            beside.start_soon(schedule)
+        if started is not None:
+            started(worker, port)
+        try:
+            result = await worker.run(handle_signals=options.handle_signals)
+        finally:
+            beside.cancel_scope.cancel()
+    return result
+
+
+@contextlib.asynccontextmanager
+async def _endpoint(parts: Parts, worker: Worker) -> AsyncIterator[int | None]:
+    """/metrics, /healthz and /readyz beside the worker, where a port was asked for."""
+    if parts.settings.metrics_port is None:
+        yield None
+        return
+    slots = {}
+    for consumer in worker.consumers:
+        slots[consumer.stream] = consumer.concurrency
+        _watch_load(parts.metrics, consumer)
+    queues = QueueGauges(
+        parts.registry,
+        parts.broker,
+        slots=slots,
+        leads=worker.leads,
+        clock=parts.clock,
+    )
+    first = worker.consumers[0]
+
+    async def count() -> Mapping[Health, int]:
+        return (await parts.store.counts(parts.clock.time())).rules
+
+    rules = RuleGauges(parts.registry, count, leads=lambda: worker.leads(first.stream))
+
+    async def exposition() -> bytes:
+        await queues.refresh()
+        await rules.refresh()
+        return generate_latest(parts.registry)
+
+    pages = Pages(metrics=exposition, checks=_checks(parts, worker))
+    async with serving(pages, host=parts.settings.metrics_host, port=parts.settings.metrics_port) as port:
+        log.info("endpoint_open", extra={"port": port})
+        yield port
+
+
+def _watch_load(metrics: Metrics, consumer: StreamConsumer) -> None:
+    metrics.watch_load(consumer.stream, slots=lambda: consumer.concurrency, running=lambda: consumer.busy)
+
+
+def _checks(parts: Parts, worker: Worker) -> Mapping[str, CheckFunction]:
+    async def consumes() -> Check:
+        seconds = worker.last_read_seconds
+        return Check(ok=worker.ready, detail=f"last completed read {seconds:.1f} s ago")
+
+    async def database() -> Check:
+        await parts.store.check_schema()
+        return Check(ok=True)
+
+    return {"worker": consumes, "database": database}
+
+
+def new_webhook_secret() -> str:
+    """A signing secret in the form Standard Webhooks gives it."""
+    import base64  # noqa: PLC0415 - for `demo` alone
+
+    return "whsec_" + base64.b64encode(random_secrets.token_bytes(32)).decode()
+
+
+def embedded_choice(state_dir: Path) -> RedisChoice:
+    """The embedded Redis of a state folder."""
+    return RedisChoice(kind="embedded", folder=state_dir / "redis")
+
+
+def names(streams: Sequence[str] | None) -> tuple[str, ...]:
+    """Streams to work on: those named, or both."""
+    return tuple(streams) if streams else STREAMS

@@ -1,0 +1,303 @@
+"""The handler of `rules:run`: one check of one rule, from the page to the committed judgement.
+
+What is ours and passing (network, 5xx, database) is retried by the stream; what is the page's own
+state (404, no match, a captcha) is a run with an error code, and the job is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Final
+
+import msgspec
+
+from sentinel.decide import Normalised, judge, judge_failure, judge_not_modified, normalise
+from sentinel.errors import CheckFailure, NotFound, TemporaryFailure
+from sentinel.events import AlertRecorded, ChangeConfirmed, Observer, RunEnded, ignore
+from sentinel.extract.contained import Extractor
+from sentinel.fetch.fetcher import Fetcher, FetchFailure
+from sentinel.fetch.politeness import rate_key
+from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
+from sentinel.model import Fetched, Rule, RuleState, Verdict
+from sentinel.relay import Relay
+from sentinel.store import (
+    FinishedRun,
+    NewOutboxJob,
+    RunResult,
+    RunTicket,
+    StateConflict,
+    Store,
+    StoredRule,
+)
+from streamq import Broker, DeadLetter, Job, RetryIn, Snooze
+from streamq.clock import Clock
+
+log = logging.getLogger("sentinel.check")
+
+#: Error codes that say nothing of the page: the stream tries again (domain.md, Payloads).
+OURS_FOR_NOW: Final = frozenset(
+    {"FETCH_TIMEOUT", "FETCH_DNS", "FETCH_CONNECTION", "FETCH_HTTP_5XX", "SYSTEM_STORE"}
+)
+#: Every tenth fetch is a full one, whatever the validators say (domain.md, Fetch).
+FULL_FETCH_EVERY: Final = 10
+#: Times a judgement is made anew because another check of the rule was committed meanwhile.
+REJUDGE: Final = 3
+#: A server that asks for more patience than this is asked at the next interval instead (seconds).
+MAX_PATIENCE: Final = 3600.0
+
+
+class FetchFailed(TemporaryFailure):
+    """The page could not be fetched for now."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What fetch, extract and normalise came to: a value, "not modified", or a failure."""
+
+    result: RunResult
+    raw: str | None = None
+    value: Normalised | None = None
+    not_modified: bool = False
+    failure: CheckFailure | None = None
+    page: Fetched | None = None
+
+
+class CheckRuleHandler:
+    """Callable with a job; built once per process from the parts that it uses."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        *,
+        fetcher: Fetcher,
+        extractor: Extractor,
+        relay: Relay,
+        clock: Clock,
+        rate_per_domain: float | None = 3.0,
+        observer: Observer = ignore,
+    ) -> None:
+        """`rate_per_domain`: fetches started per second and host over all workers; None: no limit."""
+        self._store = store
+        self._broker = broker
+        self._fetcher = fetcher
+        self._extractor = extractor
+        self._relay = relay
+        self._clock = clock
+        self._rate = rate_per_domain
+        self._observer = observer
+
+    async def __call__(self, job: Job[RunRule]) -> None:
+        """Check the rule once. Raises Snooze (rate), DeadLetter (no such rule), FetchFailed (retried)."""
+        stored = await self._rule(job)
+        if not stored.rule.enabled and job.payload.trigger == "schedule":
+            log.info("rule_disabled", extra={"rule_id": stored.rule.id})
+            return
+        await self._wait_turn(stored.rule)
+        ticket = await self._begin(job)
+        if ticket.finished is not None:
+            return
+        reading = await self._read(ticket.stored, job)
+        self._retry_if_ours(job, reading)
+        verdict, finished = await self._commit(job, ticket, reading)
+        self._tell(ticket, reading, verdict, finished)
+        if reading.failure is not None and reading.failure.code in OURS_FOR_NOW:
+            raise FetchFailed(str(reading.failure))
+
+    async def _rule(self, job: Job[RunRule]) -> StoredRule:
+        try:
+            return await self._store.rule(job.payload.rule_id)
+        except NotFound as exc:
+            raise DeadLetter("rule_not_found", f"no rule {job.payload.rule_id[:120]!r}") from exc
+
+    async def _wait_turn(self, rule: Rule) -> None:
+        """Keep to the host's rate; raises Snooze until the next fetch of that host may start."""
+        if self._rate is None:
+            return
+        wait = await self._broker.limit(
+            RULES_RUN, f"host:{rate_key(rule.url)}", rate=self._rate, burst=max(1, int(self._rate))
+        )
+        if wait > 0:
+            raise Snooze(wait)
+
+    async def _begin(self, job: Job[RunRule]) -> RunTicket:
+        payload = job.payload
+        try:
+            return await self._store.begin_run(
+                payload.rule_id, job.id, job.fence, payload.trigger, self._clock.time()
+            )
+        except NotFound as exc:
+            raise DeadLetter("rule_not_found", f"no rule {payload.rule_id[:120]!r}") from exc
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def _read(self, stored: StoredRule, job: Job[RunRule]) -> Reading:
+        """Fetch -> classify -> extract -> normalise; a stage that fails names its error code."""
+        try:
+            page = await self._fetch(stored, job)
+        except FetchFailure as failure:
+            return Reading(_result(failure.partial, failure), failure=failure, page=failure.partial)
+        if page.not_modified:
+            return Reading(_result(page), not_modified=True, page=page)
+        selected: int | None = None
+        raw: str | None = None
+        try:
+            if page.blocked is not None:
+                raise CheckFailure(page.blocked, page.block_detail)  # noqa: TRY301 - one way out for every stage
+            rule = stored.rule
+            allow_empty = rule.normal.empty == "value"
+            extracted = await self._extractor.extract(page, rule.extraction, allow_empty=allow_empty)
+            raw, selected = extracted.raw, extracted.selector_index
+            value = normalise(extracted, rule.normal, separator=stored.state.decimal_separator)
+        except CheckFailure as failure:
+            return Reading(_result(page, failure, selected), raw=raw, failure=failure, page=page)
+        return Reading(_result(page, None, selected), raw=raw, value=value, page=page)
+
+    async def _fetch(self, stored: StoredRule, job: Job[RunRule]) -> Fetched:
+        state = stored.state
+        ask_again = job.payload.trigger != "manual_test" and state.conditional_count + 1 < FULL_FETCH_EVERY
+        conditional = ask_again and (state.stable is not None or state.candidate is not None)
+        return await self._fetcher.fetch(
+            stored.rule.url,
+            stored.rule.fetch,
+            force_mode=job.payload.force_mode,
+            etag=state.etag if conditional else None,
+            last_modified=state.last_modified if conditional else None,
+        )
+
+    def _retry_if_ours(self, job: Job[RunRule], reading: Reading) -> None:
+        """Leave the run open and have the stream try again, while it still may."""
+        failure = reading.failure
+        if failure is None or failure.code not in OURS_FOR_NOW or job.last_attempt:
+            return
+        if failure.retry_after is not None:
+            raise RetryIn(min(failure.retry_after, MAX_PATIENCE), str(failure))
+        raise FetchFailed(str(failure))
+
+    # --- judging and committing -----------------------------------------------------------------
+
+    async def _commit(
+        self, job: Job[RunRule], ticket: RunTicket, reading: Reading
+    ) -> tuple[Verdict, FinishedRun]:
+        """Judge and write, in one transaction; judge anew when the rule's state has moved meanwhile."""
+        stored = ticket.stored
+        for _ in range(REJUDGE):
+            verdict = self._judge(stored, reading)
+            try:
+                finished = await self._store.finish_run(
+                    ticket,
+                    reading.result,
+                    verdict,
+                    reading.raw,
+                    expected_state_version=stored.state.version,
+                    now=self._clock.time(),
+                    outbox=_confirming(job, verdict, self._clock.time()),
+                )
+            except StateConflict:
+                stored = await self._store.rule(ticket.rule_id)
+                continue
+            self._relay.poke()
+            return verdict, finished
+        raise TemporaryFailure("other checks of the rule were committed at the same time, again and again")
+
+    def _judge(self, stored: StoredRule, reading: Reading) -> Verdict:
+        now, zone = self._clock.time(), stored.workspace.timezone
+        rule, state = stored.rule, stored.state
+        if reading.failure is not None:
+            return judge_failure(rule, state, reading.failure.code, reading.failure.detail, now=now)
+        if reading.not_modified and (state.stable is not None or state.candidate is not None):
+            seen = msgspec.structs.replace(state, conditional_count=state.conditional_count + 1)
+            return judge_not_modified(rule, seen, now=now, timezone=zone)
+        if reading.value is None:
+            return judge_failure(rule, state, "SYSTEM_STORE", "the rule was edited during its check", now=now)
+        return judge(
+            rule,
+            _learned(state, reading),
+            reading.raw,
+            reading.value.value,
+            now=now,
+            timezone=zone,
+            implausible=reading.value.implausible,
+        )
+
+    def _tell(self, ticket: RunTicket, reading: Reading, verdict: Verdict, finished: FinishedRun) -> None:
+        page, failure = reading.page, reading.failure
+        if verdict.change is not None:
+            self._observer(ChangeConfirmed(ticket.rule_id, verdict.change.kind))
+        outcome = "ok" if failure is None else failure.code
+        self._observer(
+            RunEnded(
+                ticket.rule_id,
+                "none" if page is None else page.mode,
+                outcome,
+                None if page is None else page.timings.get("total"),
+                None if page is None else page.wire_bytes,
+            )
+        )
+        # Ids rise in the order of the drafts.
+        for alert_id, draft in zip(
+            sorted({*finished.alerts, *finished.suppressed}), verdict.alerts, strict=False
+        ):
+            result = finished.suppressed.get(alert_id, "queued")
+            self._observer(AlertRecorded(alert_id, draft.severity, result))
+        log.info(
+            "rule_checked", extra={"rule_id": ticket.rule_id, "outcome": outcome, "job_id": ticket.job_id}
+        )
+
+
+def _result(
+    page: Fetched | None, failure: CheckFailure | None = None, selector_index: int | None = None
+) -> RunResult:
+    """How the check went, for the run's row."""
+    code, detail = (failure.code, failure.detail) if failure is not None else (None, None)
+    if page is None:
+        return RunResult(error_code=code, error_detail=detail)
+    return RunResult(
+        mode=page.mode,
+        fallback_reason=page.fallback_reason,
+        http_status=page.status or None,
+        final_url=page.final_url,
+        not_modified=page.not_modified,
+        bytes=page.wire_bytes,
+        timings=page.timings,
+        error_code=code,
+        error_detail=detail,
+        block=page.blocked,
+        content_hash=hashlib.sha256(page.body).hexdigest() if page.body else None,
+        selector_index=selector_index,
+    )
+
+
+def _learned(state: RuleState, reading: Reading) -> RuleState:
+    """What a full good fetch taught: validators, the mode that works, the page's decimal separator."""
+    page, value = reading.page, reading.value
+    headers = page.headers if page is not None else {}
+    return msgspec.structs.replace(
+        state,
+        etag=headers.get("etag"),
+        last_modified=headers.get("last-modified"),
+        conditional_count=0,
+        mode_that_worked=page.mode if page is not None else state.mode_that_worked,
+        decimal_separator=(value.separator if value is not None else None) or state.decimal_separator,
+    )
+
+
+def _confirming(job: Job[RunRule], verdict: Verdict, now: float) -> tuple[NewOutboxJob, ...]:
+    """The re-check that confirms a new value soon, where the rule asks for one."""
+    if verdict.confirm_in is None:
+        return ()
+    payload = RunRule(rule_id=job.payload.rule_id, trigger="retry", requested_at=job.payload.requested_at)
+    # Numbered by how many confirmations came before: the running one still holds its own key.
+    link = job.id.count("+") + 1
+    policy = run_rule_policy(payload, confirms=True)
+    return (
+        NewOutboxJob(
+            stream=RULES_RUN,
+            job_id=f"{job.id}+",
+            payload=payload,
+            lane=policy.lane,
+            unique=f"{policy.unique}:{link}",
+            unique_for=policy.unique_for,
+            available_at=now + verdict.confirm_in,
+        ),
+    )
