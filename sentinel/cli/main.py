@@ -29,6 +29,7 @@ DISTRIBUTION: Final = "sentinel-worker"
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("sentinel.cli.run", "Consume the streams until stopped."),
     "dev": ("sentinel.cli.run", "Run everything in one process on embedded Redis and SQLite."),
+    "demo": ("sentinel.cli.demo", "Show a change travel from a page to a delivered webhook."),
     "pending": ("sentinel.cli.queues", "Show the jobs that workers have in hand."),
     "stats": ("sentinel.cli.queues", "Show how much lies in the streams."),
     "enqueue": ("sentinel.cli.enqueue", "Add jobs to a stream."),
