@@ -13,6 +13,12 @@ from streamq.retry import MAX_DELAY, Retry
 
 T = TypeVar("T")
 
+#: The last moment a job may be due: the end of the year 9999, seconds since the epoch.
+LATEST = 253_402_300_799.0
+
+#: A timeout from here on is a mistake: about thirty years, seconds.
+MAX_TIMEOUT = 1e9
+
 #: Bits of an entry id's sequence that fit below its milliseconds in a 63-bit fence.
 FENCE_SEQUENCE_BITS = 20
 
@@ -66,8 +72,11 @@ class NewJob(msgspec.Struct, frozen=True):
         if not 0 <= self.delay <= 12 * MAX_DELAY:
             msg = f"delay={self.delay!r} is not between 0 and {12 * MAX_DELAY:g} seconds"
             raise InvalidJob(msg)
-        if self.timeout is not None and self.timeout <= 0:
-            msg = f"timeout={self.timeout!r} is not above 0 seconds"
+        if self.at is not None and not 0 <= self.at <= LATEST:
+            msg = f"at={self.at!r} is not between 1970 and 9999, in seconds since 1970"
+            raise InvalidJob(msg)
+        if self.timeout is not None and not 0 < self.timeout < MAX_TIMEOUT:
+            msg = f"timeout={self.timeout!r} is not between 0 and {MAX_TIMEOUT:g} seconds"
             raise InvalidJob(msg)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from streamq.errors import StreamqError
-from streamq.job import Envelope
+from streamq.job import MAX_TIMEOUT, Envelope
 from streamq.keys import MAX_NAME, Lane
 from streamq.retry import Retry
 
@@ -100,7 +100,7 @@ class _Reader:
             seconds = float(raw)
         except ValueError:
             seconds = -1.0
-        if 0 < seconds < 1e9:
+        if 0 < seconds < MAX_TIMEOUT:
             return seconds
         self._wrong(f"field 'timeout' is not a number of seconds above 0: {raw[:40]!r}")
         return None
