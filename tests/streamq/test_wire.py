@@ -66,7 +66,7 @@ def test_what_is_written_is_read_again(envelope: Envelope, entry_id: str) -> Non
     entries,
     lanes,
 )
-def test_no_bytes_at_all_make_the_reader_raise(fields: dict[bytes, bytes], entry_id: str, lane: str) -> None:
+def test_no_bytes_at_all_make_the_reader_raise(fields: dict[bytes, bytes], entry_id: str, lane: Lane) -> None:
     envelope = envelope_of(entry_id, lane, fields)
     assert envelope.id
     assert envelope.attempt >= 1
