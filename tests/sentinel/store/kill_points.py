@@ -1,0 +1,185 @@
+"""Run as a program: does one thing again and again, killed (SIGKILL) one step later each time.
+
+    kill_points.py finish|migrate|storm DATABASE_URL  ->  one JSON line: what was seen
+
+A step is a statement or a commit, before it goes to the database and after it came back. The work is
+done in a forked child, so that a kill costs milliseconds, not an interpreter's start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import sqlalchemy as sa
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from sentinel.store import Store
+from sentinel.store.tables import alert, delivery, observation, outbox, rule_state, run
+from tests.sentinel.store.things import a_rule, a_verdict, an_alert, begin, finish, load
+
+Work = Callable[[Store], Awaitable[None]]
+#: More steps than any of the works has.
+MANY = 500
+
+
+def kill_at(store: Store, step: int) -> None:
+    """Die at the given step from here on."""
+    steps = iter(range(step))
+
+    def count(*_: Any) -> None:
+        if next(steps, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine = store._database._engine.sync_engine
+    for event in ("before_cursor_execute", "after_cursor_execute", "commit"):
+        sa.event.listen(engine, event, count)
+
+
+def survives(url: str, step: int, work: Work) -> bool:
+    """Do it in a child that dies at `step`; True: it was done before."""
+    child = os.fork()
+    if not child:
+        try:
+            anyio.run(_with_store, url, step, work)
+        finally:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed"
+    return os.WIFEXITED(status)
+
+
+async def _with_store(url: str, step: int, work: Work) -> None:
+    async with Store.open(url) as store:
+        kill_at(store, step)
+        await work(store)
+
+
+async def rows_of(store: Store, rule_id: str) -> tuple[int, ...]:
+    """Finished runs, observations, state writes, alerts, deliveries, dispatch jobs of a rule."""
+    alerts = sa.select(alert.c.id).where(alert.c.rule_id == rule_id)
+    finished = sa.and_(run.c.rule_id == rule_id, run.c.status != "running")
+    wanted = (
+        sa.select(sa.func.count()).select_from(run).where(finished),
+        sa.select(sa.func.count()).select_from(observation).where(observation.c.rule_id == rule_id),
+        sa.select(rule_state.c.version).where(rule_state.c.rule_id == rule_id),
+        sa.select(sa.func.count()).select_from(alert).where(alert.c.rule_id == rule_id),
+        sa.select(sa.func.count()).select_from(delivery).where(delivery.c.alert_id.in_(alerts)),
+        sa.select(sa.func.count())
+        .select_from(outbox)
+        .where(outbox.c.payload.contains(f'"ruleId":"{rule_id}"')),
+    )
+    async with store._database.reading() as connection:
+        return tuple([(await connection.execute(one)).scalar_one() for one in wanted])
+
+
+OLD, NEW = (0, 0, 0, 0, 0, 0), (1, 1, 1, 1, 2, 1)
+
+
+async def check(store: Store, rule_id: str, fence: int) -> None:
+    """One delivery of the job: whatever is still to be done of it."""
+    ticket = await begin(store, f"job-{rule_id}", fence, rule_id)
+    if ticket.finished is None:
+        await finish(store, ticket, a_verdict(an_alert(f"{rule_id}:drop")))
+
+
+def finish_killed_at_every_step(url: str) -> dict[str, int]:
+    """A check per step; after each kill its rows are all there or none, then the job comes again."""
+    seen = {"kills": 0, "old": 0, "new": 0, "torn": 0, "wrong_in_the_end": 0}
+    for step in range(MANY):
+        rule_id = f"rule-{step}"
+        anyio.run(_in_store, url, lambda store, name=rule_id: load(store, a_rule(name)))
+        done = survives(url, step, lambda store, name=rule_id: check(store, name, 1))
+        seen["kills"] += not done
+        rows = anyio.run(_in_store, url, lambda store, name=rule_id: rows_of(store, name))
+        seen["old" if rows == OLD else "new" if rows == NEW else "torn"] += 1
+        anyio.run(_in_store, url, lambda store, name=rule_id: check(store, name, 2))
+        seen["wrong_in_the_end"] += (
+            anyio.run(_in_store, url, lambda store, name=rule_id: rows_of(store, name)) != NEW
+        )
+        if done:
+            return seen
+    raise AssertionError("never done")
+
+
+def migrate_killed_at_every_step(url: str) -> dict[str, int]:
+    """After each kill the database is empty or complete."""
+    seen = {"kills": 0, "empty": 0, "complete": 0, "torn": 0}
+
+    async def migrate(store: Store) -> None:
+        await store.migrate()
+
+    for step in range(MANY):
+        done = survives(url, step, migrate)
+        seen["kills"] += not done
+        status, tables = anyio.run(_in_store, url, _what_is_there)
+        whole = status.is_current and tables > len(("run", "rule"))
+        seen["complete" if whole else "empty" if not tables else "torn"] += 1
+        if done:
+            return seen
+    raise AssertionError("never done")
+
+
+def storm(url: str) -> dict[str, int]:
+    """Checks as fast as they go, killed at moments nobody chose; then every job comes again."""
+    chance = random.Random(5)
+    seen = {"kills": 0, "torn": 0, "wrong_in_the_end": 0, "checks": 0}
+    names = [f"rule-{number}" for number in range(400)]
+    anyio.run(_in_store, url, lambda store: load(store, *map(a_rule, names)))
+
+    async def work(store: Store) -> None:
+        for name in names:
+            await check(store, name, 1 + seen["kills"])
+
+    while True:
+        child = os.fork()
+        if not child:
+            anyio.run(_with_store, url, 10**9, work)
+            os._exit(0)
+        time.sleep(chance.uniform(0.05, 0.5))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        seen["kills"] += os.WIFSIGNALED(status)
+        rows = anyio.run(_in_store, url, lambda store: _all_rows(store, names))
+        seen["torn"] += sum(one not in (OLD, NEW) for one in rows)
+        if seen["kills"] >= 12 or not os.WIFSIGNALED(status):
+            break
+    anyio.run(_in_store, url, lambda store: _finish_all(store, names))
+    rows = anyio.run(_in_store, url, lambda store: _all_rows(store, names))
+    return seen | {"wrong_in_the_end": sum(one != NEW for one in rows), "checks": len(rows)}
+
+
+async def _finish_all(store: Store, names: list[str]) -> None:
+    for name in names:
+        await check(store, name, 1000)
+
+
+async def _all_rows(store: Store, names: list[str]) -> list[tuple[int, ...]]:
+    return [await rows_of(store, name) for name in names]
+
+
+async def _what_is_there(store: Store) -> tuple[Any, int]:
+    status = await store.schema_status()
+    async with store._database.reading() as connection:
+        return status, len(await connection.run_sync(lambda it: sa.inspect(it).get_table_names()))
+
+
+async def _in_store(url: str, what: Callable[[Store], Awaitable[Any]]) -> Any:
+    async with Store.open(url) as store:
+        return await what(store)
+
+
+if __name__ == "__main__":
+    works = {"finish": finish_killed_at_every_step, "migrate": migrate_killed_at_every_step, "storm": storm}
+    if sys.argv[1] != "migrate":
+        anyio.run(_in_store, sys.argv[2], lambda store: store.migrate())
+    print(json.dumps(works[sys.argv[1]](sys.argv[2])))

@@ -1,0 +1,61 @@
+"""Processes killed in the middle of a write: the old state or the new one, never a piece of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).with_name("kill_points.py")
+
+
+def killed_again_and_again(work: str, database_url: str) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", str(PROGRAM), work, database_url],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, int] = json.loads(done.stdout)
+    print(work, seen)
+    return seen
+
+
+def is_sound(database_url: str) -> bool:
+    """SQLite's own judgement; PostgreSQL has none to ask."""
+    if not database_url.startswith("sqlite"):
+        return True
+    connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+    try:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    finally:
+        connection.close()
+
+
+def test_a_check_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: str) -> None:
+    seen = killed_again_and_again("finish", database_url)
+    assert seen["torn"] == 0
+    assert seen["wrong_in_the_end"] == 0
+    assert seen["kills"] > 10, "too few steps to be the whole check"
+    assert seen["old"] > 0
+    assert seen["new"] > 0
+    assert is_sound(database_url)
+
+
+def test_a_migration_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: str) -> None:
+    seen = killed_again_and_again("migrate", database_url)
+    assert seen["torn"] == 0
+    assert seen["kills"] > 30, "too few steps to be the whole migration"
+    assert seen["complete"] > 0
+    assert is_sound(database_url)
+
+
+def test_checks_killed_at_any_moment_are_each_written_once(database_url: str) -> None:
+    seen = killed_again_and_again("storm", database_url)
+    assert seen["torn"] == 0
+    assert seen["wrong_in_the_end"] == 0
+    assert is_sound(database_url)
