@@ -146,8 +146,3 @@ async def site() -> AsyncIterator[http.Site]:
 def thread_site() -> Iterator[http.Site]:
     with http.serve_in_thread() as running:
         yield running
-
-
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """Bytes by their length: compressed ones carry the time, and xdist's workers must agree on names."""
-    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 16 else None
