@@ -42,14 +42,14 @@ def test_a_check_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: 
     assert seen["wrong_in_the_end"] == 0
     assert seen["kills"] > 10, "too few steps to be the whole check"
     assert seen["old"] > 0
-    assert seen["new"] > 0
+    assert seen["new"] > 1, "not killed after the commit"
     assert is_sound(database_url)
 
 
 def test_a_migration_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: str) -> None:
     seen = killed_again_and_again("migrate", database_url)
     assert seen["torn"] == 0
-    assert seen["kills"] > 30, "too few steps to be the whole migration"
+    assert seen["kills"] > 20, "too few steps to be the whole migration"
     assert seen["complete"] > 0
     assert is_sound(database_url)
 

@@ -1,0 +1,175 @@
+"""The worker on real servers: exact attempts, the stream that goes on, processes that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import msgspec
+import redis.asyncio as aioredis
+
+from streamq import (
+    DeadLetter,
+    Handlers,
+    Job,
+    Queue,
+    RedisBroker,
+    Retry,
+    Snooze,
+    Worker,
+    WorkerOptions,
+)
+
+#: Seconds anything here may take.
+DEADLINE = 100.0
+
+
+class Note(msgspec.Struct, frozen=True):
+    n: int
+
+
+async def work_off(broker: RedisBroker, handlers: Handlers, *, burst_wait: float = 1.0) -> None:
+    with anyio.fail_after(DEADLINE):
+        await Worker(broker, handlers, options=WorkerOptions(burst_wait=burst_wait)).run(handle_signals=False)
+
+
+async def test_a_failing_job_is_tried_exactly_as_often_as_its_policy_says_and_never_early(
+    server_url: str,
+) -> None:
+    starts: list[tuple[int, float, bool]] = []
+    handlers = Handlers()
+
+    @handlers.on("notes", Note, retry=Retry(delays=(0.1, 0.3)))
+    async def fail(job: Job[Note]) -> None:
+        starts.append((job.attempt, anyio.current_time(), job.last_attempt))
+        raise ValueError("no")
+
+    async with RedisBroker.from_url(server_url) as broker:
+        await Queue("notes", broker).enqueue(Note(1), job_id="one")
+        await work_off(broker, handlers)
+        (letter,) = await broker.dead("notes")
+    assert [(attempt, last) for attempt, _, last in starts] == [(1, False), (2, False), (3, True)]
+    # Never early: the server's clock is this machine's, and only whole milliseconds count.
+    assert starts[1][1] - starts[0][1] >= 0.099
+    assert starts[2][1] - starts[1][1] >= 0.299
+    assert (letter.envelope.id, letter.reason, letter.attempts) == ("one", "exhausted", 3)
+    assert letter.error == "ValueError: no"
+
+
+async def test_bad_payloads_go_to_the_dead_letters_at_once_and_the_stream_goes_on(server_url: str) -> None:
+    seen: list[int] = []
+    handlers = Handlers()
+
+    @handlers.on("notes", Note, retry=Retry(delays=(60,)))
+    async def note(job: Job[Note]) -> None:
+        seen.append(job.payload.n)
+
+    async with RedisBroker.from_url(server_url) as broker, aioredis.Redis.from_url(server_url) as client:
+        for payload in (b"not json", b'{"n":"text"}', b"\xff\xfe", b"[]", b'{"n":1}'):
+            await client.xadd("notes", {"payload": payload})
+        await client.xadd("notes", {"other": b"x"})
+        await work_off(broker, handlers)
+        letters = await broker.dead("notes")
+    assert seen == [1]
+    assert [letter.reason for letter in letters] == ["invalid_payload"] * 5
+    assert {letter.envelope.payload for letter in letters} == {
+        b"not json",
+        b'{"n":"text"}',
+        b"\xff\xfe",
+        b"[]",
+        b"",
+    }
+
+
+async def test_a_handler_may_snooze_and_may_give_up(server_url: str) -> None:
+    attempts: list[int] = []
+    handlers = Handlers()
+
+    @handlers.on("notes", Note)
+    async def note(job: Job[Note]) -> None:
+        if job.payload.n == 0:
+            raise DeadLetter("unwanted", "nobody asked for it")
+        attempts.append(job.attempt)
+        if len(attempts) < 3:
+            raise Snooze(0.05)
+
+    async with RedisBroker.from_url(server_url) as broker:
+        await Queue("notes", broker).enqueue_many([Note(0), Note(1)])
+        await work_off(broker, handlers)
+        (letter,) = await broker.dead("notes")
+        stats = await broker.stats("notes")
+    assert attempts == [1, 1, 1]
+    assert letter.reason == "unwanted"
+    assert stats.done == 1
+
+
+WORKER = """
+import asyncio, os, sys
+import msgspec
+from streamq import Handlers, RedisBroker, Worker, WorkerOptions
+
+class Note(msgspec.Struct, frozen=True):
+    n: int
+
+handlers = Handlers()
+
+@handlers.on("notes", Note, concurrency=4, crash_budget=1000)
+async def note(job):
+    await asyncio.sleep(0.02)
+    line = f"{job.payload.n} {job.fence}\\n".encode()
+    fd = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, line)
+    os.close(fd)
+
+async def main():
+    async with RedisBroker.from_url(sys.argv[1]) as broker:
+        await Worker(broker, handlers, options=WorkerOptions(lease=1.0, renew=0.3)).run()
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_workers_lose_no_job(server_url: str, tmp_path: Path) -> None:
+    script, effects = tmp_path / "worker.py", tmp_path / "effects"
+    script.write_text(WORKER)
+    jobs, kills = 200, 3
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, str(script), server_url, str(effects)])
+
+    def written() -> int:
+        return len(effects.read_bytes().splitlines()) if effects.exists() else 0
+
+    async with RedisBroker.from_url(server_url) as broker:
+        await Queue("notes", broker).enqueue_many([Note(n) for n in range(jobs)])
+        workers = [start(), start()]
+        try:
+            with anyio.fail_after(DEADLINE):
+                for kill in range(kills):
+                    while written() < (kill + 1) * jobs // (kills + 2):  # noqa: ASYNC110 - another process works
+                        await anyio.sleep(0.01)
+                    victim = workers.pop(0)
+                    os.kill(victim.pid, signal.SIGKILL)
+                    victim.wait()
+                    workers.append(start())
+                while (await broker.stats("notes")).counters.get("done", 0) < jobs:  # noqa: ASYNC110 - as above
+                    await anyio.sleep(0.05)
+            stats = await broker.stats("notes")
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+    ran = [int(line.split()[0]) for line in effects.read_bytes().splitlines()]
+    again = len(ran) - len(set(ran))
+    print(
+        f"{jobs} jobs, {kills} SIGKILLs: lost {jobs - len(set(ran))}, ran again {again}, done {stats.counters['done']}"
+    )
+    assert set(ran) == set(range(jobs))
+    assert stats.counters["done"] == jobs
+    assert (stats.leased, stats.delayed, stats.dead, sum(stats.ready.values())) == (0, 0, 0, 0)
+    # What ran twice was in the hands of a killed worker: at most its four slots and what it had read ahead.
+    assert again <= kills * 8
