@@ -25,6 +25,8 @@ LOCK_WAIT: Final = 5.0
 #: Longest one statement, and one connection attempt, may take on PostgreSQL, seconds.
 STATEMENT_WAIT: Final = 15.0
 CONNECT_WAIT: Final = 5.0
+#: Longest wait for a commit once it is asked for; above what the driver waits by itself, seconds.
+COMMIT_WAIT: Final = STATEMENT_WAIT + 5.0
 #: A whole transaction, waiting for a connection and for locks included: above every wait inside it.
 TRANSACTION_WAIT: Final = 30.0
 #: Undoing and giving back a connection; after that it is thrown away.
@@ -119,20 +121,37 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
-        with anyio.fail_after(TRANSACTION_WAIT):
+        with self._bounded():
             connection = await self._engine.connect()
             try:
-                await connection.execution_options(**{_WRITES: writes})
+                await connection.execution_options(**self._options(writes=writes))
                 await connection.begin()
                 yield connection
-                # A commit once begun is waited for: cancelled, nobody would know what became of it.
-                with anyio.CancelScope(shield=True):
+                # A commit once asked for is waited for: cancelled, nobody would know what became of it.
+                with anyio.fail_after(COMMIT_WAIT, shield=True):
                     await connection.commit()
             except BaseException:
                 await _give_up(connection.rollback())
                 raise
             finally:
                 await _give_back(connection)
+
+    def _bounded(self) -> contextlib.AbstractContextManager[anyio.CancelScope]:
+        """What ends a transaction that takes too long.
+
+        On SQLite nothing does from outside: a statement runs to its end in the driver's thread, and
+        a connection given up meanwhile keeps its lock for good. Cancellation waits, for the few
+        milliseconds of a local transaction; what can take longer (the lock, the pool) has a limit.
+        """
+        if self.is_sqlite:
+            return anyio.CancelScope(shield=True)
+        return anyio.fail_after(TRANSACTION_WAIT)
+
+    def _options(self, *, writes: bool) -> dict[str, Any]:  # Any: SQLAlchemy's options
+        if writes or self.is_sqlite:
+            return {_WRITES: writes}
+        # By default PostgreSQL shows each statement of a transaction another state.
+        return {_WRITES: False, "isolation_level": "REPEATABLE READ"}
 
     @property
     def name(self) -> str:
@@ -268,19 +287,20 @@ async def _give_back(connection: AsyncConnection) -> None:
     with anyio.move_on_after(CLEANUP_WAIT, shield=True) as patience:
         await connection.close()
     if patience.cancelled_caught:
-        with contextlib.suppress(exc.SQLAlchemyError, OSError):
-            await connection.invalidate()
+        await _give_up(connection.invalidate())
 
 
 #: SQLSTATEs (PostgreSQL) of what is not the fault of the statement: connection, login, no such database,
 #: resources, operator, system, deadlock, lock, idle too long, read-only.
-_PASSING_STATES: Final = ("08", "53", "57", "58", "40", "55P03", "25P03", "25006")
-#: The classes of sqlite3 that SQLAlchemy wraps are told apart by name; these pass.
+_PASSING_STATES: Final = ("08", "28", "3D", "53", "57", "58", "40", "55P03", "25P03", "25006")
+#: The same for SQLite: locked, full, broken, or another kind of file.
 _PASSING_SQLITE: Final = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CORRUPT,
 )
 
 
