@@ -180,6 +180,7 @@ def main(
         result = typer.main.get_command(root).main(
             args=hoist(given), prog_name=PROGRAM, standalone_mode=False, obj=cli
         )
+        cli.plain_out.stdout.flush()  # a pipe closed by now is told of here, not after our last line
     except SystemExit as ended:  # Typer's answer to a closed pipe, and shell completion
         return ended.code if isinstance(ended.code, int) else Exit.FAILED
     except (KeyboardInterrupt, typer.Abort):

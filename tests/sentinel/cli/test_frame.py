@@ -175,7 +175,7 @@ class TestAsAProcess:
 
         done = subprocess.run(
             [*MODULE, "config", "show"], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60,
-            env=os.environ | environ,
+            env=os.environ | environ | {"PYTHONUNBUFFERED": ""},
         )  # fmt: skip
         os.close(writer)
 
