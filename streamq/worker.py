@@ -150,7 +150,8 @@ class StreamConsumer:
         self.idle = False
         #: Monotonic seconds of the last completed read.
         self.last_read = clock.monotonic()
-        self.next_due: float | None = None
+        #: Monotonic seconds when the last of the jobs that were snoozed here is due: they have not ended.
+        self.snoozed_until = 0.0
 
     def __repr__(self) -> str:
         return f"<StreamConsumer {self.stream} {self.busy}/{self.concurrency}>"
@@ -251,7 +252,7 @@ class StreamConsumer:
                 continue
             self.last_read = self._clock.monotonic()
             self._tell(ReadCompleted(self.stream))
-            self.paused, self.next_due = turn.paused, turn.next_due
+            self.paused = turn.paused
             return turn, free
 
     def _free(self) -> int:
@@ -287,6 +288,9 @@ class StreamConsumer:
         for ended in self._sent:
             lease = ended.finish.lease
             self._held.pop(lease.key, None)
+            if isinstance(ended.finish, Again) and not ended.finish.counts:
+                due = self._clock.monotonic() + ended.finish.delay
+                self.snoozed_until = max(self.snoozed_until, due)
             self._tell_ended(ended, refused=lease.key in turn.refused)
         self._sent = []
 
@@ -673,9 +677,10 @@ class Worker:
             if stats.leased or (sum(stats.ready.values()) and not stats.paused):
                 return False
             if stats.delayed:
+                # A snoozed job has not ended: it is waited for, however short the burst's own patience.
+                patience = max(burst_wait, consumer.snoozed_until - self._clock.monotonic())
                 earliest = await self._broker.delayed(consumer.stream, limit=1)
-                turn_due = consumer.next_due
-                if not earliest or (turn_due is not None and turn_due <= burst_wait):
+                if not earliest or earliest[0][1] - self._clock.time() <= patience:
                     return False
         return all(consumer.idle for consumer in self.consumers)
 
