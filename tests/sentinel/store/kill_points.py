@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ Work = Callable[[Store], Awaitable[None]]
 MANY = 300
 NEVER = 10**9
 #: Kills of a storm, and the checks it is about.
-KILLS, CHECKS = 6, 100
+KILLS, CHECKS = 5, 60
 
 
 def kill_at(store: Store, step: int) -> None:
@@ -102,7 +103,7 @@ def finish_killed_at_every_step(url: str) -> dict[str, int]:
     for step in range(MANY):
         rule_id = f"rule-{step}"
         anyio.run(_in_store, url, lambda store, name=rule_id: load(store, a_rule(name)))
-        done = survives(url, step, lambda store, name=rule_id: check(store, name, 1))
+        done = survives(url, step, partial(check, rule_id=rule_id, fence=1))
         seen["kills"] += not done
         rows = anyio.run(_in_store, url, lambda store, name=rule_id: rows_of(store, name))
         seen["old" if rows == OLD else "new" if rows == NEW else "torn"] += 1
