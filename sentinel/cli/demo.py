@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -130,10 +131,11 @@ async def _show(cli: Cli, settings: Settings, environ: dict[str, str], folder: P
             beside.cancel_scope.cancel()
     out.line("")
     out.line("Look next:")
-    state = f"--state-dir {folder}"
-    out.line(f"  sentinel-worker {state} history {_RULE}      what each check read")
-    out.line(f"  sentinel-worker {state} alerts list               the alert and its delivery")
-    out.line(f"  sentinel-worker {state} stats                     the streams")
+    # As it was called: the program of a fresh .venv is not on anybody's PATH.
+    program = f"{sys.argv[0]} --state-dir {folder}"
+    out.line(f"  {program} history {_RULE}      what each check read")
+    out.line(f"  {program} alerts list               the alert and its delivery")
+    out.line(f"  {program} stats                     the streams")
     out.line("  README.md                                    rules, commands, guarantees")
     return Exit.DONE
 
