@@ -375,6 +375,9 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     #: A new value on its way to being believed, and how often in a row it was seen.
     candidate: Value | None = None
     candidate_count: int = 0
+    candidate_raw: str | None = None
+    #: Why the candidate is not plausible, or None: it then needs one reading more, also as a 304.
+    candidate_doubt: str | None = None
     etag: str | None = None
     last_modified: str | None = None
     #: Checks since the last unconditional fetch.

@@ -44,7 +44,7 @@ def judge(
         if change is not None and met
         else []
     )
-    well = _after_good_run(state, step, raw, now, changed=change is not None)
+    well = _after_good_run(state, step, raw, now, changed=change is not None, doubt=implausible)
     if state.health_state == "broken" and well.health_state != "broken":
         alerts.append(_recovery_alert(rule, now))
         well = msgspec.structs.replace(well, broken_told_at=None)
@@ -70,8 +70,16 @@ def judge_not_modified(rule: Rule, state: RuleState, *, now: float, timezone: st
     reading = state.candidate or state.stable
     if reading is None:
         raise ValueError("there is no earlier reading to go by")
-    raw = state.stable_raw if state.candidate is None else None  # a candidate's was not kept
-    return judge(rule, state, raw, reading, now=now, timezone=timezone)
+    waits = state.candidate is not None
+    return judge(
+        rule,
+        state,
+        state.candidate_raw if waits else state.stable_raw,
+        reading,
+        now=now,
+        timezone=timezone,
+        implausible=state.candidate_doubt if waits else None,
+    )
 
 
 def judge_failure(rule: Rule, state: RuleState, code: str, detail: str, *, now: float) -> Verdict:
@@ -97,14 +105,19 @@ def judge_failure(rule: Rule, state: RuleState, code: str, detail: str, *, now: 
     return Verdict(state=ill, alerts=alerts)
 
 
-def _after_good_run(state: RuleState, step: Step, raw: str | None, now: float, *, changed: bool) -> RuleState:
+def _after_good_run(
+    state: RuleState, step: Step, raw: str | None, now: float, *, changed: bool, doubt: str | None
+) -> RuleState:
     score = health.after_success(state.health)
+    waits = step.candidate is not None
     return msgspec.structs.replace(
         state,
         stable=step.stable,
         stable_raw=raw if step.confirmed and (raw is not None or changed) else state.stable_raw,
         candidate=step.candidate,
         candidate_count=step.candidate_count,
+        candidate_raw=raw if waits else None,
+        candidate_doubt=doubt if waits else None,
         health=score,
         health_state=health.state_of(score, state.health_state),
         fail_streak=0,

@@ -40,9 +40,9 @@ class Runs(Part):
     """Checks and what they found."""
 
     async def begin_run(
-        self, rule_id: str, job_id: str, fence: int, trigger: Trigger, now: float
+        self, rule_id: str, job_id: str, fence: int, trigger: Trigger, now: float, *, attempt: int = 1
     ) -> RunTicket:
-        """Begin the run of a job, or take it over from a delivery that did not come back.
+        """Begin the run of a job, or take it over from a delivery that failed or did not come back.
 
         `ticket.finished` is set where the job's run is finished already: the check was made, only
         the acknowledgement was lost. Raises NotFound (no such rule), StaleWorker (a later delivery
@@ -57,11 +57,12 @@ class Runs(Part):
                 job_id=job_id,
                 trigger=trigger,
                 fence=fence,
+                attempt=attempt,
                 started_at=now,
             )
             taken_over = row is None
             if row is None:
-                row = await _take_over(connection, job_id, fence)
+                row = await _take_over(connection, job_id, fence, attempt)
             if row.rule_id != rule_id:
                 raise PermanentFailure(f"job {job_id} is a run of rule {row.rule_id}, not of {rule_id}")
             finished = None
@@ -79,6 +80,16 @@ class Runs(Part):
                 finished=finished,
                 taken_over=taken_over and finished is None,
             )
+
+    async def note_attempt(self, ticket: RunTicket, result: RunResult) -> None:
+        """An attempt failed and another will follow: the run stays open and tells what happened.
+
+        Neither the rule's state nor its health is touched. Raises StaleWorker (a later delivery has
+        the run, or it has ended), StoreUnavailable.
+        """
+        async with self._database.writing() as connection:
+            if not await _write_run(connection, ticket, result, status="running"):
+                raise StaleWorker
 
     async def finish_run(
         self,
@@ -106,7 +117,7 @@ class Runs(Part):
             if not await _write_state(connection, ticket, verdict, expected_state_version):
                 return await _explain(connection, ticket)
             drafts = [_deliverable(draft) for draft in verdict.alerts]
-            if not await _write_run(connection, ticket, result, now):
+            if not await _write_run(connection, ticket, result, status=_status(result), finished_at=now):
                 raise StaleWorker
             await _write_observation(connection, ticket, verdict, raw, now)
             written = _Alerts(self._database, connection, ticket, now)
@@ -197,12 +208,12 @@ class Runs(Part):
 # --- beginning ------------------------------------------------------------------------------------
 
 
-async def _take_over(connection: AsyncConnection, job_id: str, fence: int) -> AnyRow:
+async def _take_over(connection: AsyncConnection, job_id: str, fence: int, attempt: int) -> AnyRow:
     """The job's run, held by `fence` from here on unless it is finished or a later fence has it."""
     raised = await connection.execute(
         sa.update(run)
         .where(run.c.job_id == job_id, run.c.status == "running", run.c.fence <= fence)
-        .values(fence=fence)
+        .values(fence=fence, attempt=attempt)
         .returning(run)
     )
     row = raised.first()
@@ -249,7 +260,14 @@ async def _explain(connection: AsyncConnection, ticket: RunTicket) -> FinishedRu
     raise StateConflict
 
 
-async def _write_run(connection: AsyncConnection, ticket: RunTicket, result: RunResult, now: float) -> bool:
+async def _write_run(
+    connection: AsyncConnection,
+    ticket: RunTicket,
+    result: RunResult,
+    *,
+    status: RunStatus,
+    finished_at: float | None = None,
+) -> bool:
     """False: the run is no longer this ticket's."""
     columns = {name: getattr(result, name) for name in _RESULT_FIELDS}
     if result.error_detail is not None:
@@ -257,7 +275,7 @@ async def _write_run(connection: AsyncConnection, ticket: RunTicket, result: Run
     done = await connection.execute(
         sa.update(run)
         .where(run.c.id == ticket.run_id, run.c.fence == ticket.fence, run.c.status == "running")
-        .values(status=_status(result), finished_at=now, **columns)
+        .values(status=status, finished_at=finished_at, **columns)
     )
     return done.rowcount == 1
 
@@ -407,6 +425,7 @@ def _record(row: AnyRow) -> RunRecord:
         job_id=row.job_id,
         trigger=row.trigger,
         status=row.status,
+        attempt=row.attempt,
         started_at=row.started_at,
         finished_at=row.finished_at,
         result=RunResult(**result | {"timings": row.timings or {}}),

@@ -103,6 +103,8 @@ rule_state: Final = sa.Table(
     sa.Column("stable_raw", Words),
     sa.Column("candidate", Document(Value)),
     sa.Column("candidate_count", sa.Integer, nullable=False),
+    sa.Column("candidate_raw", Words),
+    sa.Column("candidate_doubt", Words),
     sa.Column("etag", Words),
     sa.Column("last_modified", Words),
     sa.Column("conditional_count", sa.Integer, nullable=False),
@@ -135,6 +137,8 @@ run: Final = sa.Table(
     sa.Column("fence", sa.BigInteger, nullable=False),
     #: running | ok | error
     sa.Column("status", sa.Text, nullable=False),
+    #: Of the job, from 1; while the run is open its error is that of the attempt that failed last.
+    sa.Column("attempt", sa.Integer, nullable=False, default=1),
     sa.Column("started_at", Micros, nullable=False),
     sa.Column("finished_at", Micros),
     sa.Column("mode", sa.Text),

@@ -124,6 +124,39 @@ def test_not_modified_is_the_last_reading_once_more_also_for_a_candidate() -> No
     assert kinds(told) == ["change"]
 
 
+def test_not_modified_keeps_what_was_read_of_a_candidate() -> None:
+    twice = rule(require_consecutive=2)
+    (first,) = story(twice, eur(100))
+    seen = judge(twice, first.state, "90,00 €", eur(90), now=NOW)
+
+    believed = judge_not_modified(twice, seen.state, now=NOW)
+
+    assert (seen.state.stable_raw, seen.state.candidate_raw) == ("raw", "90,00 €")
+    assert believed.confirmed
+    assert (believed.state.stable_raw, believed.state.candidate_raw) == ("90,00 €", None)
+
+
+def test_not_modified_does_not_make_an_implausible_candidate_plausible() -> None:
+    twice = rule(require_consecutive=2)
+    (first,) = story(twice, eur(100))
+    seen = judge(twice, first.state, "raw", eur(5000), now=NOW, implausible="above the maximum")
+
+    again = judge_not_modified(twice, seen.state, now=NOW)
+    third = judge_not_modified(twice, again.state, now=NOW)
+
+    assert (seen.confirmed, again.confirmed, third.confirmed) == (False, False, True)
+    assert third.state.candidate_doubt is None
+
+
+def test_not_modified_does_not_make_an_implausible_first_value_plausible() -> None:
+    seen = judge(rule(), RuleState(), "raw", eur(5000), now=NOW, implausible="above the maximum")
+
+    believed = judge_not_modified(rule(), seen.state, now=NOW)
+
+    assert (seen.confirmed, believed.confirmed) == (False, True)
+    assert kinds([seen, believed]) == []
+
+
 def test_a_currency_that_is_missing_for_once_is_no_change_and_is_not_forgotten() -> None:
     told = story(rule(), eur(100, None), eur(100), eur(100, None))
     assert kinds(told) == []

@@ -127,6 +127,40 @@ async def test_a_stale_worker_writes_nothing_in_any_table(store: Store) -> None:
     assert await every_row(store) == after
 
 
+async def test_an_attempt_that_failed_is_told_by_the_open_run_and_is_gone_from_the_finished_one(
+    store: Store,
+) -> None:
+    ticket = await begin(store)
+    state = (await store.rule("widget")).state
+    failed = RunResult(mode="http", http_status=500, error_code="FETCH_HTTP_5XX", error_detail="it said 500")
+
+    await store.note_attempt(ticket, failed)
+
+    (open_run,) = await store.runs("widget")
+    assert (open_run.status, open_run.attempt, open_run.finished_at) == ("running", 1, None)
+    assert open_run.result == failed
+    assert (await store.rule("widget")).state == state
+
+    again = await store.begin_run("widget", "job-1", 2, "schedule", NOW + 30, attempt=2)
+    await finish(store, again, a_verdict())
+
+    (ended,) = await store.runs("widget")
+    assert (ended.run_id, ended.status, ended.attempt) == (open_run.run_id, "ok", 2)
+    assert ended.result == GOOD
+
+
+async def test_neither_a_stale_worker_nor_one_that_has_finished_notes_an_attempt(store: Store) -> None:
+    stale = await begin(store, fence=1)
+    holder = await begin(store, fence=2)
+    failed = RunResult(error_code="FETCH_TIMEOUT")
+    with pytest.raises(StaleWorker):
+        await store.note_attempt(stale, failed)
+    await finish(store, holder, a_verdict())
+    with pytest.raises(StaleWorker):
+        await store.note_attempt(holder, failed)
+    assert (await store.runs("widget"))[0].result.error_code is None
+
+
 async def test_a_state_that_was_written_meanwhile_refuses_the_run_and_writes_nothing(store: Store) -> None:
     slow, quick = await begin(store, "slow"), await begin(store, "quick")
     await finish(store, quick, a_verdict())
@@ -206,6 +240,8 @@ async def test_every_field_of_the_state_is_remembered(store: Store) -> None:
         stable_raw="raw",
         candidate=EUR_100,
         candidate_count=3,
+        candidate_raw="100.00",
+        candidate_doubt="above the maximum",
         etag='"x"',
         last_modified="Mon",
         conditional_count=4,
