@@ -8,6 +8,7 @@
     |   +-- SettingsError    one or more settings are wrong (all are named)
     |   +-- RuleFileError    a rules file is wrong (path and hint for each)
     |   +-- SchemaNotCurrent the database schema is not at the version of this program
+    |   +-- Unreadable       a stored definition is not as this program writes it
     |   +-- EmbeddedRedisFailed there is no server's program, or it does not start
     +-- SendFailed           a channel did not accept an alert; told by one of
     |   +-- SendLater        for now: tried again, after `retry_after` where the other side said so
@@ -81,6 +82,10 @@ class RuleFileError(PermanentFailure):
 
 class SchemaNotCurrent(PermanentFailure):
     """The database schema is not current. Run `sentinel-worker migrate`."""
+
+
+class Unreadable(PermanentFailure):
+    """A stored definition is not as this program writes it. Import it again."""
 
 
 class EmbeddedRedisFailed(PermanentFailure):

@@ -61,6 +61,9 @@ class Scheduler:
     async def tick(self, now: float) -> int:
         """Claim what is due at `now`, a batch at most; how many."""
         claimed = await self._store.claim_due(now, limit=BATCH, next_due=due_after)
+        for one in claimed:
+            if one.problem is not None:
+                log.error("rule_invalid", extra={"rule_id": one.rule_id, "detail": one.problem})
         if claimed:
             log.info("rules_due", extra={"rules": len(claimed)})
             self._relay.poke()

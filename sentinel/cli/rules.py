@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Final, get_args
 
@@ -18,6 +18,7 @@ from sentinel.cli.parts import DryRun, Limit, Yes, noun
 from sentinel.cli.values import iso
 from sentinel.decide.schedule import next_due
 from sentinel.decide.values import describe, value_json
+from sentinel.errors import Unreadable
 from sentinel.extract import open_extractor
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy
@@ -281,7 +282,8 @@ def delete(context: typer.Context, *, rule_ids: RuleIds, yes: Yes = False) -> in
     async def run() -> int:
         async with cli.store() as store:
             for rule_id in rule_ids:  # all must be there before any is gone
-                await store.rule(rule_id)
+                with suppress(Unreadable):  # there, and a reason to delete it
+                    await store.rule(rule_id)
             cli.confirm(f"Delete {len(rule_ids)} rule(s): {', '.join(rule_ids)}?", yes=yes)
             for rule_id in rule_ids:
                 await store.delete_rule(rule_id)

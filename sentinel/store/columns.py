@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from sentinel.errors import Unreadable
+
 T = TypeVar("T")
 
 MICROSECONDS: Final = 1_000_000
@@ -83,12 +85,35 @@ class Document(TypeDecorator[T], Generic[T]):
             return msgspec.json.encode(_cleaned(msgspec.to_builtins(value))).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> T | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """The struct out. A document of another shape raises msgspec.ValidationError."""
-        return None if value is None else self._decoder.decode(value)
+        """The struct out. Raises Unreadable for a document of another shape."""
+        if value is None:
+            return None
+        try:
+            return self._decoder.decode(value)
+        except msgspec.DecodeError as exc:
+            raise Unreadable(str(exc)) from exc
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
         """Compare as itself (SQLAlchemy would look inside the JSON)."""
         return self
+
+
+class Perhaps(TypeDecorator[T | Unreadable], Generic[T]):
+    """A `Document` read where one bad row must not hide the others: the struct, or what is wrong."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def __init__(self, document: Document[T]) -> None:
+        super().__init__()
+        self.document = document
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> T | Unreadable | None:
+        """The struct, or the error that reading it by itself would raise."""
+        try:
+            return self.document.process_result_value(value, dialect)
+        except Unreadable as unreadable:
+            return unreadable
 
 
 def _cleaned(value: object) -> object:

@@ -10,9 +10,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sentinel.errors import Problem, RuleFileError
+from sentinel.errors import Problem, RuleFileError, Unreadable
 from sentinel.model import Channel, Rule, RulesFile, RuleState, Workspace
 from sentinel.store.base import AnyRow, Part
+from sentinel.store.columns import Document, Perhaps
 from sentinel.store.records import Changes, FieldChange, ImportReport, ItemChange
 from sentinel.store.tables import channel, rule, rule_state, rule_tag, source, workspace
 
@@ -22,6 +23,9 @@ _Item = TypeVar("_Item", Rule, Channel)
 CHUNK: Final = 500
 #: Fields that may hold credentials: told as changed, never shown.
 SECRET_FIELDS: Final = ("fetch.headers", "fetch.cookies", "fetch.proxy")
+
+#: A rule's definition, or what is wrong with it.
+RULE_DEFINITION: Final = sa.type_coerce(rule.c.definition, Perhaps(Document(Rule))).label("definition")
 
 _NEW: Final = RuleState()
 #: What is forgotten when what is watched is not what it was ...
@@ -105,7 +109,7 @@ class _Plan:
             await self._create_rules(connection, now, first_due)
         for before, after in self.rules.updated:
             values = rule_columns(self.workspace.id, after, now)
-            if after.schedule != before.schedule:
+            if before is None or after.schedule != before.schedule:
                 values["next_due_at"] = first_due(after)
             await _update_rule(connection, self.workspace.id, before, after, values)
         if self.rules.updated:
@@ -199,24 +203,28 @@ class _Difference(Generic[_Item]):
 
     def __init__(self) -> None:
         self.created: list[_Item] = []
-        #: Before and after.
-        self.updated: list[tuple[_Item, _Item]] = []
+        #: Before (None: it could not be read) and after.
+        self.updated: list[tuple[_Item | None, _Item]] = []
         self.unchanged: list[_Item] = []
 
     @classmethod
-    def between(cls, items: Iterable[_Item], stored: Mapping[str, _Item]) -> _Difference[_Item]:
+    def between(cls, items: Iterable[_Item], stored: Mapping[str, _Item | Unreadable]) -> _Difference[_Item]:
         found = cls()
         for item in items:
             before = stored.get(item.id)
             if before is None:
                 found.created.append(item)
+            elif isinstance(before, Unreadable):
+                found.updated.append((None, item))
             elif before == item:
                 found.unchanged.append(item)
             else:
                 found.updated.append((before, item))
         return found
 
-    def report(self, forgets: Callable[[_Item, _Item], bool] = lambda _before, _after: False) -> Changes:
+    def report(
+        self, forgets: Callable[[_Item | None, _Item], bool] = lambda _before, _after: False
+    ) -> Changes:
         return Changes(
             created=tuple(item.id for item in self.created),
             updated=tuple(
@@ -230,13 +238,13 @@ class _Difference(Generic[_Item]):
 # --- rules ----------------------------------------------------------------------------------------
 
 
-async def _stored_rules(connection: AsyncConnection, file: RulesFile) -> dict[str, Rule]:
+async def _stored_rules(connection: AsyncConnection, file: RulesFile) -> dict[str, Rule | Unreadable]:
     """The stored rules of the file's ids. Raises RuleFileError."""
     places = {item.id: place for place, item in enumerate(file.rules)}
-    found: dict[str, Rule] = {}
+    found: dict[str, Rule | Unreadable] = {}
     problems: list[Problem] = []
     for ids in chunks(list(places)):
-        columns = sa.select(rule.c.id, rule.c.workspace_id, rule.c.definition).where(rule.c.id.in_(ids))
+        columns = sa.select(rule.c.id, rule.c.workspace_id, RULE_DEFINITION).where(rule.c.id.in_(ids))
         for row in await connection.execute(columns):
             found[row.id] = row.definition
             if row.workspace_id != file.workspace.id:
@@ -253,7 +261,7 @@ async def _stored_rules(connection: AsyncConnection, file: RulesFile) -> dict[st
 
 
 async def _update_rule(
-    connection: AsyncConnection, workspace_id: str, before: Rule, after: Rule, values: dict[str, Any]
+    connection: AsyncConnection, workspace_id: str, before: Rule | None, after: Rule, values: dict[str, Any]
 ) -> None:
     forgotten = _forgotten(before, after)
     if forgotten:
@@ -264,13 +272,13 @@ async def _update_rule(
             .values(version=rule_state.c.version + 1, **{name: getattr(_NEW, name) for name in forgotten})
         )
     await connection.execute(sa.update(rule).where(rule.c.id == after.id).values(**values))
-    if after.tags != before.tags:
+    if before is None or after.tags != before.tags:
         await connection.execute(sa.delete(rule_tag).where(rule_tag.c.rule_id == after.id))
         await _write_tags(connection, workspace_id, [after])
 
 
-def _forgets_value(before: Rule, after: Rule) -> bool:
-    return (before.url, before.type, before.extraction, before.normal) != (
+def _forgets_value(before: Rule | None, after: Rule) -> bool:
+    return before is None or (before.url, before.type, before.extraction, before.normal) != (
         after.url,
         after.type,
         after.extraction,
@@ -278,12 +286,12 @@ def _forgets_value(before: Rule, after: Rule) -> bool:
     )
 
 
-def _forgotten(before: Rule, after: Rule) -> tuple[str, ...]:
+def _forgotten(before: Rule | None, after: Rule) -> tuple[str, ...]:
     """The fields of the state that no longer say anything about the rule as it is now."""
-    refetched = (before.url, before.fetch) != (after.url, after.fetch)
-    if _forgets_value(before, after):
+    if before is None or _forgets_value(before, after):
         # A 304 would say "as it was" of a value that is forgotten: the next fetch is a full one.
         return (*_VALUE_FIELDS, *_FETCH_FIELDS)
+    refetched = (before.url, before.fetch) != (after.url, after.fetch)
     return _FETCH_FIELDS if refetched else ()
 
 
@@ -362,8 +370,10 @@ def chunks(items: Sequence[str]) -> Iterable[Sequence[str]]:
 # --- differences ----------------------------------------------------------------------------------
 
 
-def differences(before: msgspec.Struct, after: msgspec.Struct) -> tuple[FieldChange, ...]:
+def differences(before: msgspec.Struct | None, after: msgspec.Struct) -> tuple[FieldChange, ...]:
     """Field by field, under the names of the file; what may hold credentials reads `***`."""
+    if before is None:
+        return (FieldChange("", "not readable", "as in the file"),)
     return tuple(
         _masked(path, one, other)
         for path, one, other in _compare("", msgspec.to_builtins(before), msgspec.to_builtins(after))

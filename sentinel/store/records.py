@@ -93,13 +93,15 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueRule(msgspec.Struct, frozen=True):
-    """A tick that this scheduler claimed; its job is in the outbox."""
+    """A tick that this scheduler claimed; its job is in the outbox, or `problem` says why not."""
 
     rule_id: str
     job_id: str
     #: When it was due, and when it will be next.
     due: float
     next_due: float
+    #: What is wrong with the rule itself; its run says RULE_INVALID, and no job was made.
+    problem: str | None = None
 
 
 # --- outbox ----------------------------------------------------------------------------------
@@ -200,8 +202,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     trigger: Trigger
     status: RunStatus
+    #: Of the job, from 1: the one under way, or the last.
+    attempt: int
     started_at: float
     finished_at: float | None
+    #: While the run is open: of the attempt that failed last, if any.
     result: RunResult
 
 

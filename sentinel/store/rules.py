@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sentinel.errors import NotFound
+from sentinel.errors import NotFound, Unreadable
 from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Channel, Rule, RulesFile, RuleState
 from sentinel.store.base import AnyRow, Part
 from sentinel.store.columns import to_micros
-from sentinel.store.imports import as_workspace, channel_columns, read_workspace, rule_columns
+from sentinel.store.imports import (
+    RULE_DEFINITION,
+    as_workspace,
+    channel_columns,
+    read_workspace,
+    rule_columns,
+)
 from sentinel.store.outbox import add_jobs
 from sentinel.store.records import DueRule, NewOutboxJob, StoredChannel, StoredRule
-from sentinel.store.tables import channel, rule, rule_state, rule_tag, source, workspace
+from sentinel.store.tables import channel, rule, rule_state, rule_tag, run, source, workspace
+
+#: Seconds until a rule that cannot be read is looked at again: somebody may have mended it by hand.
+LOOK_AGAIN: Final = 3600.0
+#: Characters of what is wrong with it that are kept.
+MAX_PROBLEM: Final = 500
 
 
 class Rules(Part):
@@ -95,11 +107,14 @@ class Rules(Part):
             if found is None:
                 raise NotFound(f"no workspace {wanted}")
             channels = sa.select(channel.c.definition).where(channel.c.workspace_id == wanted)
-            rules = sa.select(rule.c.definition).where(rule.c.workspace_id == wanted)
+            rules = sa.select(rule.c.id, RULE_DEFINITION).where(rule.c.workspace_id == wanted)
             return RulesFile(
                 workspace=found,
                 channels=list(await connection.scalars(channels.order_by(channel.c.id))),
-                rules=list(await connection.scalars(rules.order_by(rule.c.id))),
+                rules=[
+                    _readable(row.id, row.definition)
+                    for row in await connection.execute(rules.order_by(rule.c.id))
+                ],
             )
 
     async def claim_due(
@@ -109,12 +124,14 @@ class Rules(Part):
 
         One transaction moves the rule to `next_due(rule, now)` (seconds since the epoch) and puts
         its `rules:run` job, `<rule_id>@<due ms>`, into the outbox. After downtime a rule fires
-        once, not once per tick missed. Raises StoreUnavailable.
+        once, not once per tick missed. A rule that cannot be read, or whose next due time cannot
+        be worked out, must not keep the others from their turn: it gets a run with RULE_INVALID
+        instead of a job, is broken, and is looked at again an hour later. Raises StoreUnavailable.
         """
         if not await self._any_due(now):  # readers do not queue for SQLite's one writer
             return []
         due = (
-            sa.select(rule.c.id, rule.c.workspace_id, rule.c.definition, rule.c.next_due_at)
+            sa.select(rule.c.id, rule.c.workspace_id, RULE_DEFINITION, rule.c.next_due_at)
             .where(rule.c.enabled, rule.c.next_due_at <= now)
             .order_by(rule.c.next_due_at)
             .limit(limit)
@@ -125,13 +142,11 @@ class Rules(Part):
             claims = [_claim(row, now, next_due) for row in rows]
             await _move(connection, claims, now)
             for row, claimed in zip(rows, claims, strict=True):
-                await add_jobs(
-                    self._database,
-                    connection,
-                    row.workspace_id,
-                    [tick_job(claimed.rule_id, claimed.job_id, now)],
-                    now,
-                )
+                if claimed.problem is None:
+                    job = tick_job(claimed.rule_id, claimed.job_id, now)
+                    await add_jobs(self._database, connection, row.workspace_id, [job], now)
+                else:
+                    await self._tell_invalid(connection, row.workspace_id, claimed, now)
         return claims
 
     async def channel(self, workspace_id: str, channel_id: str) -> Channel:
@@ -164,6 +179,38 @@ class Rules(Part):
             )
             return True
 
+    async def _tell_invalid(
+        self, connection: AsyncConnection, workspace_id: str, claimed: DueRule, now: float
+    ) -> None:
+        """A run that ended before it began, and the health of a rule that only a person can mend."""
+        told = self._database.insert(run).values(
+            workspace_id=workspace_id,
+            rule_id=claimed.rule_id,
+            job_id=claimed.job_id,
+            trigger="schedule",
+            fence=0,
+            attempt=1,
+            status="error",
+            started_at=now,
+            finished_at=now,
+            not_modified=False,
+            timings={},
+            error_code="RULE_INVALID",
+            error_detail=claimed.problem,
+        )
+        await connection.execute(told.on_conflict_do_nothing(index_elements=[run.c.job_id]))
+        await connection.execute(
+            sa.update(rule_state)
+            .where(rule_state.c.rule_id == claimed.rule_id)
+            .values(
+                health=0.0,
+                health_state="broken",
+                fail_streak=rule_state.c.fail_streak + 1,
+                last_run_at=now,
+                version=rule_state.c.version + 1,
+            )
+        )
+
     async def _any_due(self, now: float) -> bool:
         async with self._database.reading() as connection:
             due = sa.select(rule.c.id).where(rule.c.enabled, rule.c.next_due_at <= now).limit(1)
@@ -190,8 +237,16 @@ def iso(seconds: float) -> str:
 
 
 def _claim(row: AnyRow, now: float, next_due: Callable[[Rule, float], float]) -> DueRule:
-    due_ms = to_micros(row.next_due_at) // 1000
-    return DueRule(row.id, f"{row.id}@{due_ms}", row.next_due_at, next_due(row.definition, now))
+    job_id = f"{row.id}@{to_micros(row.next_due_at) // 1000}"
+    try:
+        following = next_due(_readable(row.id, row.definition), now)
+    except Unreadable as unreadable:
+        problem = str(unreadable)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the other rules' turn goes on; the caller logs it
+        problem = f"its schedule cannot be worked out: {type(exc).__name__}: {exc}"
+    else:
+        return DueRule(row.id, job_id, row.next_due_at, following)
+    return DueRule(row.id, job_id, row.next_due_at, now + LOOK_AGAIN, problem[:MAX_PROBLEM])
 
 
 async def _move(connection: AsyncConnection, claims: list[DueRule], now: float) -> None:
@@ -211,7 +266,9 @@ async def _move(connection: AsyncConnection, claims: list[DueRule], now: float) 
     )
 
 
-_SELECT_RULE = sa.select(rule, rule_state, workspace).select_from(
+_SELECT_RULE = sa.select(
+    *(column for column in rule.c if column is not rule.c.definition), RULE_DEFINITION, rule_state, workspace
+).select_from(
     rule.join(rule_state, rule_state.c.rule_id == rule.c.id).join(
         workspace, workspace.c.id == rule.c.workspace_id
     )
@@ -229,10 +286,20 @@ async def read_rule(connection: AsyncConnection, rule_id: str, *, lock: bool = F
     return _stored_rule(row)
 
 
+def _readable(rule_id: str, definition: Rule | Unreadable) -> Rule:
+    """Raises Unreadable that names the rule."""
+    if isinstance(definition, Unreadable):
+        raise Unreadable(
+            f"rule {rule_id} is stored in a form that this program does not read ({definition}):"
+            " import it again, or delete it"
+        ) from definition
+    return definition
+
+
 def _stored_rule(row: AnyRow) -> StoredRule:
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
     return StoredRule(
-        rule=values[rule.c.definition],
+        rule=_readable(values[rule.c.id], row.definition),
         workspace=as_workspace(row),
         state=RuleState(**{name: values[rule_state.c[name]] for name in RuleState.__struct_fields__}),
         next_due=values[rule.c.next_due_at],
