@@ -213,9 +213,10 @@ class DispatchAlertHandler:
             error=failed.detail,
             latency=latency,
             last_attempt=job.last_attempt,
+            disables=isinstance(failed, EndpointGone),
         )
         if isinstance(failed, EndpointGone):
-            await self._disable(ticket, failed)
+            log.warning("channel_disabled", extra={"channel_id": ticket.channel_id, "detail": failed.detail})
         self._observe(ticket, channel, "retry" if later and not job.last_attempt else "dead")
         return Outcome(ticket.channel_id, "later" if later else "dead", failed.detail, failed.retry_after)
 
@@ -224,12 +225,6 @@ class DispatchAlertHandler:
             await self._write(ticket, "dead", error="the channel is disabled")
             self._observe(ticket, channel, "skipped")
         return Outcome(ticket.channel_id, "muted")
-
-    async def _disable(self, ticket: DeliveryTicket, gone: EndpointGone) -> None:
-        await self._store.disable_channel(
-            ticket.workspace_id, ticket.channel_id, gone.detail, self._clock.time()
-        )
-        log.warning("channel_disabled", extra={"channel_id": ticket.channel_id, "detail": gone.detail})
 
     async def _write(
         self,
@@ -241,6 +236,7 @@ class DispatchAlertHandler:
         provider_id: str | None = None,
         latency: float | None = None,
         last_attempt: bool = False,
+        disables: bool = False,
     ) -> None:
         """Write the attempt down. Raises StaleWorker, TemporaryFailure.
 
@@ -257,6 +253,7 @@ class DispatchAlertHandler:
                     provider_id=provider_id,
                     latency=latency,
                     last_attempt=last_attempt,
+                    disables=disables,
                 )
         except TimeoutError as exc:
             raise DeliveryFailed(f"an attempt could not be written down within {RECORD_WAIT:g} s") from exc

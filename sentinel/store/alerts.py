@@ -22,6 +22,7 @@ from sentinel.store.records import (
     Outcome,
     StoredAlert,
 )
+from sentinel.store.rules import disable_channel
 from sentinel.store.runs import MAX_DETAIL, dispatch_job
 from sentinel.store.tables import alert, delivery, delivery_attempt
 
@@ -111,13 +112,15 @@ class Alerts(Part):
         provider_id: str | None = None,
         latency: float | None = None,
         last_attempt: bool = False,
+        disables: bool = False,
     ) -> AlertState:
         """Write down what came of an attempt, and what that makes of the alert.
 
         sent: accepted. failed: may pass; it will be tried again unless `last_attempt`. dead: refused
-        for good. `latency` in seconds. Recording the same attempt twice records it once. Raises,
-        with nothing written: StaleWorker (a later delivery of the job has the delivery, or it is
-        sent already), StoreUnavailable.
+        for good; `disables`: the channel is switched off with it, for the reason `error`. `latency`
+        in seconds. Recording the same attempt twice records it once. Raises, with nothing written:
+        StaleWorker (a later delivery of the job has the delivery, or it is sent already),
+        StoreUnavailable.
         """
         state: DeliveryState = "retrying" if outcome == "failed" and not last_attempt else outcome
         shown = None if error is None else error[:MAX_DETAIL]
@@ -135,6 +138,8 @@ class Alerts(Part):
             ):
                 await _refuse_unless_recorded(connection, ticket, outcome)
                 return await _settle_alert(connection, ticket.alert_id, now)
+            if disables:
+                await disable_channel(connection, ticket.workspace_id, ticket.channel_id, shown or "", now)
             await connection.execute(
                 sa.insert(delivery_attempt).values(
                     alert_id=ticket.alert_id,

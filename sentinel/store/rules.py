@@ -162,23 +162,6 @@ class Rules(Part):
         async with self._database.reading() as connection:
             return [_stored_channel(row) for row in await connection.execute(wanted)]
 
-    async def disable_channel(self, workspace_id: str, channel_id: str, reason: str, now: float) -> bool:
-        """Switch a channel off (it answered 410 ...); importing a file that has it on switches it on.
-
-        False: it was off already. Raises NotFound.
-        """
-        async with self._database.writing() as connection:
-            stored = await _read_channel(connection, workspace_id, channel_id)
-            if not stored.channel.enabled:
-                return False
-            changed = msgspec.structs.replace(stored.channel, enabled=False)
-            await connection.execute(
-                sa.update(channel)
-                .where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
-                .values(disabled_reason=reason, **channel_columns(changed, now))
-            )
-            return True
-
     async def _tell_invalid(
         self, connection: AsyncConnection, workspace_id: str, claimed: DueRule, now: float
     ) -> None:
@@ -314,6 +297,28 @@ async def _read_channel(connection: AsyncConnection, workspace_id: str, channel_
     if row is None:
         raise NotFound(f"no channel {channel_id}")
     return _stored_channel(row)
+
+
+async def disable_channel(
+    connection: AsyncConnection, workspace_id: str, channel_id: str, reason: str, now: float
+) -> bool:
+    """Switch a channel off in the caller's transaction; importing a file that has it on switches it on.
+
+    False: it was off already, or is gone.
+    """
+    try:
+        stored = await _read_channel(connection, workspace_id, channel_id)
+    except NotFound:
+        return False
+    if not stored.channel.enabled:
+        return False
+    changed = msgspec.structs.replace(stored.channel, enabled=False)
+    await connection.execute(
+        sa.update(channel)
+        .where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
+        .values(disabled_reason=reason, **channel_columns(changed, now))
+    )
+    return True
 
 
 def _stored_channel(row: AnyRow) -> StoredChannel:

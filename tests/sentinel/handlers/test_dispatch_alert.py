@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from standardwebhooks import Webhook
 
 from sentinel.channels import ConsoleSender, Sent, WebhookSender
@@ -335,6 +337,24 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_never_called_again(world
     delivery = await world.delivery("ops")
     assert (delivery.state, delivery.error) == ("dead", "the channel is disabled")
     assert world.told() == [("webhook", "dead"), ("webhook", "skipped")]
+
+
+async def test_a_database_that_fails_while_a_channel_is_disabled_forgets_nothing(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply(status=410)))
+    async with world.store._database.writing() as connection:
+        away = "CREATE TRIGGER away BEFORE UPDATE ON channel BEGIN SELECT RAISE(ABORT, 'away'); END"
+        await connection.execute(sa.text(away))
+    with pytest.RaisesGroup(IntegrityError):
+        await world.handler(world.job("ops"))
+    async with world.store._database.writing() as connection:
+        await connection.execute(sa.text("DROP TRIGGER away"))
+
+    with pytest.raises(DeadLetter):
+        await world.handler(world.job("ops", attempt=2))
+
+    (stored,) = await world.store.channels("acme")
+    assert (stored.channel.enabled, stored.disabled_reason) == (False, "HTTP 410")
+    assert (await world.delivery("ops")).attempts == 1
 
 
 async def test_a_disabled_channel_is_passed_over_and_the_job_is_done(world: World) -> None:

@@ -23,6 +23,7 @@ from tests.sentinel.store.things import (
     every_row,
     finish,
     load,
+    raised_alert,
 )
 
 
@@ -210,8 +211,9 @@ async def test_exporting_nothing_says_so(store: Store) -> None:
 
 async def test_a_channel_that_is_gone_is_switched_off_until_a_file_says_otherwise(store: Store) -> None:
     await load(store)
-    assert await store.disable_channel("acme", "ops", "410 Gone", NOW) is True
-    assert await store.disable_channel("acme", "ops", "410 Gone", NOW) is False
+    alert_id = await raised_alert(store)
+    ticket = await store.claim_delivery(alert_id, "ops", "job-a", 1, NOW)
+    await store.record_attempt(ticket, "dead", now=NOW, error="410 Gone", disables=True)
     assert not (await store.channel("acme", "ops")).enabled
     assert {one.channel.id: one.disabled_reason for one in await store.channels()} == {
         "boss": None,
