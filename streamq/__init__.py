@@ -23,6 +23,7 @@ from streamq.keys import Lane
 from streamq.queue import Queue, SyncQueue
 from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
+from streamq.supervisor import Supervisor, SupervisorOptions, SupervisorResult
 from streamq.worker import Worker, WorkerOptions, WorkerResult
 
 __all__ = [
@@ -47,6 +48,9 @@ __all__ = [
     "RetryIn",
     "Snooze",
     "StreamqError",
+    "Supervisor",
+    "SupervisorOptions",
+    "SupervisorResult",
     "SyncQueue",
     "UnknownStream",
     "Worker",
