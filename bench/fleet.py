@@ -1,0 +1,96 @@
+"""The engines as processes: which there are, which can run here, and what each says when it has run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Where `./dev bench` puts the peers: never into the project's own requirements.
+PEERS = ROOT / ".venv/bench/bin/python"
+NODE_MODULES = ROOT / "bench/node_modules"
+
+#: Seconds an engine's process may take on top of the deadline it knows of.
+GRACE = 15.0
+
+
+class EngineFailed(Exception):  # noqa: N818 - reads as what it is
+    """An engine's process ended badly, in its own last words."""
+
+
+class Program(msgspec.Struct, frozen=True):
+    """How an engine is started."""
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    #: A file that must be there, and what brings it.
+    needs: Path | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be started on this machine."""
+        return (self.needs is None or self.needs.exists()) and shutil.which(self.command[0]) is not None
+
+
+def _python(name: str, title: str, *, peer: bool = True) -> Program:
+    python = str(PEERS) if peer else sys.executable
+    command = (python, "-m", f"bench.engines.{name}")
+    return Program(name, title, command, needs=PEERS if peer else None)
+
+
+#: In the order in which they run and are told.
+PROGRAMS: Mapping[str, Program] = {
+    program.name: program
+    for program in (
+        _python("streamq", "streamq", peer=False),
+        _python("raw", "raw loop (the limit)", peer=False),
+    )
+}
+
+
+def call(program: Program, verb: str, *words: str, deadline: float = 120.0) -> dict[str, Any]:
+    """Run the engine's program and return what its last line says. Raises EngineFailed."""
+    command = [*program.command, verb, *words]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+        "NODE_ENV": "production",
+    }
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=deadline + GRACE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineFailed(f"{program.name} {verb} did not end within {deadline + GRACE:g} s") from None
+    if "--profile" in words:
+        print(ended.stderr, file=sys.stderr)
+    try:
+        if ended.returncode == 0:
+            said = json.loads(ended.stdout.strip().splitlines()[-1])
+            assert isinstance(said, dict)
+            return said
+    except (ValueError, IndexError, AssertionError):
+        pass
+    raise EngineFailed(f"{program.name} {verb} (exit {ended.returncode}): {_last_words(ended.stderr)}")
+
+
+def _last_words(text: str) -> str:
+    lines: Sequence[str] = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1][-300:] if lines else "it said nothing"

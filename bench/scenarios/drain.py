@@ -1,0 +1,52 @@
+"""Drain: jobs wait, one worker process starts, the watch runs from its first handler to its last."""
+
+from __future__ import annotations
+
+from bench.fleet import Program, call
+from bench.measure import Measure
+from bench.scenarios.scenario import Setting, Sizes, per_job, rate
+from bench.server import Server
+
+
+class Drain:
+    """One worker process, `concurrency` jobs at once."""
+
+    sizes = Sizes(quick=5_000, short=10_000, long=50_000)
+
+    def __init__(self, *, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self.name = f"drain-{concurrency}"
+        self.title = f"drain, one worker process, concurrency {concurrency}"
+
+    def measure(self, program: Program, server: Server, setting: Setting, *, round_number: int) -> Measure:
+        jobs = setting.jobs
+        call(
+            program, "enqueue", "--url", server.url, "--jobs", str(jobs), "--bulk", deadline=setting.deadline
+        )
+        words = ["--url", server.url, "--jobs", str(jobs), "--concurrency", str(self._concurrency)]
+        before = server.counters()
+        said = call(
+            program,
+            "work",
+            *words,
+            "--deadline",
+            str(setting.deadline),
+            *setting.words,
+            deadline=setting.deadline,
+        )
+        after = server.counters()
+        whole = said["missing"] == 0
+        return Measure(
+            scenario=self.name,
+            engine=program.name,
+            round=round_number,
+            jobs=jobs,
+            rate=rate(said, jobs) if whole else None,
+            process_us=per_job(said["cpu_seconds"], jobs) if whole else None,
+            server_us=per_job(after.cpu - before.cpu, jobs),
+            commands=(after.commands - before.commands) / jobs,
+            reads=(after.reads - before.reads) / jobs,
+            missing=said["missing"],
+            twice=said["twice"],
+            trouble=None if whole else f"{said['missing']:,} jobs had not run after {setting.deadline:g} s",
+        )

@@ -1,0 +1,117 @@
+"""The server under every engine, and what it counts while one of them works."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import redis
+
+from sentinel.embedded import EmbeddedRedis, bundled_server, find_server, server_version
+
+#: The bench's own commands, which no engine sends; left out of the count.
+_OURS = (
+    "info",
+    "config|resetstat",
+    "flushall",
+    "client|setinfo",
+    "client|setname",
+    "select",
+    "ping",
+    "hello",
+)
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """A look at the server; two of them are subtracted."""
+
+    #: User and system seconds.
+    cpu: float
+    commands: int
+    reads: int
+    #: Bytes.
+    memory: int
+
+
+def find(wanted: str) -> Path:
+    """`valkey`: the bundled one; `redis`: the one on PATH; else a path. Raises FileNotFoundError."""
+    if wanted == "valkey":
+        found = bundled_server()
+    elif wanted == "redis":
+        found = _on_path()
+    else:
+        found = Path(wanted)
+    if found is None or not found.exists():
+        raise FileNotFoundError(f"there is no server {wanted!r} here")
+    return found
+
+
+def _on_path() -> Path | None:
+    found = find_server()
+    return None if found == bundled_server() else found
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One empty server on a loopback port, appendonly off, for as long as the block lasts."""
+
+    def __init__(self, program: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-")
+        self._port = free_port()
+        self._server = EmbeddedRedis(
+            Path(self._folder.name), binary=program, appendonly=False, port=self._port
+        )
+        self.name = f"{program.name} {'.'.join(map(str, server_version(program)))}"
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        self._client = redis.Redis(port=self._port)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+        self._server.stop()
+        self._folder.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where engines find it."""
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process."""
+        return self._server.pid
+
+    def empty(self) -> None:
+        """Forget all jobs, and start counting from nothing."""
+        self._client.flushall()
+        self._client.config_resetstat()
+
+    def counters(self) -> Counters:
+        """As of now."""
+        # Not typed by the client library: asynchronous or not is one signature there.
+        info: Any = self._client.info("everything")
+        calls = sum(
+            said["calls"]
+            for name, said in info.items()
+            if name.startswith("cmdstat_") and name.removeprefix("cmdstat_") not in _OURS
+        )
+        return Counters(
+            cpu=info["used_cpu_user"] + info["used_cpu_sys"],
+            commands=calls,
+            reads=info["total_reads_processed"],
+            memory=info["used_memory"],
+        )
