@@ -38,6 +38,15 @@ class DispatchAlert(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     dedupe_key: str
 
 
+#: Error codes that say nothing of the page, but of us and of the way there, for now: the stream tries
+#: again. Any other is a result: the check is done.
+OURS_FOR_NOW: Final = frozenset(
+    {
+        *("FETCH_TIMEOUT", "FETCH_DNS", "FETCH_CONNECTION", "FETCH_HTTP_5XX"),
+        *("SYSTEM_STORE", "SYSTEM_WORKER_CRASH"),
+    }
+)
+
 #: First try and two more, seconds after the failure before.
 RUN_RULE_RETRY: Final = Retry(delays=(30.0, 120.0))
 DISPATCH_ALERT_RETRY: Final = Retry(delays=(10.0, 30.0, 60.0, 120.0, 300.0))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.errors import NotFound, PermanentFailure, Severity, StaleWorker, StateConflict
-from sentinel.jobs import ALERTS_DISPATCH, DispatchAlert, Trigger, dispatch_alert_policy
+from sentinel.jobs import ALERTS_DISPATCH, OURS_FOR_NOW, DispatchAlert, Trigger, dispatch_alert_policy
 from sentinel.model import AlertDraft, Verdict
 from sentinel.store.base import AnyRow, Part, new_id
 from sentinel.store.database import Database
@@ -45,7 +45,9 @@ class Runs(Part):
         """Begin the run of a job, or take it over from a delivery that failed or did not come back.
 
         `ticket.finished` is set where the job's run is finished already: the check was made, only
-        the acknowledgement was lost. Raises NotFound (no such rule), StaleWorker (a later delivery
+        the acknowledgement was lost. A run that was given up (its last attempt failed by no fault of
+        the page, or its job did not come back) begins anew where the job comes again all the same:
+        a person has requeued it. Raises NotFound (no such rule), StaleWorker (a later delivery
         has begun it), PermanentFailure (the job id is another rule's), StoreUnavailable.
         """
         async with self._database.writing() as connection:
@@ -62,7 +64,7 @@ class Runs(Part):
             )
             taken_over = row is None
             if row is None:
-                row = await _take_over(connection, job_id, fence, attempt)
+                row = await _take_over(connection, job_id, fence, attempt, now)
             if row.rule_id != rule_id:
                 raise PermanentFailure(f"job {job_id} is a run of rule {row.rule_id}, not of {rule_id}")
             finished = None
@@ -81,15 +83,19 @@ class Runs(Part):
                 taken_over=taken_over and finished is None,
             )
 
-    async def note_attempt(self, ticket: RunTicket, result: RunResult) -> None:
-        """An attempt failed and another will follow: the run stays open and tells what happened.
+    async def note_failure(
+        self, job_id: str, fence: int, result: RunResult, *, ended_at: float | None = None
+    ) -> bool:
+        """An attempt failed with nothing to judge: the open run of the job tells what happened.
 
-        Neither the rule's state nor its health is touched. Raises StaleWorker (a later delivery has
-        the run, or it has ended), StoreUnavailable.
+        It stays open for the attempts to come; with `ended_at` none will, and it ends. Neither the
+        rule's state nor its health is touched. False: the job has no open run, or a later delivery
+        has it. Raises StoreUnavailable.
         """
+        held = sa.and_(run.c.job_id == job_id, run.c.fence <= fence)
+        status: RunStatus = "running" if ended_at is None else "error"
         async with self._database.writing() as connection:
-            if not await _write_run(connection, ticket, result, status="running"):
-                raise StaleWorker
+            return await _write_run(connection, held, result, status=status, finished_at=ended_at)
 
     async def finish_run(
         self,
@@ -117,7 +123,8 @@ class Runs(Part):
             if not await _write_state(connection, ticket, verdict, expected_state_version):
                 return await _explain(connection, ticket)
             drafts = [_deliverable(draft) for draft in verdict.alerts]
-            if not await _write_run(connection, ticket, result, status=_status(result), finished_at=now):
+            held = sa.and_(run.c.id == ticket.run_id, run.c.fence == ticket.fence)
+            if not await _write_run(connection, held, result, status=_status(result), finished_at=now):
                 raise StaleWorker
             await _write_observation(connection, ticket, verdict, raw, now)
             written = _Alerts(self._database, connection, ticket, now)
@@ -208,16 +215,31 @@ class Runs(Part):
 # --- beginning ------------------------------------------------------------------------------------
 
 
-async def _take_over(connection: AsyncConnection, job_id: str, fence: int, attempt: int) -> AnyRow:
+async def _take_over(
+    connection: AsyncConnection, job_id: str, fence: int, attempt: int, now: float
+) -> AnyRow:
     """The job's run, held by `fence` from here on unless it is finished or a later fence has it."""
+    wanted = sa.select(run).where(run.c.job_id == job_id)
+    row = (await connection.execute(wanted)).one()
+    values: dict[str, object] = {"fence": fence, "attempt": attempt}
+    if row.status != "running":
+        if row.fence >= fence or not _was_given_up(row, attempt):
+            return row
+        values |= {"status": "running", "started_at": now, "finished_at": None}
     raised = await connection.execute(
         sa.update(run)
-        .where(run.c.job_id == job_id, run.c.status == "running", run.c.fence <= fence)
-        .values(fence=fence, attempt=attempt)
+        .where(run.c.id == row.id, run.c.status == row.status, run.c.fence <= fence)
+        .values(**values)
         .returning(run)
     )
-    row = raised.first()
-    return row or (await connection.execute(sa.select(run).where(run.c.job_id == job_id))).one()
+    return raised.first() or (await connection.execute(wanted)).one()
+
+
+def _was_given_up(row: AnyRow, attempt: int) -> bool:
+    """The check was not made, and this is not the delivery that said so: its attempts start anew."""
+    if row.error_code == "SYSTEM_WORKER_CRASH":
+        return True
+    return row.error_code in OURS_FOR_NOW and attempt < row.attempt
 
 
 async def _finished(connection: AsyncConnection, row: AnyRow) -> FinishedRun:
@@ -262,19 +284,19 @@ async def _explain(connection: AsyncConnection, ticket: RunTicket) -> FinishedRu
 
 async def _write_run(
     connection: AsyncConnection,
-    ticket: RunTicket,
+    held: sa.ColumnElement[bool],
     result: RunResult,
     *,
     status: RunStatus,
     finished_at: float | None = None,
 ) -> bool:
-    """False: the run is no longer this ticket's."""
+    """False: the run is not open, or not ours any more."""
     columns = {name: getattr(result, name) for name in _RESULT_FIELDS}
     if result.error_detail is not None:
         columns["error_detail"] = result.error_detail[:MAX_DETAIL]
     done = await connection.execute(
         sa.update(run)
-        .where(run.c.id == ticket.run_id, run.c.fence == ticket.fence, run.c.status == "running")
+        .where(held, run.c.status == "running")
         .values(status=status, finished_at=finished_at, **columns)
     )
     return done.rowcount == 1

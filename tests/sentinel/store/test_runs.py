@@ -130,11 +130,11 @@ async def test_a_stale_worker_writes_nothing_in_any_table(store: Store) -> None:
 async def test_an_attempt_that_failed_is_told_by_the_open_run_and_is_gone_from_the_finished_one(
     store: Store,
 ) -> None:
-    ticket = await begin(store)
+    await begin(store)
     state = (await store.rule("widget")).state
     failed = RunResult(mode="http", http_status=500, error_code="FETCH_HTTP_5XX", error_detail="it said 500")
 
-    await store.note_attempt(ticket, failed)
+    assert await store.note_failure("job-1", 1, failed)
 
     (open_run,) = await store.runs("widget")
     assert (open_run.status, open_run.attempt, open_run.finished_at) == ("running", 1, None)
@@ -150,15 +150,58 @@ async def test_an_attempt_that_failed_is_told_by_the_open_run_and_is_gone_from_t
 
 
 async def test_neither_a_stale_worker_nor_one_that_has_finished_notes_an_attempt(store: Store) -> None:
-    stale = await begin(store, fence=1)
+    await begin(store, fence=1)
     holder = await begin(store, fence=2)
     failed = RunResult(error_code="FETCH_TIMEOUT")
-    with pytest.raises(StaleWorker):
-        await store.note_attempt(stale, failed)
+    assert not await store.note_failure("job-1", 1, failed)
     await finish(store, holder, a_verdict())
-    with pytest.raises(StaleWorker):
-        await store.note_attempt(holder, failed)
-    assert (await store.runs("widget"))[0].result.error_code is None
+    assert not await store.note_failure("job-1", 2, failed, ended_at=NOW + 2)
+    assert not await store.note_failure("no such job", 2, failed)
+    (ended,) = await store.runs("widget")
+    assert (ended.status, ended.result.error_code) == ("ok", None)
+
+
+async def test_an_attempt_with_none_to_follow_ends_the_run(store: Store) -> None:
+    await begin(store)
+    failed = RunResult(error_code="SYSTEM_STORE", error_detail="the disk is full")
+
+    assert await store.note_failure("job-1", 7, failed, ended_at=NOW + 9)
+
+    (ended,) = await store.runs("widget")
+    assert (ended.status, ended.finished_at, ended.result) == ("error", NOW + 9, failed)
+    assert (await store.rule("widget")).state == RuleState()
+
+
+@pytest.mark.parametrize("code", ["FETCH_HTTP_5XX", "SYSTEM_STORE", "SYSTEM_WORKER_CRASH"])
+async def test_a_run_that_was_given_up_begins_anew_when_its_job_is_requeued(store: Store, code: str) -> None:
+    first = await store.begin_run("widget", "job-1", 3, "schedule", NOW, attempt=3)
+    await store.note_failure("job-1", 3, RunResult(error_code=code), ended_at=NOW + 1)
+
+    again = await store.begin_run("widget", "job-1", 9, "schedule", NOW + 500, attempt=1)
+
+    assert (again.run_id, again.finished, again.started_at) == (first.run_id, None, NOW + 500)
+    await finish(store, again, a_verdict(), now=NOW + 501)
+    (ended,) = await store.runs("widget")
+    assert (ended.status, ended.attempt, ended.result) == ("ok", 1, GOOD)
+
+
+async def test_a_run_that_was_given_up_is_finished_for_a_second_delivery_of_its_last_attempt(
+    store: Store,
+) -> None:
+    await store.begin_run("widget", "job-1", 3, "schedule", NOW, attempt=3)
+    await store.note_failure("job-1", 3, RunResult(error_code="FETCH_TIMEOUT"), ended_at=NOW + 1)
+    before = await every_row(store)
+
+    assert (await store.begin_run("widget", "job-1", 4, "schedule", NOW + 2, attempt=3)).finished is not None
+    assert await every_row(store) == before
+
+
+async def test_what_the_page_itself_said_is_a_result_also_for_a_requeued_job(store: Store) -> None:
+    ticket = await store.begin_run("widget", "job-1", 3, "schedule", NOW, attempt=3)
+    await finish(
+        store, ticket, Verdict(state=RuleState()), result=RunResult(error_code="EXTRACT_SELECTOR_NOT_FOUND")
+    )
+    assert (await store.begin_run("widget", "job-1", 9, "schedule", NOW + 2, attempt=1)).finished is not None
 
 
 async def test_a_state_that_was_written_meanwhile_refuses_the_run_and_writes_nothing(store: Store) -> None:
@@ -275,4 +318,3 @@ async def test_a_run_whose_job_never_came_back_ends_as_a_crash(store: Store) -> 
     assert (await store.runs("widget"))[0].result.error_code == "SYSTEM_WORKER_CRASH"
     with pytest.raises(StaleWorker):
         await finish(store, ticket, a_verdict())
-    assert (await begin(store, fence=2)).finished is not None
