@@ -36,7 +36,9 @@ MASK: Final = "***"
 MAX_SECRET_FILE: Final = 65536
 #: Bytes of one key in SENTINEL_SECRET_KEY.
 KEY_BYTES: Final = 32
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+#: Of the contract, but not reached by this version.
+REDIS_SCHEMES_LATER: Final = ("redis+sentinel", "redis+cluster")
 #: The second of each names the driver, which is filled in.
 DATABASE_SCHEMES: Final = (
     "sqlite",
@@ -78,6 +80,15 @@ class Sourced(msgspec.Struct, frozen=True):
     source: str
     #: What else there is to say, as "ignored: REDIS_URL is set".
     note: str = ""
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """All that was said, right or wrong."""
+
+    told: tuple[Sourced, ...]
+    problems: tuple[str, ...]
+    #: Which Redis it comes to, for people; None where that is wrong.
+    redis: str | None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +136,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         empty value is "not set". Raises SettingsError that names every problem.
         """
         return _Loader(flags or {}, environ or {}, config_file).build()
+
+    @staticmethod
+    def survey(
+        flags: Mapping[str, Given] | None = None,
+        environ: Mapping[str, str] | None = None,
+        config_file: Path | None = None,
+    ) -> Survey:
+        """The same where it may be wrong: what was said where, and what is wrong with it."""
+        return _Loader(flags or {}, environ or {}, config_file).survey()
 
     def sources(self) -> tuple[Sourced, ...]:
         """Every variable with its value (secrets masked) and where it came from."""
@@ -220,6 +240,11 @@ def _log_format(text: str) -> LogFormat:
 
 def _redis_url(text: str) -> str:
     scheme, sep, rest = text.partition("://")
+    if sep and scheme in REDIS_SCHEMES_LATER:
+        raise ValueError(
+            f"is {scheme}://, which this version does not speak yet: name one server,"
+            " with redis://, rediss:// or unix://"
+        )
     if not sep or scheme not in REDIS_SCHEMES:
         raise ValueError("must start with " + ", ".join(f"{s}://" for s in REDIS_SCHEMES))
     if not rest:
@@ -338,15 +363,16 @@ class _Loader:
         self._found: dict[str, tuple[str, str]] = {}
         self._values: dict[str, object] = {}
 
+    def survey(self) -> Survey:
+        _, redis, database = self._read()
+        told = tuple(self._tell(variable, redis, database) for variable in VARIABLES)
+        wrong = any(problem.startswith("REDIS_") for problem in self.problems)
+        return Survey(told, tuple(self.problems), None if wrong else redis.safe)
+
     def build(self) -> Settings:
-        for variable in VARIABLES:
-            self._values[variable.name] = self._value_of(variable)
-        self._check_lease()
-        state_dir = self._of("SENTINEL_STATE_DIR", Path).expanduser().absolute()
-        redis = self._redis(state_dir)
+        state_dir, redis, database = self._read()
         if self.problems:
             raise SettingsError(self.problems)
-        database = self._or_none("DATABASE_URL", str) or f"sqlite:///{state_dir / 'sentinel.db'}"
         return Settings(
             redis=redis,
             database_url=database,
@@ -372,6 +398,16 @@ class _Loader:
             scheduler=self._of("SENTINEL_SCHEDULER", bool),
             told=tuple(self._tell(variable, redis, database) for variable in VARIABLES),
         )
+
+    def _read(self) -> tuple[Path, RedisChoice, str]:
+        """Every value and problem; then the state folder, the Redis and the database they come to."""
+        for variable in VARIABLES:
+            self._values[variable.name] = self._value_of(variable)
+        self._check_lease()
+        state_dir = self._of("SENTINEL_STATE_DIR", Path).expanduser().absolute()
+        redis = self._redis(state_dir)
+        database = self._or_none("DATABASE_URL", str) or f"sqlite:///{state_dir / 'sentinel.db'}"
+        return state_dir, redis, database
 
     def _of(self, name: str, kind: type[T]) -> T:
         value = self._values[name]
@@ -477,6 +513,8 @@ class _Loader:
     def _tell(self, variable: Variable, redis: RedisChoice, database: str) -> Sourced:
         name, source = variable.name, self._source(variable.name)
         note = ""
+        if any(problem.startswith(f"{name} ") for problem in self.problems):
+            return Sourced(name, MASK, source, "wrong")  # unread, so nobody knows what is secret in it
         if name in self._found:
             value: str | None = variable.show(self._found[name][0])
         elif name == "DATABASE_URL":

@@ -13,17 +13,20 @@ app = noun("config", "Show what is set, and where it was said.")
 
 @app.command()
 def show(context: typer.Context) -> int:
-    """Print every setting with its source; secrets are masked."""
+    """Print every setting with its source, secrets masked; exit 2 where one is wrong."""
     cli = cli_of(context)
-    told = cli.settings.sources()
-    if cli.out.json:
-        settings = [{"name": s.name, "value": s.value, "source": s.source, "note": s.note} for s in told]
-        cli.out.document(
-            {"schema": "sentinel.config/1", "redis": cli.settings.redis.safe, "settings": settings}
-        )
+    survey = cli.survey()
+    # What is wrong may be the output's own settings: then the plain form must do.
+    out = cli.plain_out if survey.problems else cli.out
+    if out.json:
+        settings = [
+            {"name": s.name, "value": s.value, "source": s.source, "note": s.note} for s in survey.told
+        ]
+        out.document({"schema": "sentinel.config/1", "redis": survey.redis, "settings": settings})
         return Exit.DONE
-    cli.out.table(
+    out.table(
         ("SETTING", "SOURCE", "VALUE"),
-        [(s.name, s.source, f"{s.value or '-'}{f'  ({s.note})' if s.note else ''}") for s in told],
+        [(s.name, s.source, f"{s.value or '-'}{f'  ({s.note})' if s.note else ''}") for s in survey.told],
     )
-    return Exit.DONE
+    out.error(survey.problems)
+    return Exit.USAGE if survey.problems else Exit.DONE

@@ -16,7 +16,7 @@ import typer
 from sentinel.cli import logs
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
-from sentinel.settings import Given, Settings, mask_url
+from sentinel.settings import Given, Settings, Survey, mask_url
 
 if TYPE_CHECKING:
     from sentinel.store import Store
@@ -40,9 +40,16 @@ class Cli:
     def settings(self) -> Settings:
         """Raises SettingsError."""
         if self._settings is None:
-            config = self.config_file or _path(self.environ.get("SENTINEL_CONFIG"))
-            self._settings = Settings.load(self.flags, self.environ, config)
+            self._settings = Settings.load(self.flags, self.environ, self._config)
         return self._settings
+
+    def survey(self) -> Survey:
+        """What was said where, also where it is wrong."""
+        return Settings.survey(self.flags, self.environ, self._config)
+
+    @property
+    def _config(self) -> Path | None:
+        return self.config_file or _path(self.environ.get("SENTINEL_CONFIG"))
 
     @property
     def out(self) -> Output:

@@ -64,7 +64,7 @@ def _table() -> tuple[tuple[type[Exception], Exit, str], ...]:
     from streamq import errors as streamq_errors  # noqa: PLC0415 - brings redis, which --help does without
 
     return (
-        (sentinel_errors.SettingsError, Exit.USAGE, "sentinel-worker config show lists every setting"),
+        (sentinel_errors.SettingsError, Exit.USAGE, "sentinel-worker config show tells where each was said"),
         (sentinel_errors.RuleFileError, Exit.FAILED, "nothing was changed"),
         (sentinel_errors.EmbeddedRedisFailed, Exit.REDIS, ""),
         (sentinel_errors.SchemaNotCurrent, Exit.DATABASE, "run: sentinel-worker migrate"),

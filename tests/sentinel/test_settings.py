@@ -137,6 +137,15 @@ class TestWhichRedis:
         with pytest.raises(SettingsError, match="REDIS_HOST"):
             Settings.load({}, {"REDIS_HOST": "user:pw@evil/"})
 
+    @pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster"])
+    def test_what_this_version_cannot_reach_yet_is_refused_as_a_setting(self, scheme: str) -> None:
+        with pytest.raises(SettingsError) as caught:
+            Settings.load({"redis_url": f"{scheme}://:hunter2@h:26379/main"}, {})
+
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"REDIS_URL is {scheme}://, which this version does not speak yet")
+        assert "hunter2" not in problem
+
 
 def test_secret_keys_may_be_several_for_rotation() -> None:
     second = base64.b64encode(b"z" * 32).decode()

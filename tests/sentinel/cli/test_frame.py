@@ -70,6 +70,24 @@ class TestGlobalOptions:
         assert "77" in by_flag.out
         assert "77" in by_environment.out
 
+    def test_config_show_tells_where_wrong_settings_were_said(self, run: Run, tmp_path: Path) -> None:
+        config = tmp_path / "c.toml"
+        config.write_text("worker_concurrency_rules = 77\n")
+        wrong = {
+            "REDIS_URL": "redis+cluster://:hunter2@h",
+            "REDIS_HOST": "me:hunter2@h",
+            "WORKER_CONCURRENCY_ALERTS": "many",
+        }
+
+        result = run("config", "show", "--json", "--config", str(config), env=wrong)
+
+        assert result.code == Exit.USAGE
+        rows = {line.split()[0]: line.split() for line in result.out.splitlines()}
+        assert rows["WORKER_CONCURRENCY_RULES"][1:] == ["config", "77"]
+        assert all(rows[name][1:] == ["environment", "***", "(wrong)"] for name in wrong)
+        assert len(result.err.splitlines()) == len(wrong)
+        assert "hunter2" not in result.out + result.err
+
     def test_every_command_s_own_options_are_none_of_the_global_ones(self) -> None:
         for name in COMMANDS:
             command = load(name)
