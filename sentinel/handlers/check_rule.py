@@ -13,12 +13,20 @@ from typing import Final
 import msgspec
 
 from sentinel.decide import Normalised, judge, judge_failure, judge_not_modified, normalise
-from sentinel.errors import CheckFailure, NotFound, TemporaryFailure
+from sentinel.errors import (
+    CheckFailure,
+    NotFound,
+    PermanentFailure,
+    SentinelError,
+    StaleWorker,
+    TemporaryFailure,
+    Unreadable,
+)
 from sentinel.events import AlertRecorded, ChangeConfirmed, Observer, RunEnded, ignore
 from sentinel.extract.contained import Extractor
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
 from sentinel.fetch.politeness import rate_key
-from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
+from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Fetched, Rule, RuleState, Verdict
 from sentinel.relay import Relay
 from sentinel.store import (
@@ -30,21 +38,20 @@ from sentinel.store import (
     Store,
     StoredRule,
 )
+from sentinel.store.runs import MAX_RAW
 from streamq import Broker, DeadLetter, Job, RetryIn, Snooze
 from streamq.clock import Clock
 
 log = logging.getLogger("sentinel.check")
 
-#: Error codes that say nothing of the page: the stream tries again (domain.md, Payloads).
-OURS_FOR_NOW: Final = frozenset(
-    {"FETCH_TIMEOUT", "FETCH_DNS", "FETCH_CONNECTION", "FETCH_HTTP_5XX", "SYSTEM_STORE"}
-)
 #: Every tenth fetch is a full one, whatever the validators say (domain.md, Fetch).
 FULL_FETCH_EVERY: Final = 10
 #: Times a judgement is made anew because another check of the rule was committed meanwhile.
 REJUDGE: Final = 3
 #: A server that asks for more patience than this is asked at the next interval instead (seconds).
 MAX_PATIENCE: Final = 3600.0
+#: A longer job id is told by its hash in the id of the check that confirms it.
+LONG_ID: Final = 400
 
 
 class FetchFailed(TemporaryFailure):
@@ -88,27 +95,44 @@ class CheckRuleHandler:
         self._observer = observer
 
     async def __call__(self, job: Job[RunRule]) -> None:
-        """Check the rule once. Raises Snooze (rate), DeadLetter (no such rule), FetchFailed (retried)."""
-        stored = await self._rule(job)
-        if not stored.rule.enabled and job.payload.trigger == "schedule":
+        """Check the rule once, or say why not.
+
+        Raises Snooze (the host's rate), FetchFailed and RetryIn (tried again, while it may be),
+        DeadLetter (no such rule, or not one that can be carried out), and what is wrong with us.
+        """
+        try:
+            await self._check(job)
+        except (DeadLetter, RetryIn, Snooze, FetchFailed, StaleWorker):
+            raise
+        except NotFound as exc:
+            detail = f"no rule {job.payload.rule_id[:120]!r}"
+            await self._note(job, _impossible(detail), final=True)
+            raise DeadLetter("rule_not_found", detail) from exc
+        except Unreadable as exc:
+            await self._note(job, _impossible(str(exc)), final=True)
+            raise DeadLetter("rule_invalid", str(exc)) from exc
+        except PermanentFailure as exc:
+            raise DeadLetter("refused", str(exc)) from exc
+        except Exception as exc:
+            await self._note(job, _fault(exc), final=job.last_attempt)
+            raise
+
+    async def _check(self, job: Job[RunRule]) -> None:
+        """The story of one check."""
+        stored = await self._store.rule(job.payload.rule_id)
+        if not stored.rule.enabled and job.payload.trigger != "manual_test":
             log.info("rule_disabled", extra={"rule_id": stored.rule.id})
+            await self._note(job, _impossible("it was switched off meanwhile"), final=True)
             return
         await self._wait_turn(stored.rule)
         ticket = await self._begin(job)
         if ticket.finished is not None:
+            _end(ticket.finished)
             return
         reading = await self._read(ticket.stored, job)
-        self._retry_if_ours(job, reading)
-        verdict, finished = await self._commit(job, ticket, reading)
+        verdict, finished, reading = await self._commit(job, ticket, reading)
         self._tell(ticket, reading, verdict, finished)
-        if reading.failure is not None and reading.failure.code in OURS_FOR_NOW:
-            raise FetchFailed(str(reading.failure))
-
-    async def _rule(self, job: Job[RunRule]) -> StoredRule:
-        try:
-            return await self._store.rule(job.payload.rule_id)
-        except NotFound as exc:
-            raise DeadLetter("rule_not_found", f"no rule {job.payload.rule_id[:120]!r}") from exc
+        _end(finished, reading.failure)
 
     async def _wait_turn(self, rule: Rule) -> None:
         """Keep to the host's rate; raises Snooze until the next fetch of that host may start."""
@@ -121,17 +145,33 @@ class CheckRuleHandler:
             raise Snooze(wait)
 
     async def _begin(self, job: Job[RunRule]) -> RunTicket:
-        payload = job.payload
+        payload, now = job.payload, self._clock.time()
+        return await self._store.begin_run(
+            payload.rule_id, job.id, job.fence, payload.trigger, now, attempt=job.attempt
+        )
+
+    async def _note(self, job: Job[RunRule], result: RunResult, *, final: bool) -> None:
+        """Have the job's open run tell what came of this attempt; `final`: there is none to follow."""
+        ended_at = self._clock.time() if final else None
         try:
-            return await self._store.begin_run(
-                payload.rule_id, job.id, job.fence, payload.trigger, self._clock.time()
-            )
-        except NotFound as exc:
-            raise DeadLetter("rule_not_found", f"no rule {payload.rule_id[:120]!r}") from exc
+            await self._store.note_failure(job.payload.rule_id, job.id, job.fence, result, ended_at=ended_at)
+        except SentinelError as error:  # what failed is on its way up; this would hide it
+            log.warning("attempt_not_noted", extra={"job_id": job.id, "error": str(error)})
 
     # --- reading --------------------------------------------------------------------------------
 
     async def _read(self, stored: StoredRule, job: Job[RunRule]) -> Reading:
+        """What the page says; raises FetchFailed or RetryIn where another attempt may say more."""
+        reading = await self._look(stored, job)
+        failure = reading.failure
+        if failure is None or failure.code not in OURS_FOR_NOW or job.last_attempt:
+            return reading
+        await self._note(job, reading.result, final=False)
+        if failure.retry_after is not None:
+            raise RetryIn(min(failure.retry_after, MAX_PATIENCE), str(failure))
+        raise FetchFailed(str(failure))
+
+    async def _look(self, stored: StoredRule, job: Job[RunRule]) -> Reading:
         """Fetch -> classify -> extract -> normalise; a stage that fails names its error code."""
         try:
             page = await self._fetch(stored, job)
@@ -147,7 +187,7 @@ class CheckRuleHandler:
             rule = stored.rule
             allow_empty = rule.normal.empty == "value"
             extracted = await self._extractor.extract(page, rule.extraction, allow_empty=allow_empty)
-            raw, selected = extracted.raw, extracted.selector_index
+            raw, selected = extracted.raw[:MAX_RAW], extracted.selector_index
             value = normalise(extracted, rule.normal, separator=stored.state.decimal_separator)
         except CheckFailure as failure:
             return Reading(_result(page, failure, selected), raw=raw, failure=failure, page=page)
@@ -165,21 +205,17 @@ class CheckRuleHandler:
             last_modified=state.last_modified if conditional else None,
         )
 
-    def _retry_if_ours(self, job: Job[RunRule], reading: Reading) -> None:
-        """Leave the run open and have the stream try again, while it still may."""
-        failure = reading.failure
-        if failure is None or failure.code not in OURS_FOR_NOW or job.last_attempt:
-            return
-        if failure.retry_after is not None:
-            raise RetryIn(min(failure.retry_after, MAX_PATIENCE), str(failure))
-        raise FetchFailed(str(failure))
-
     # --- judging and committing -----------------------------------------------------------------
 
     async def _commit(
         self, job: Job[RunRule], ticket: RunTicket, reading: Reading
-    ) -> tuple[Verdict, FinishedRun]:
-        """Judge and write, in one transaction; judge anew when the rule's state has moved meanwhile."""
+    ) -> tuple[Verdict, FinishedRun, Reading]:
+        """Judge and write, in one transaction; judge anew when the rule's state has moved meanwhile.
+
+        Look anew too, where the rule has been edited so that what was read is not what it asks for,
+        or where the page was only compared with what was remembered before. The reading judged is
+        the third thing returned.
+        """
         stored = ticket.stored
         for _ in range(REJUDGE):
             verdict = self._judge(stored, reading)
@@ -194,10 +230,12 @@ class CheckRuleHandler:
                     outbox=_confirming(job, verdict, self._clock.time()),
                 )
             except StateConflict:
-                stored = await self._store.rule(ticket.rule_id)
+                before, stored = stored, await self._store.rule(ticket.rule_id)
+                if reading.not_modified or _asks_otherwise(stored.rule, before.rule):
+                    reading = await self._read(stored, job)
                 continue
             self._relay.poke()
-            return verdict, finished
+            return verdict, finished, reading
         raise TemporaryFailure("other checks of the rule were committed at the same time, again and again")
 
     def _judge(self, stored: StoredRule, reading: Reading) -> Verdict:
@@ -209,7 +247,7 @@ class CheckRuleHandler:
             seen = msgspec.structs.replace(state, conditional_count=state.conditional_count + 1)
             return judge_not_modified(rule, seen, now=now, timezone=zone)
         if reading.value is None:
-            return judge_failure(rule, state, "SYSTEM_STORE", "the rule was edited during its check", now=now)
+            raise TemporaryFailure("the page is as it was, but how that was is not remembered any more")
         return judge(
             rule,
             _learned(state, reading),
@@ -243,6 +281,36 @@ class CheckRuleHandler:
         log.info(
             "rule_checked", extra={"rule_id": ticket.rule_id, "outcome": outcome, "job_id": ticket.job_id}
         )
+
+
+def _end(finished: FinishedRun, failure: CheckFailure | None = None) -> None:
+    """A check that was given up ends its job as failed, in whichever delivery: raises FetchFailed."""
+    if finished.error_code in OURS_FOR_NOW:
+        raise FetchFailed(str(failure or finished.error_code))
+
+
+def _asks_otherwise(after: Rule, before: Rule) -> bool:
+    """What was read for the one is no answer for the other."""
+    return (after.url, after.fetch, after.extraction, after.normal) != (
+        before.url,
+        before.fetch,
+        before.extraction,
+        before.normal,
+    )
+
+
+def _impossible(detail: str) -> RunResult:
+    """The rule went away, or became something else, between two attempts."""
+    return RunResult(error_code="RULE_INVALID", error_detail=detail)
+
+
+def _fault(error: Exception) -> RunResult:
+    """What an error of our own says in the run's row; a stranger's words stay in the log."""
+    if isinstance(error, TemporaryFailure):
+        return RunResult(error_code="SYSTEM_STORE", error_detail=str(error))
+    return RunResult(
+        error_code="SYSTEM_WORKER_CRASH", error_detail=f"a fault of ours: {type(error).__name__}"
+    )
 
 
 def _result(
@@ -289,11 +357,14 @@ def _confirming(job: Job[RunRule], verdict: Verdict, now: float) -> tuple[NewOut
     payload = RunRule(rule_id=job.payload.rule_id, trigger="retry", requested_at=job.payload.requested_at)
     # Numbered by how many confirmations came before: the running one still holds its own key.
     link = job.id.count("+") + 1
+    base = job.id
+    if len(base) > LONG_ID:  # with more and more pluses it would become too long for a job's id
+        base = f"check-{hashlib.sha256(base.encode(errors='replace')).hexdigest()}{'+' * min(link - 1, 20)}"
     policy = run_rule_policy(payload, confirms=True)
     return (
         NewOutboxJob(
             stream=RULES_RUN,
-            job_id=f"{job.id}+",
+            job_id=f"{base}+",
             payload=payload,
             lane=policy.lane,
             unique=f"{policy.unique}:{link}",

@@ -84,15 +84,15 @@ class Runs(Part):
             )
 
     async def note_failure(
-        self, job_id: str, fence: int, result: RunResult, *, ended_at: float | None = None
+        self, rule_id: str, job_id: str, fence: int, result: RunResult, *, ended_at: float | None = None
     ) -> bool:
         """An attempt failed with nothing to judge: the open run of the job tells what happened.
 
         It stays open for the attempts to come; with `ended_at` none will, and it ends. Neither the
-        rule's state nor its health is touched. False: the job has no open run, or a later delivery
-        has it. Raises StoreUnavailable.
+        rule's state nor its health is touched. False: the job has no open run of the rule, or a
+        later delivery has it. Raises StoreUnavailable.
         """
-        held = sa.and_(run.c.job_id == job_id, run.c.fence <= fence)
+        held = sa.and_(run.c.job_id == job_id, run.c.rule_id == rule_id, run.c.fence <= fence)
         status: RunStatus = "running" if ended_at is None else "error"
         async with self._database.writing() as connection:
             return await _write_run(connection, held, result, status=status, finished_at=ended_at)

@@ -134,7 +134,7 @@ async def test_an_attempt_that_failed_is_told_by_the_open_run_and_is_gone_from_t
     state = (await store.rule("widget")).state
     failed = RunResult(mode="http", http_status=500, error_code="FETCH_HTTP_5XX", error_detail="it said 500")
 
-    assert await store.note_failure("job-1", 1, failed)
+    assert await store.note_failure("widget", "job-1", 1, failed)
 
     (open_run,) = await store.runs("widget")
     assert (open_run.status, open_run.attempt, open_run.finished_at) == ("running", 1, None)
@@ -153,10 +153,11 @@ async def test_neither_a_stale_worker_nor_one_that_has_finished_notes_an_attempt
     await begin(store, fence=1)
     holder = await begin(store, fence=2)
     failed = RunResult(error_code="FETCH_TIMEOUT")
-    assert not await store.note_failure("job-1", 1, failed)
+    assert not await store.note_failure("widget", "job-1", 1, failed)
+    assert not await store.note_failure("gadget", "job-1", 2, failed), "another rule's run"
     await finish(store, holder, a_verdict())
-    assert not await store.note_failure("job-1", 2, failed, ended_at=NOW + 2)
-    assert not await store.note_failure("no such job", 2, failed)
+    assert not await store.note_failure("widget", "job-1", 2, failed, ended_at=NOW + 2)
+    assert not await store.note_failure("widget", "no such job", 2, failed)
     (ended,) = await store.runs("widget")
     assert (ended.status, ended.result.error_code) == ("ok", None)
 
@@ -165,7 +166,7 @@ async def test_an_attempt_with_none_to_follow_ends_the_run(store: Store) -> None
     await begin(store)
     failed = RunResult(error_code="SYSTEM_STORE", error_detail="the disk is full")
 
-    assert await store.note_failure("job-1", 7, failed, ended_at=NOW + 9)
+    assert await store.note_failure("widget", "job-1", 7, failed, ended_at=NOW + 9)
 
     (ended,) = await store.runs("widget")
     assert (ended.status, ended.finished_at, ended.result) == ("error", NOW + 9, failed)
@@ -175,7 +176,7 @@ async def test_an_attempt_with_none_to_follow_ends_the_run(store: Store) -> None
 @pytest.mark.parametrize("code", ["FETCH_HTTP_5XX", "SYSTEM_STORE", "SYSTEM_WORKER_CRASH"])
 async def test_a_run_that_was_given_up_begins_anew_when_its_job_is_requeued(store: Store, code: str) -> None:
     first = await store.begin_run("widget", "job-1", 3, "schedule", NOW, attempt=3)
-    await store.note_failure("job-1", 3, RunResult(error_code=code), ended_at=NOW + 1)
+    await store.note_failure("widget", "job-1", 3, RunResult(error_code=code), ended_at=NOW + 1)
 
     again = await store.begin_run("widget", "job-1", 9, "schedule", NOW + 500, attempt=1)
 
@@ -189,7 +190,7 @@ async def test_a_run_that_was_given_up_is_finished_for_a_second_delivery_of_its_
     store: Store,
 ) -> None:
     await store.begin_run("widget", "job-1", 3, "schedule", NOW, attempt=3)
-    await store.note_failure("job-1", 3, RunResult(error_code="FETCH_TIMEOUT"), ended_at=NOW + 1)
+    await store.note_failure("widget", "job-1", 3, RunResult(error_code="FETCH_TIMEOUT"), ended_at=NOW + 1)
     before = await every_row(store)
 
     assert (await store.begin_run("widget", "job-1", 4, "schedule", NOW + 2, attempt=3)).finished is not None
