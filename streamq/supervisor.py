@@ -152,7 +152,7 @@ def next_step(
         # It said no itself (settings, Redis, schema) before any of the family worked: so will the next.
         return GiveUp(f"{life.words} soon after its start")
     if young_deaths >= options.young_deaths:
-        return GiveUp(f"{life.words}, the {young_deaths}th death in a row soon after a start")
+        return GiveUp(f"{life.words}, dead {young_deaths} times in a row soon after its start")
     first, longest = options.backoff
     return Replace(min(longest, first * 2.0 ** min(young_deaths - 1, 64)))
 
@@ -160,10 +160,10 @@ def next_step(
 def family_code(lives: Sequence[Life]) -> int:
     """One exit code for all: 8 where one handed jobs back, else the first failure's, else 0.
 
-    `lives`: those that ended after the stop. One ended by the TERM itself had not begun to work or
-    had nothing left to do: a worker listens for it as long as it may hold a job.
+    `lives`: those that ended after the stop. One ended by the stop's own signal had not begun to work
+    or had nothing left to do: a worker listens as long as it may hold a job.
     """
-    codes = [life.exit_code for life in lives if life.returncode not in (0, -signal.SIGTERM)]
+    codes = [life.exit_code for life in lives if -life.returncode not in (0, signal.SIGTERM, signal.SIGINT)]
     return HANDED_BACK if HANDED_BACK in codes else next(iter(codes), 0)
 
 
@@ -233,11 +233,12 @@ class Supervisor:
 
     def stop(self) -> None:
         """Once: every process drains. Twice: every process hands back now."""
-        if self._stop.is_set():
+        if not self._stop.is_set():
+            self._stop.set()
+            self._send(signal.SIGTERM)  # ends one that does not listen yet, without a word
+        else:
             self._stop_now.set()
-        self._stop.set()
-        # TERM whatever came: it ends one that does not listen yet without a word.
-        self._send(signal.SIGTERM)
+            self._send(signal.SIGINT)  # a second TERM soon after the first would be one with it
 
     def quiet(self) -> None:
         """Every process takes no more and goes on with what it has; none is replaced."""
@@ -247,8 +248,9 @@ class Supervisor:
     async def run(self, *, handle_signals: bool = True) -> SupervisorResult:
         """Until stopped (TERM or INT, or `stop`), all bursts are over, or the processes cannot start.
 
-        Signals are passed on: TERM and INT as TERM, TSTP (quiet), USR1 (stacks). Cancelled, it ends
-        the processes before it goes. On Linux they also end (drain) when this process is killed.
+        Signals are passed on: the first TERM or INT as TERM, the second as INT, TSTP (quiet), USR1
+        (stacks). Cancelled, it ends the processes before it goes. On Linux they also end when this
+        process is killed: as by a TERM, so they drain.
         """
         async with anyio.create_task_group() as background:
             if handle_signals:
