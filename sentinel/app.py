@@ -42,7 +42,7 @@ from sentinel.web.metrics import RuleGauges, SentinelMetrics
 from streamq import Handlers, RedisBroker, Worker, WorkerOptions, WorkerResult
 from streamq.clock import Clock, SystemClock
 from streamq.metrics import Metrics, QueueGauges, watch_loop_lag
-from streamq.worker import StreamConsumer
+from streamq.consumer import StreamConsumer
 
 log = logging.getLogger("sentinel.app")
 

@@ -9,6 +9,7 @@ be repeated are repeated by their caller, who knows why that is safe.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Self, TypeVar
 
@@ -106,6 +107,8 @@ class RedisBroker:
         self.name = name
         #: (stream, worker) already on the list of workers.
         self._registered: set[tuple[str, str]] = set()
+        #: How often each (stream, worker) has taken: the lanes' shares follow it.
+        self._takes: Counter[tuple[str, str]] = Counter()
         self._renewals = 0
 
     @classmethod
@@ -238,10 +241,13 @@ class RedisBroker:
             sequence=sequence,
             finished=finished,
             free=free,
+            takes=self._takes[stream, worker] + 1,
             retention=retention,
             register=not known,
         )
         turn = await self._with_groups(stream, call)
+        if free > 0:
+            self._takes[stream, worker] += 1
         if not known:
             self._registered.add((stream, worker))
         return turn
@@ -361,6 +367,7 @@ class RedisBroker:
         """See `Broker.retire`."""
         await self._with_groups(stream, scripts.retire(stream, worker))
         self._registered.discard((stream, worker))
+        self._takes.pop((stream, worker), None)
 
     async def trim(self, stream: str, retention: Retention) -> None:
         """See `Broker.trim`."""

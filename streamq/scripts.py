@@ -169,32 +169,33 @@ def _bury_fields(finish: Bury) -> list[bytes]:
     ]
 
 
-def _finish_args(finish: Finish, unique_index: Callable[[str | None], int]) -> Sequence[Any]:
-    """One finish as the turn script reads it; see lua/turn.lua."""
+def _finish_words(
+    finish: Finish, unique_index: Callable[[str | None], int], place: Callable[[list[bytes]], tuple[int, int]]
+) -> tuple[Any, ...]:
+    """One finish as the turn script reads it (see lua/turn.lua).
+
+    `place` puts fields among the arguments and answers where they are: the server's MessagePack knows
+    no bytes, and a payload is not always text.
+    """
     lease = finish.lease
     envelope = lease.envelope
-    lane = _LANE_INDEX[envelope.lane]
+    head = (_LANE_INDEX[envelope.lane], lease.entry_id, envelope.id, unique_index(envelope.unique))
     match finish:
         case Done():
-            return (
-                "d", lane, lease.entry_id, envelope.id, envelope.attempt,
-                int(finish.duration * 1000), unique_index(envelope.unique),
-            )  # fmt: skip
+            return ("d", *head, envelope.attempt, int(finish.duration * 1000))
         case Again():
             attempt = envelope.attempt + 1 if finish.counts else envelope.attempt
             fields = fields_again(envelope, attempt=attempt, crashes=envelope.crashes)
-            return (
-                "a", lane, lease.entry_id, envelope.id, _ms(finish.delay), int(finish.counts),
-                unique_index(envelope.unique), _ms(UNTIL_DONE_LIMIT + finish.delay), len(fields), *fields,
-            )  # fmt: skip
+            keep = _ms(UNTIL_DONE_LIMIT + finish.delay)
+            return ("a", *head, _ms(finish.delay), int(finish.counts), keep, *place(fields))
         case Bury():
-            fields = _bury_fields(finish)
-            return (
-                "b", lane, lease.entry_id, envelope.id, unique_index(envelope.unique), len(fields), *fields,
-            )  # fmt: skip
+            return ("b", *head, *place(_bury_fields(finish)))
         case Release():
             fields = fields_again(envelope, attempt=envelope.attempt, crashes=envelope.crashes)
-            return ("r", lane, lease.entry_id, len(fields), *fields)
+            return ("r", *head, *place(fields))
+
+
+_pack = msgspec.msgpack.Encoder().encode
 
 
 def turn(
@@ -204,10 +205,14 @@ def turn(
     sequence: int,
     finished: Sequence[Finish],
     free: int,
+    takes: int,
     retention: Retention,
     register: bool,
 ) -> Call[Turn]:
-    """Apply what finished, promote what is due, take what is free."""
+    """Apply what finished, promote what is due, take what is free.
+
+    `takes`: the how many-th take of this worker it is; the lanes' shares follow it.
+    """
     k = StreamKeys.of(stream)
     keys = [*k.lanes, k.delayed, k.delayed_jobs, k.meta, k.done, k.dead, k.workers, k.turns, k.wake]
 
@@ -217,18 +222,15 @@ def turn(
         keys.append(k.unique(key))
         return len(keys)
 
-    args: list[Any] = [
-        worker,
-        sequence,
-        free,
-        PROMOTE_LIMIT,
-        retention.done_count,
-        int(register),
-        len(finished),
-    ]
-    # What frees memory goes first: once something was written the server no longer refuses the rest.
-    for finish in sorted(finished, key=lambda one: not isinstance(one, Done)):
-        args += _finish_args(finish, unique_index)
+    args: list[Any] = [worker, sequence, free, PROMOTE_LIMIT, retention.done_count, int(register), takes, b""]
+
+    def place(fields: list[bytes]) -> tuple[int, int]:
+        args.extend(fields)
+        return len(args) - len(fields) + 1, len(fields)
+
+    if finished:
+        # One packed argument: encoding each word of each finish for the wire costs more than all the rest.
+        args[7] = _pack([_finish_words(finish, unique_index, place) for finish in finished])
 
     def read(reply: Any) -> Turn:
         got, refused, paused, next_due, now = reply

@@ -43,7 +43,7 @@ from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs
 
 _receipts = msgspec.json.Decoder(list[Receipt])
 
-#: Every so many turns the normal lane, and the low lane, get one slot before the high lane.
+#: Every so many takes the normal lane, and the low lane, get one slot before the high lane.
 NORMAL_SHARE: Final = 4
 LOW_SHARE: Final = 8
 
@@ -182,7 +182,7 @@ class MemoryBroker:
             refused = self._finish_all(store, worker, sequence, finished, now)
             store.done.keep(retention.done_count)
             self._promote(store, now)
-            taken = [] if store.paused else self._take(store, worker, free, sequence, now)
+            taken = [] if store.paused or free <= 0 else self._take(store, worker, free, now)
             store.workers.setdefault(worker, 0)
             return Turn(
                 leases=self._leases(stream, store, taken),
@@ -260,19 +260,18 @@ class MemoryBroker:
     def _is_due(self, due_ms: int, now: int) -> bool:
         return due_ms <= now
 
-    def _take(
-        self, store: StreamStore, worker: str, free: int, sequence: int, now: int
-    ) -> list[tuple[Lane, str]]:
+    def _take(self, store: StreamStore, worker: str, free: int, now: int) -> list[tuple[Lane, str]]:
         """Lanes in order, after the guaranteed share of the lower ones."""
         taken: list[tuple[Lane, str]] = []
+        store.takes[worker] += 1
 
         def read(lane: Lane, most: int) -> None:
             count = min(most, free - len(taken))
             taken.extend((lane, entry_id) for entry_id in store.lanes[lane].take(worker, count, now))
 
-        if sequence % LOW_SHARE == 0:
+        if store.takes[worker] % LOW_SHARE == 0:
             read("low", 1)
-        if sequence % NORMAL_SHARE == 0:
+        if store.takes[worker] % NORMAL_SHARE == 0:
             read("normal", 1)
         for lane in LANES:
             read(lane, free)
@@ -417,6 +416,7 @@ class MemoryBroker:
             if not any(store.held_by(worker)):
                 store.workers.pop(worker, None)
                 store.turns.pop(worker, None)
+                store.takes.pop(worker, None)
 
     async def trim(self, stream: str, retention: Retention) -> None:
         """See `Broker.trim`."""

@@ -148,6 +148,8 @@ class StreamStore:
         self.workers: dict[str, int] = {}
         #: Sequence number and refusals of each worker's last turn that finished something.
         self.turns: dict[str, tuple[int, frozenset[str]]] = {}
+        #: Worker -> how often it has taken: the lanes' shares follow it.
+        self.takes: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
         self.paused = False
         #: Somebody should look again: a new earliest delayed job, or a resume. One sleeper takes it.

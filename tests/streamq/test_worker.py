@@ -26,6 +26,8 @@ from streamq import (
 
 #: Seconds anything here may take.
 DEADLINE = 100.0
+#: Worker processes find this tree also where it is not installed.
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -140,7 +142,7 @@ async def test_killed_workers_lose_no_job(server_url: str, tmp_path: Path) -> No
     jobs, kills = 200, 3
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, str(script), server_url, str(effects)])
+        return subprocess.Popen([sys.executable, str(script), server_url, str(effects)], env=ENVIRONMENT)
 
     def written() -> int:
         return len(effects.read_bytes().splitlines()) if effects.exists() else 0

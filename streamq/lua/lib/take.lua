@@ -1,6 +1,6 @@
--- Reads up to `free` new entries for `worker`, lanes in order: high, normal, low; every 4th turn the
+-- Reads up to `free` new entries for `worker`, lanes in order: high, normal, low; every 4th take the
 -- normal lane and every 8th the low lane gets one slot before the others, so that nothing starves.
-local function take(lanes, worker, free, sequence)
+local function take(lanes, worker, free, takes)
   local got = {}
   local function read(lane, count)
     if count <= 0 then return end
@@ -11,8 +11,8 @@ local function take(lanes, worker, free, sequence)
       free = free - #entries
     end
   end
-  if sequence % 8 == 0 then read(3, math.min(1, free)) end
-  if sequence % 4 == 0 then read(2, math.min(1, free)) end
+  if takes % 8 == 0 then read(3, math.min(1, free)) end
+  if takes % 4 == 0 then read(2, math.min(1, free)) end
   for lane = 1, 3 do read(lane, free) end
   return got
 end

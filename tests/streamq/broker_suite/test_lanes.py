@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from streamq.broker import Again, Done, Release
-from tests.streamq.rig import Rig, job
+from tests.streamq.rig import Hand, Rig, job
 
 
 async def _fill(rig: Rig, each: int) -> None:
@@ -39,18 +39,36 @@ async def test_a_flood_of_high_jobs_leaves_a_share_to_the_lower_lanes(rig: Rig) 
 
 
 async def test_with_more_slots_both_lower_lanes_get_theirs_in_one_turn(rig: Rig) -> None:
-    await _fill(rig, 10)
     worker = rig.hand()
-    worker.sequence = 7
+    await takes(worker, 7)
+    await _fill(rig, 10)
     lanes = Counter(lease.lane for lease in await worker.take(4))
     assert lanes == {"high": 2, "normal": 1, "low": 1}
 
 
 async def test_a_share_nobody_needs_goes_to_the_high_lane(rig: Rig) -> None:
-    await rig.put(*(job(lane="high") for _ in range(4)))
     worker = rig.hand()
-    worker.sequence = 7
+    await takes(worker, 7)
+    await rig.put(*(job(lane="high") for _ in range(4)))
     assert [lease.lane for lease in await worker.take(4)] == ["high"] * 4
+
+
+async def test_turns_that_take_nothing_cost_the_lower_lanes_no_share(rig: Rig) -> None:
+    """A worker whose every other turn only ends jobs must not skip just the turns with a share."""
+    await _fill(rig, 40)
+    worker = rig.hand()
+    lanes = Counter[str]()
+    for _ in range(16):
+        (lease,) = (await worker.turn(free=1)).leases
+        lanes[lease.lane] += 1
+        await worker.turn(Done(lease))
+    assert lanes == {"high": 12, "normal": 2, "low": 2}
+
+
+async def takes(worker: Hand, many: int) -> None:
+    """So many takes in vain."""
+    for _ in range(many):
+        assert await worker.take(1) == []
 
 
 async def test_a_job_stays_in_its_lane_through_delay_retry_release_and_crash(rig: Rig) -> None:

@@ -108,6 +108,19 @@ async def test_an_ended_delivery_cannot_be_ended_again(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", FINISHES)
+async def test_only_the_holder_may_end_a_delivery(rig: Rig, kind: str) -> None:
+    """Also not one who names it right, alone or among many of its own."""
+    await rig.put(*(job(n) for n in range(6)))
+    alice, mallory = rig.hand("alice"), rig.hand("mallory")
+    lease = await alice.take_one()
+    assert await mallory.finish(FINISHES[kind](lease)) == {lease.key}
+    own = [Done(held) for held in await mallory.take(5)]
+    assert await mallory.finish(FINISHES[kind](lease), *own) == {lease.key}
+    assert await rig.places() == {"leased": 1, "done": 5}
+    assert await alice.finish(FINISHES[kind](lease)) == frozenset()
+
+
+@pytest.mark.parametrize("kind", FINISHES)
 async def test_a_delivery_named_twice_in_one_turn_ends_once(rig: Rig, kind: str) -> None:
     await rig.put(job())
     worker = rig.hand()

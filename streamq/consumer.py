@@ -1,0 +1,419 @@
+"""Takes and runs the jobs of one stream.
+
+A `StreamConsumer` tells the story: turn, start what was taken, rest until something happens.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+import msgspec
+
+from streamq.broker import Again, Broker, Bury, Finish, Lease, Release, Renewal, Turn
+from streamq.clock import Clock
+from streamq.errors import InvalidJob, StreamqError, TemporaryError
+from streamq.events import BrokerTrouble, Event, JobEnded, JobStarted, Outcome, ReadCompleted
+from streamq.executor import Ended, Executor
+from streamq.handlers import Registration
+from streamq.maintenance import PeerWatch
+from streamq.slots import Running, Slots
+
+log = logging.getLogger("streamq.worker")
+
+#: Seconds of one blocking read: long, so that an idle worker says little; the watch over it is
+#: `StreamConsumer.last_read`.
+BLOCK: Final = 10.0
+#: Seconds between looks at a paused stream ("every worker obeys within a second").
+PAUSED_LOOK: Final = 0.8
+#: Seconds a worker takes to say goodbye.
+GOODBYE: Final = 5.0
+#: Seconds between tries while the broker cannot be reached: from, to.
+RECONNECT: Final = (0.05, 2.0)
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker behaves; seconds throughout."""
+
+    #: A worker whose heartbeat stands still this long is dead, and its jobs are taken.
+    lease: float = 10.0
+    #: Between two heartbeats; must be well below `lease`.
+    renew: float = 3.0
+    #: After a stop, what still runs is handed back after this.
+    drain_timeout: float = 25.0
+    #: Without an answer from the broker for this long the worker gives up (exits non-zero).
+    give_up_after: float = 600.0
+    #: Stop when nothing is ready or leased and nothing becomes due within this; None: run on.
+    burst_wait: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.renew < self.lease:
+            raise InvalidJob(f"renew={self.renew:g} must be above 0 and below lease={self.lease:g} seconds")
+
+
+class StreamConsumer:
+    """Takes and runs the jobs of one stream."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        registration: Registration,
+        *,
+        worker: str,
+        options: WorkerOptions,
+        clock: Clock,
+        tell: Callable[[Event], None] | None,
+    ) -> None:
+        """`tell`: whom to tell what happens; None: nobody listens, and no event is made."""
+        self.registration = registration
+        self.stream = registration.stream
+        self._broker = broker
+        self._worker = worker
+        self._options = options
+        self._clock = clock
+        self._tell = tell
+        self.peers = PeerWatch(worker, lease=options.lease)
+        self._slots = Slots(
+            Executor(registration), registration.concurrency, started=self._on_started, ended=self._on_ended
+        )
+        #: Lease key -> job; the heartbeat thread reads a copy of it.
+        self._held: dict[str, Running] = {}
+        self._finished: list[Running] = []
+        #: Told to the broker, not yet answered; sent again under the same sequence.
+        self._sent: list[Running] = []
+        self._sequence = 0
+        self._changed = anyio.Event()
+        self._dozing: anyio.CancelScope | None = None
+        self._stopping = False
+        self._suspicious = False
+        #: The server's clock (ms) as of a moment of ours (monotonic seconds).
+        self._server_time = (0, clock.monotonic())
+        self.paused = False
+        self.quiet = False
+        self.handed_back = 0
+        #: Nothing in hand and nothing was there to take, as of the last turn.
+        self.idle = False
+        #: Monotonic seconds of the last completed read.
+        self.last_read = clock.monotonic()
+        #: Monotonic seconds when the last of the jobs that were snoozed here is due: they have not ended.
+        self.snoozed_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<StreamConsumer {self.stream} {self.busy}/{self.concurrency}>"
+
+    # --- what others ask and tell ---------------------------------------------------------------
+
+    @property
+    def busy(self) -> int:
+        """Jobs running now."""
+        return self._slots.active
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs at once."""
+        return self._slots.concurrency
+
+    def held(self) -> list[Lease]:
+        """Leases to be renewed, those included whose end the broker has not yet heard of."""
+        return [running.lease for running in list(self._held.values())]
+
+    def running(self) -> list[Running]:
+        """Jobs in hand."""
+        return list(self._held.values())
+
+    def stop(self) -> None:
+        """Take no more; `run` ends when what is in hand has ended."""
+        self._stopping = True
+        if self._dozing is not None:
+            self._dozing.cancel()
+        self._changed.set()
+
+    def hand_back(self) -> None:
+        """Cancel what still runs; each job is ready again, uncounted."""
+        for running in self.running():
+            if running.scope is not None:
+                running.release = True
+                running.cancel()
+
+    def on_renewal(self, renewal: Renewal) -> None:
+        """What a heartbeat learned: lost leases, the paused flag, the other workers."""
+        self.peers.observe(renewal.beats, self._clock.monotonic())
+        for key in renewal.lost:
+            running = self._held.get(key)
+            # Where its end is on its way to the broker, that answer decides, not the heartbeat.
+            if running is not None and not running.lost and running.ended is None:
+                self._lose(running)
+        if renewal.pending > len(self._held):
+            self._suspicious = True
+            self._changed.set()
+        if self.paused and not renewal.paused:
+            self._changed.set()
+
+    def _lose(self, running: Running) -> None:
+        """Somebody else has it now."""
+        running.lost = True
+        log.warning("lease_lost", extra=_fields(running.lease))
+        if running in self._slots.waiting:
+            self._slots.waiting.remove(running)
+            del self._held[running.key]
+        else:
+            running.cancel()
+
+    # --- the story ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until stopped and everything in hand has ended. Raises BrokerUnavailable or BrokerRefused."""
+        async with anyio.create_task_group() as jobs:
+            self._slots.open(jobs)
+            while True:
+                turn, asked = await self._turn()
+                self._settle(turn)
+                self._start(turn.leases)
+                if self._stopping:
+                    self._give_back_waiting()
+                    if not self._held and not self._finished:
+                        break
+                if not self._finished:
+                    await self._rest(jobs, turn, hungry=len(turn.leases) < asked or asked == 0)
+            self._slots.close()
+        await self._say_goodbye()
+
+    async def _turn(self) -> tuple[Turn, int]:
+        """One round trip, repeated under the same sequence until the broker has answered.
+
+        The second value is how many jobs were asked for.
+        """
+        self._sent, self._finished = self._finished, []
+        self._sequence += 1
+        pause = RECONNECT[0]
+        while True:
+            free = self._free()
+            try:
+                if self._suspicious:
+                    await self._adopt()
+                    free = self._free()
+                turn = await self._broker.turn(
+                    self.stream,
+                    self._worker,
+                    sequence=self._sequence,
+                    finished=[_finish(running) for running in self._sent],
+                    free=free,
+                    retention=self.registration.retention,
+                )
+            except TemporaryError as error:
+                await self._trouble(error, pause)
+                pause = min(RECONNECT[1], pause * 2)
+                continue
+            self._heard(turn.server_ms)
+            self.paused = turn.paused
+            return turn, free
+
+    def _free(self) -> int:
+        """Slots to ask jobs for: those of the jobs that just ended too; a sleeping read may bring one."""
+        if self._stopping or self.quiet:
+            return 0
+        in_hand = len(self._held) - len(self._sent)
+        return max(0, self.concurrency - in_hand - (self._dozing is not None))
+
+    def _heard(self, server_ms: int) -> None:
+        """The broker has answered a read."""
+        self.last_read = self._clock.monotonic()
+        if server_ms:
+            self._server_time = (server_ms, self.last_read)
+        if self._tell is not None:
+            self._tell(ReadCompleted(self.stream))
+
+    async def _trouble(self, error: TemporaryError, pause: float) -> None:
+        """Wait before the next try; raise when there has been no answer for too long."""
+        self._suspicious = True
+        self._told_trouble(error)
+        silent = self._clock.monotonic() - self.last_read
+        log.warning(
+            "broker_trouble",
+            extra={"stream": self.stream, "error": str(error), "silent_seconds": round(silent, 1)},
+        )
+        if silent > self._options.give_up_after:
+            raise error
+        await anyio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads reconnects
+
+    async def _adopt(self) -> None:
+        """After trouble: deliveries whose reply was lost are ours all the same."""
+        found = await self._broker.adopt(self.stream, self._worker, self.held())
+        self._suspicious = False
+        for lease in found:
+            self._take(lease)
+        if found:
+            log.info("jobs_adopted", extra={"stream": self.stream, "jobs": len(found)})
+
+    def _settle(self, turn: Turn) -> None:
+        """The broker has answered what was sent: those jobs are out of our hands."""
+        for running in self._sent:
+            del self._held[running.key]
+            finish = _finish(running)
+            if isinstance(finish, Again) and not finish.counts:
+                due = self._clock.monotonic() + finish.delay
+                self.snoozed_until = max(self.snoozed_until, due)
+            self._told_ended(running, refused=running.key in turn.refused)
+        self._sent = []
+
+    def _take(self, lease: Lease) -> None:
+        key = lease.key
+        if key not in self._held:
+            running = Running(lease)
+            self._held[key] = running
+            self._slots.put(running)
+
+    def _start(self, leases: Iterable[Lease]) -> None:
+        """Have what was taken run, as far as there are slots."""
+        for lease in leases:
+            self._take(lease)
+        if not self._stopping:
+            self._slots.deal()
+
+    def _on_ended(self, running: Running, ended: Ended | None) -> None:
+        """A job's handler has ended, or was cancelled (None)."""
+        if running.lost:
+            self._held.pop(running.key, None)
+            running.ended = ended or Ended(Release(running.lease), 0.0)
+            self._told_ended(running, refused=True)
+        else:
+            running.ended = ended or Ended(Release(running.lease), 0.0)
+            self._finished.append(running)
+            self.handed_back += ended is None
+        self._changed.set()
+
+    async def _rest(self, jobs: anyio.abc.TaskGroup, turn: Turn, *, hungry: bool) -> None:
+        """Until something changed here, a job came, or the next delayed job is due."""
+        self.idle = hungry and not self._held and not turn.leases
+        slots = self._free() > 0
+        until: float | None = turn.next_due if slots or self._dozing is not None else None
+        if turn.paused:
+            until = PAUSED_LOOK
+        elif slots and hungry and self._dozing is None:
+            self._dozing = anyio.CancelScope()
+            jobs.start_soon(self._doze, self._dozing, name=f"read {self.stream}")
+        with anyio.move_on_after(until):
+            await self._changed.wait()
+        self._changed = anyio.Event()
+
+    async def _doze(self, scope: anyio.CancelScope) -> None:
+        """A blocking read beside everything else; ends with jobs, with a knock, or with trouble."""
+        try:
+            with scope:
+                while True:
+                    wakeup = await self._broker.wait(self.stream, self._worker, timeout=BLOCK)
+                    self._heard(wakeup.server_ms)
+                    if wakeup.leases or wakeup.knocked or wakeup.paused:
+                        break
+                self.paused = wakeup.paused
+                self.idle = False
+                for lease in wakeup.leases:
+                    self._take(lease)
+                if wakeup.paused or self.quiet:
+                    self._give_back_waiting()
+                else:
+                    self._start(())
+            if scope.cancelled_caught:
+                self._suspicious = True  # it may have been handed a job just then
+        except TemporaryError as error:
+            self._suspicious = True
+            self._told_trouble(error)
+        finally:
+            self._dozing = None
+            self._changed.set()
+
+    def _give_back_waiting(self) -> None:
+        """What was taken and not started is ready again, uncounted."""
+        for running in self._slots.take_back():
+            running.ended = Ended(Release(running.lease), 0.0)
+            self._finished.append(running)
+
+    async def _say_goodbye(self) -> None:
+        """Leave nothing behind that somebody would wait a lease for."""
+        try:
+            with anyio.move_on_after(GOODBYE, shield=True):
+                await self._broker.retire(self.stream, self._worker)
+        except StreamqError as error:
+            log.warning("retire_failed", extra={"stream": self.stream, "error": str(error)})
+
+    # --- telling --------------------------------------------------------------------------------
+
+    def _told_trouble(self, error: TemporaryError) -> None:
+        if self._tell is not None:
+            self._tell(BrokerTrouble(type(error).__name__, str(error)))
+
+    def _on_started(self, running: Running) -> None:
+        if self._tell is None:
+            return
+        envelope = running.lease.envelope
+        server_ms, heard = self._server_time
+        since = self._clock.monotonic() - heard
+        waited = max(0.0, (server_ms - envelope.eligible_ms) / 1000 + since)
+        late = waited if envelope.eligible_ms > envelope.enqueued_ms else None
+        self._tell(JobStarted(self.stream, envelope.id, envelope.attempt, waited, late))
+
+    def _told_ended(self, running: Running, *, refused: bool) -> None:
+        ended = running.ended
+        if ended is None:
+            return
+        outcome, delay, reason = _outcome(ended.finish)
+        if refused:
+            outcome = "lease_lost"
+        if self._tell is not None:
+            envelope = running.lease.envelope
+            self._tell(
+                JobEnded(
+                    self.stream,
+                    envelope.id,
+                    envelope.attempt,
+                    outcome,
+                    ended.duration,
+                    delay,
+                    reason,
+                    ended.error,
+                )
+            )
+        level = _LEVELS[outcome]
+        if log.isEnabledFor(level):
+            extra = _fields(running.lease) | {"outcome": outcome, "delay": delay, "reason": reason}
+            log.log(level, "job_ended", extra=extra | {"error": ended.error})
+
+
+def _finish(running: Running) -> Finish:
+    """What the broker is told of a job that has ended."""
+    if running.ended is None:
+        raise RuntimeError(f"{running!r} has not ended")
+    return running.ended.finish
+
+
+_LEVELS: Final[dict[Outcome, int]] = {
+    "done": logging.DEBUG,
+    "snoozed": logging.DEBUG,
+    "released": logging.INFO,
+    "retried": logging.INFO,
+    "cancelled": logging.INFO,
+    "lease_lost": logging.WARNING,
+    "dead": logging.WARNING,
+}
+
+
+def _outcome(finish: Finish) -> tuple[Outcome, float | None, str | None]:
+    """Its name, its delay, its reason."""
+    match finish:
+        case Again():
+            return ("retried" if finish.counts else "snoozed"), finish.delay, None
+        case Bury():
+            return "dead", None, finish.reason
+        case Release():
+            return "released", None, None
+        case _:
+            return "done", None, None
+
+
+def _fields(lease: Lease) -> dict[str, Any]:
+    """What a log line says of a job; never its payload."""
+    return {"stream": lease.stream, "job_id": lease.envelope.id, "attempt": lease.envelope.attempt}
