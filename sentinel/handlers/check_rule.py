@@ -27,7 +27,7 @@ from sentinel.extract.contained import Extractor
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
 from sentinel.fetch.politeness import rate_key
 from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
-from sentinel.model import Fetched, Rule, RuleState, Verdict
+from sentinel.model import Fetched, Id, Rule, RuleState, Verdict
 from sentinel.relay import Relay
 from sentinel.store import (
     FinishedRun,
@@ -56,6 +56,10 @@ LONG_ID: Final = 400
 
 class FetchFailed(TemporaryFailure):
     """The page could not be fetched for now."""
+
+
+class NotAnId(PermanentFailure):
+    """No rule can be called that; a database need not be asked."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -104,8 +108,10 @@ class CheckRuleHandler:
             await self._check(job)
         except (DeadLetter, RetryIn, Snooze, FetchFailed, StaleWorker):
             raise
+        except NotAnId as exc:
+            raise DeadLetter("rule_not_found", str(exc)) from exc
         except NotFound as exc:
-            detail = f"no rule {job.payload.rule_id[:120]!r}"
+            detail = f"no rule {job.payload.rule_id!r}"
             await self._note(job, _impossible(detail), final=True)
             raise DeadLetter("rule_not_found", detail) from exc
         except Unreadable as exc:
@@ -119,6 +125,7 @@ class CheckRuleHandler:
 
     async def _check(self, job: Job[RunRule]) -> None:
         """The story of one check."""
+        _must_be_an_id(job.payload.rule_id)
         stored = await self._store.rule(job.payload.rule_id)
         if not stored.rule.enabled and job.payload.trigger != "manual_test":
             log.info("rule_disabled", extra={"rule_id": stored.rule.id})
@@ -224,7 +231,7 @@ class CheckRuleHandler:
                     ticket,
                     reading.result,
                     verdict,
-                    reading.raw,
+                    _raw(reading, stored.state),
                     expected_state_version=stored.state.version,
                     now=self._clock.time(),
                     outbox=_confirming(job, verdict, self._clock.time()),
@@ -283,6 +290,14 @@ class CheckRuleHandler:
         )
 
 
+def _must_be_an_id(rule_id: str) -> None:
+    """Raises NotAnId."""
+    try:
+        msgspec.convert(rule_id, Id)
+    except msgspec.ValidationError as exc:
+        raise NotAnId(f"{rule_id[:120]!r} is not the id of a rule") from exc
+
+
 def _end(finished: FinishedRun, failure: CheckFailure | None = None) -> None:
     """A check that was given up ends its job as failed, in whichever delivery: raises FetchFailed."""
     if finished.error_code in OURS_FOR_NOW:
@@ -334,6 +349,13 @@ def _result(
         content_hash=hashlib.sha256(page.body).hexdigest() if page.body else None,
         selector_index=selector_index,
     )
+
+
+def _raw(reading: Reading, state: RuleState) -> str | None:
+    """The text that was read, now or when the page was last seen to be otherwise."""
+    if not reading.not_modified:
+        return reading.raw
+    return state.stable_raw if state.candidate is None else state.candidate_raw
 
 
 def _learned(state: RuleState, reading: Reading) -> RuleState:
