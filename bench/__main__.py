@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -68,15 +69,20 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     options.scenarios = _chosen(parser, options.scenarios)
     options.programs = _programs(parser, options.engines)
     if options.keep:
-        options.out = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{options.form}.json"
+        kind = options.form if options.server == "valkey" else f"{options.form}-{Path(options.server).name}"
+        options.out = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{kind}.json"
     return options
 
 
 def _chosen(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[Scenario]:
-    for word in words:
-        if not any(name.startswith(word) for name in SCENARIOS):
+    """A whole name is that scenario; the start of names is all of those."""
+    chosen: set[str] = set()
+    for word in words or [""]:
+        found = {word} & set(SCENARIOS) or {name for name in SCENARIOS if name.startswith(word)}
+        if not found:
             parser.error(f"no scenario starts with {word!r}; there are {', '.join(SCENARIOS)}")
-    return [one for name, one in SCENARIOS.items() if not words or name.startswith(tuple(words))]
+        chosen |= found
+    return [scenario for name, scenario in SCENARIOS.items() if name in chosen]
 
 
 def _programs(parser: argparse.ArgumentParser, words: str | None) -> list[Program]:
@@ -100,24 +106,37 @@ def _programs(parser: argparse.ArgumentParser, words: str | None) -> list[Progra
 def measure_all(options: argparse.Namespace) -> Results:
     """Round by round, so that a noisy minute hits every engine alike."""
     rounds = options.rounds or ROUNDS[options.form]
-    engines = {program.name: call(program, "about") for program in options.programs}
+    engines = _introduce(options.programs)
+    programs = [program for program in options.programs if program.name in engines]
     with Server(find(options.server)) as server:
         if options.pin:
             _pin(server)
+        machine = _machine(server, pinned=options.pin)
         measures = [
             _measure(scenario, program, server, options, round_number)
             for round_number in range(1, rounds + 1)
             for scenario in options.scenarios
-            for program in _turned(options.programs, round_number)
+            if scenario.every_round or round_number == 1
+            for program in _turned(programs, round_number)
         ]
-        machine = _machine(server, pinned=options.pin)
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
     return Results(made=made, form=options.form, machine=machine, engines=engines, measures=measures)
 
 
+def _introduce(programs: Sequence[Program]) -> dict[str, Any]:
+    """What each engine says of itself; one that cannot say it is left out."""
+    engines: dict[str, Any] = {}
+    for program in programs:
+        try:
+            engines[program.name] = call(program, "about")
+        except EngineFailed as failure:
+            _say(f"{program.title} does not run here: left out ({failure})")
+    return engines
+
+
 def _turned(programs: Sequence[Program], round_number: int) -> Iterator[Program]:
     """Each round another one begins."""
-    first = (round_number - 1) % len(programs)
+    first = (round_number - 1) % max(1, len(programs))
     yield from programs[first:]
     yield from programs[:first]
 
@@ -156,11 +175,23 @@ def _machine(server: Server, *, pinned: bool) -> dict[str, Any]:
     )
     return {
         "cores": os.cpu_count(),
+        "cpu": _cpu(),
+        "python": platform.python_version(),
         "server": server.name,
         "pinned": pinned,
-        "load": round(os.getloadavg()[0], 1),
+        "load before": round(os.getloadavg()[0], 1),
         "commit": git.stdout.strip(),
     }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next(
+        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 def _titles() -> dict[str, str]:

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Where `./dev bench` puts the peers: never into the project's own requirements.
-PEERS = ROOT / ".venv/bench/bin/python"
+#: Where `./dev bench` puts the peers, each in an environment of its own: they disagree about redis-py.
+PEERS = ROOT / ".venv/bench"
 NODE_MODULES = ROOT / "bench/node_modules"
 
 #: Seconds an engine's process may take on top of the deadline it knows of.
@@ -32,8 +32,11 @@ class Program(msgspec.Struct, frozen=True):
     name: str
     title: str
     command: tuple[str, ...]
-    #: A file that must be there, and what brings it.
+    #: A file that is there when it is installed.
     needs: Path | None = None
+    #: Share of a drain's jobs it is given: one that takes a millisecond a job gets fewer, or a round
+    #: would take minutes; its rate does not depend on how many there are.
+    share: float = 1.0
 
     @property
     def is_here(self) -> bool:
@@ -41,18 +44,32 @@ class Program(msgspec.Struct, frozen=True):
         return (self.needs is None or self.needs.exists()) and shutil.which(self.command[0]) is not None
 
 
-def _python(name: str, title: str, *, peer: bool = True) -> Program:
-    python = str(PEERS) if peer else sys.executable
-    command = (python, "-m", f"bench.engines.{name}")
-    return Program(name, title, command, needs=PEERS if peer else None)
+def _ours(name: str, title: str) -> Program:
+    """Runs where the bench runs."""
+    return Program(name, title, (sys.executable, "-m", f"bench.engines.{name}"))
+
+
+def _peer(name: str, title: str) -> Program:
+    python = PEERS / name / "bin/python"
+    command = (str(python), "-m", f"bench.engines.{name}")
+    return Program(name, title, command, needs=PEERS / name / ".set-up", share=0.25)
 
 
 #: In the order in which they run and are told.
 PROGRAMS: Mapping[str, Program] = {
     program.name: program
     for program in (
-        _python("streamq", "streamq", peer=False),
-        _python("raw", "raw loop (the limit)", peer=False),
+        _ours("streamq", "streamq"),
+        Program(
+            "bullmq",
+            "BullMQ (Node)",
+            ("node", str(ROOT / "bench/engines/bullmq.mjs")),
+            needs=NODE_MODULES / "bullmq/package.json",
+        ),
+        _peer("taskiq", "taskiq-redis (stream)"),
+        _peer("saq", "SAQ"),
+        _peer("streaq", "streaQ"),
+        _ours("raw", "raw loop (the limit)"),
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Self
 import msgspec
 import redis
 
-from sentinel.embedded import EmbeddedRedis, bundled_server, find_server, server_version
+from sentinel.embedded import EmbeddedRedis, bundled_server, server_version
 
 #: The bench's own commands, which no engine sends; left out of the count.
 _OURS = (
@@ -39,20 +40,11 @@ class Counters(msgspec.Struct, frozen=True):
 
 def find(wanted: str) -> Path:
     """`valkey`: the bundled one; `redis`: the one on PATH; else a path. Raises FileNotFoundError."""
-    if wanted == "valkey":
-        found = bundled_server()
-    elif wanted == "redis":
-        found = _on_path()
-    else:
-        found = Path(wanted)
-    if found is None or not found.exists():
+    bundled = bundled_server() if wanted == "valkey" else None
+    found = bundled or shutil.which({"valkey": "valkey-server", "redis": "redis-server"}.get(wanted, wanted))
+    if found is None:
         raise FileNotFoundError(f"there is no server {wanted!r} here")
-    return found
-
-
-def _on_path() -> Path | None:
-    found = find_server()
-    return None if found == bundled_server() else found
+    return Path(found).absolute()
 
 
 def free_port() -> int:

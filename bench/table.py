@@ -37,7 +37,7 @@ def _scenario(title: str, measures: Sequence[Measure], names: dict[str, str]) ->
             _memory_row(names[name], found, ours) if in_bytes else _rate_row(names[name], found, ours)
         )
     rounds = max(len(found) for found in runs.values())
-    counted = f"{measures[0].jobs:,} jobs, best of {rounds}"
+    counted = f"best of {rounds}" if rounds > 1 else "one round"
     notes = [
         f"  {names[name]}: {one.trouble}" for name, found in runs.items() for one in found if one.trouble
     ]
@@ -45,7 +45,17 @@ def _scenario(title: str, measures: Sequence[Measure], names: dict[str, str]) ->
 
 
 def _rate_head() -> list[str]:
-    head = ["engine", "jobs/s", "median", "streamq is", "process µs", "server µs", "commands", "reads"]
+    head = [
+        "engine",
+        "jobs",
+        "jobs/s",
+        "median",
+        "streamq is",
+        "process µs",
+        "server µs",
+        "commands",
+        "reads",
+    ]
     return [*head, "lost", "twice"]
 
 
@@ -55,6 +65,7 @@ def _rate_row(name: str, found: Sequence[Measure], ours: Measure | None) -> list
     ratio = ours.rate / top.rate if ours and ours.rate and top.rate else None
     return [
         name,
+        f"{top.jobs:,}",
         _number(top.rate, "{:,.0f}"),
         _number(median(rates) if rates else None, "{:,.0f}"),
         _number(ratio, "{:.2f} ×"),
@@ -68,13 +79,13 @@ def _rate_row(name: str, found: Sequence[Measure], ours: Measure | None) -> list
 
 
 def _memory_head() -> list[str]:
-    return ["engine", "bytes/job", "streamq is"]
+    return ["engine", "jobs", "bytes/job", "streamq is"]
 
 
 def _memory_row(name: str, found: Sequence[Measure], ours: Measure | None) -> list[str]:
     top = best(found)
     ratio = ours.bytes / top.bytes if ours and ours.bytes and top.bytes else None
-    return [name, _number(top.bytes, "{:,.0f}"), _number(ratio, "{:.2f} ×")]
+    return [name, f"{top.jobs:,}", _number(top.bytes, "{:,.0f}"), _number(ratio, "{:.2f} ×")]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -11,3 +11,4 @@ class RunRule(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     rule_id: str
     trigger: str
     requested_at: str
+    debug: bool = False

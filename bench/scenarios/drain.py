@@ -1,4 +1,4 @@
-"""Drain: jobs wait, one worker process starts, the watch runs from its first handler to its last."""
+"""Drain: jobs wait, one worker process starts; the watch runs from a tenth of the jobs to the last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bench.server import Server
 class Drain:
     """One worker process, `concurrency` jobs at once."""
 
-    sizes = Sizes(quick=5_000, short=10_000, long=50_000)
+    every_round = True
+    sizes = Sizes(quick=8_000, short=20_000, long=100_000)
 
     def __init__(self, *, concurrency: int) -> None:
         self._concurrency = concurrency
@@ -19,7 +20,7 @@ class Drain:
         self.title = f"drain, one worker process, concurrency {concurrency}"
 
     def measure(self, program: Program, server: Server, setting: Setting, *, round_number: int) -> Measure:
-        jobs = setting.jobs
+        jobs = max(1, round(setting.jobs * program.share))
         call(
             program, "enqueue", "--url", server.url, "--jobs", str(jobs), "--bulk", deadline=setting.deadline
         )
@@ -41,8 +42,8 @@ class Drain:
             engine=program.name,
             round=round_number,
             jobs=jobs,
-            rate=rate(said, jobs) if whole else None,
-            process_us=per_job(said["cpu_seconds"], jobs) if whole else None,
+            rate=rate(said) if whole else None,
+            process_us=per_job(said["cpu_seconds"], said["measured"]) if whole else None,
             server_us=per_job(after.cpu - before.cpu, jobs),
             commands=(after.commands - before.commands) / jobs,
             reads=(after.reads - before.reads) / jobs,

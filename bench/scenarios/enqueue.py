@@ -11,6 +11,8 @@ from bench.server import Server
 class Enqueue:
     """Producers only; no worker runs."""
 
+    every_round = True
+
     def __init__(self, *, bulk: bool) -> None:
         self._bulk = bulk
         self.name = "enqueue-bulk" if bulk else "enqueue-one"
@@ -28,7 +30,7 @@ class Enqueue:
             engine=program.name,
             round=round_number,
             jobs=jobs,
-            rate=rate(said, said["measured"]),
+            rate=rate(said),
             process_us=per_job(said["cpu_seconds"], said["measured"]),
             server_us=per_job(after.cpu - before.cpu, jobs),
             commands=(after.commands - before.commands) / jobs,

@@ -13,6 +13,7 @@ class Memory:
 
     name = "memory"
     title = "server memory per waiting job"
+    every_round = False
     sizes = Sizes(quick=2_000, short=20_000, long=100_000)
 
     def measure(self, program: Program, server: Server, setting: Setting, *, round_number: int) -> Measure:

@@ -35,6 +35,8 @@ class Scenario(Protocol):
     name: str
     title: str
     sizes: Sizes
+    #: What varies is measured in every round; what does not, in the first.
+    every_round: bool
 
     def measure(self, program: Program, server: Server, setting: Setting, *, round_number: int) -> Measure:
         """One engine, once, on a server that holds nothing. Raises EngineFailed."""
@@ -45,6 +47,6 @@ def per_job(seconds: float, jobs: int) -> float:
     return seconds * 1e6 / max(1, jobs)
 
 
-def rate(said: dict[str, Any], jobs: int) -> float:
-    """Jobs a second."""
-    return jobs / max(1e-9, float(said["seconds"]))
+def rate(said: dict[str, Any]) -> float:
+    """Jobs a second, as an engine's program says it."""
+    return float(said["measured"]) / max(1e-9, float(said["seconds"]))
