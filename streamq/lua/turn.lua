@@ -50,10 +50,14 @@ local function settle(finishes)
   end
   for lane = 1, 3 do drop(lanes[lane], ended[lane]) end
   for _, f in ipairs(done) do
-    redis.call('XADD', KEYS[7], 'MAXLEN', ARGV[5], '*', 'id', f[4], 'attempt', f[6], 'ms', f[7])
+    redis.call('XADD', KEYS[7], '*', 'id', f[4], 'attempt', f[6], 'ms', f[7])
     if f[5] > 0 then give_back(KEYS[f[5]], f[4]) end
   end
-  if #done > 0 then counts.done = #done end
+  if #done > 0 then
+    counts.done = #done
+    -- Once for all of them: each exact trim walks over what was dropped from the first node before.
+    redis.call('XTRIM', KEYS[7], 'MAXLEN', ARGV[5])
+  end
 
   for _, f in ipairs(finishes) do
     local what, lane, entry, job_id, unique = f[1], f[2], f[3], f[4], f[5]
