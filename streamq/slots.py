@@ -73,14 +73,17 @@ class Slots:
         self._tasks = 0
         self._resting: list[asyncio.Future[None]] = []
         self._group: anyio.abc.TaskGroup | None = None
+        #: What every task starts with, and none may leave to the next job.
+        self._clean = contextvars.copy_context()
         self._closing = False
 
     def __repr__(self) -> str:
         return f"<Slots {self.active}/{self.concurrency}, {len(self.waiting)} waiting>"
 
     def open(self, group: anyio.abc.TaskGroup) -> None:
-        """Run from now on, in tasks of `group`."""
+        """Run from now on, in tasks of `group`, with the context variables as they are now."""
         self._group = group
+        self._clean = contextvars.copy_context()
 
     def close(self) -> None:
         """Start nothing more; the tasks end when their jobs have."""
@@ -111,7 +114,8 @@ class Slots:
                 _wake(self._resting.pop())
             elif self._tasks < self.concurrency:
                 self._tasks += 1
-                self._group.start_soon(self._slot)
+                # Not in the caller's context: that may be the very one a job has left something in.
+                self._clean.copy().run(self._group.start_soon, self._slot)
             else:
                 return
         if self.waiting:
@@ -123,22 +127,21 @@ class Slots:
         A job that leaves something in a context variable ends its slot, so that the next one does not
         find it there: it gets a fresh task, with the context the worker was started in.
         """
-        clean = contextvars.copy_context()
         try:
-            while not self._closing and _unchanged(clean):
+            while not self._closing and self._is_clean():
                 if self.waiting:
                     with anyio.CancelScope() as scope:
-                        await self._work(scope, clean)
+                        await self._work(scope)
                 else:
                     await self._rest()
         finally:
             self._tasks -= 1
             self.deal()
 
-    async def _work(self, scope: anyio.CancelScope, clean: contextvars.Context) -> None:
+    async def _work(self, scope: anyio.CancelScope) -> None:
         """Run what waits, under one scope until that is cancelled."""
         task = asyncio.current_task()
-        while self.waiting and not scope.cancel_called and _unchanged(clean):
+        while self.waiting and not self._closing and not scope.cancel_called and self._is_clean():
             running = self.waiting.popleft()
             running.scope, running.task = scope, task
             self._started(running)
@@ -152,6 +155,13 @@ class Slots:
                 self.active -= 1
                 self._ended(running, ended)
 
+    def _is_clean(self) -> bool:
+        """Whether no job has set a context variable: the same object inside, as long as none was set."""
+        try:
+            return contextvars.copy_context() == self._clean
+        except Exception:  # noqa: BLE001 - a value that cannot be compared is a value that was set
+            return False
+
     async def _rest(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resting.append(waiter)
@@ -161,11 +171,3 @@ class Slots:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():  # its task may have been cancelled
         waiter.set_result(None)
-
-
-def _unchanged(clean: contextvars.Context) -> bool:
-    """Whether the task's context is still `clean`: the same object inside, as long as nothing was set."""
-    try:
-        return contextvars.copy_context() == clean
-    except Exception:  # noqa: BLE001 - a value that cannot be compared is a value that was set
-        return False
