@@ -20,7 +20,7 @@ from sentinel.settings import Given, Settings, Survey, mask_url
 
 if TYPE_CHECKING:
     from sentinel.store import Store
-    from streamq import Broker
+    from streamq import RedisBroker
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class Cli:
 
     def __init__(self, environ: Mapping[str, str], *, stdin: TextIO, stdout: TextIO, stderr: TextIO) -> None:
         self.environ = environ
+        #: The command line, as it was given.
+        self.arguments: tuple[str, ...] = ()
         self.stdin = stdin
         self.flags: dict[str, Given] = {}
         self.config_file: Path | None = None
@@ -81,7 +83,7 @@ class Cli:
         return anyio.run(main)
 
     @contextlib.asynccontextmanager
-    async def broker(self) -> AsyncIterator[Broker]:
+    async def broker(self) -> AsyncIterator[RedisBroker]:
         """The Redis of the settings, seen to answer; the embedded one is started or joined.
 
         Raises BrokerUnavailable, BrokerRefused, EmbeddedRedisFailed.

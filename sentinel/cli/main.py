@@ -176,6 +176,7 @@ def main(
     """Run one command line; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     cli = Cli(os.environ if environ is None else environ, **(streams or standard()))
+    cli.arguments = tuple(given)
     try:
         result = typer.main.get_command(root).main(
             args=hoist(given), prog_name=PROGRAM, standalone_mode=False, obj=cli

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -14,6 +17,9 @@ from sentinel.cli.parts import Streams, verbs
 from sentinel.cli.streams import KNOWN, did_you_mean
 
 app = verbs()
+
+#: Seconds past the drain timeout in which a process lets go of everything.
+LET_GO: Final = 30.0
 
 Concurrency = Annotated[int | None, typer.Option("--concurrency", min=1, help="Jobs at once, per stream.")]
 MetricsPort = Annotated[
@@ -31,6 +37,12 @@ def run(
     *,
     stream: Streams = None,
     concurrency: Concurrency = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", min=1, help="Worker processes, under one supervisor [SENTINEL_PROCESSES]."
+        ),
+    ] = None,
     burst: Annotated[bool, typer.Option("--burst", help="Exit when nothing is left to do.")] = False,
     burst_wait: Annotated[
         float, typer.Option("--burst-wait", min=0, help="Seconds a burst waits for what becomes due.")
@@ -45,7 +57,11 @@ def run(
         typer.Option("--name", help="A name no other worker has: takes over at once after a crash."),
     ] = None,
 ) -> Exit:
-    """Consume the streams until stopped."""
+    """Consume the streams until stopped.
+
+    With --processes N, a supervisor keeps N workers running, passes signals on to them, and ends with
+    8 where one handed jobs back. Worker I is called NAME-I; it serves /metrics on the port + I.
+    """
     cli = cli_of(context)
     streams = tuple(stream) if stream else KNOWN
     for one in streams:
@@ -54,10 +70,13 @@ def run(
     cli.flags |= {
         "concurrency_rules": concurrency,
         "concurrency_alerts": concurrency,
+        "processes": processes,
         "drain_timeout": drain_timeout,
         "metrics_port": metrics_port,
         "scheduler": False if no_scheduler else None,
     }
+    if cli.settings.processes > 1:
+        return _supervise(cli, burst=burst, name=name)
     return _work(cli, streams, burst_wait=burst_wait if burst else None, name=name)
 
 
@@ -106,3 +125,69 @@ def _work(
         out.say(f"{handed_back} jobs did not finish in time and were handed back")
         return Exit.UNDRAINED
     return Exit.DONE
+
+
+def _supervise(cli: Cli, *, burst: bool, name: str | None) -> Exit:
+    """Keep several processes running, each of them this command line with one process."""
+    from streamq import Supervisor, SupervisorOptions, SupervisorResult  # noqa: PLC0415 - as above
+
+    settings = cli.settings
+    command = _command_of(cli, name)
+    cli.log(logging.INFO)
+    supervisor = Supervisor(
+        command,
+        processes=settings.processes,
+        env=_environment_of(cli),
+        options=SupervisorOptions(burst=burst, stop_timeout=settings.drain_timeout + LET_GO),
+    )
+
+    async def main() -> SupervisorResult:
+        # What would stop every process is told once, before there is one. The SQLite file of the state
+        # folder is made here, and an embedded Redis is ours as long as any of them may need it.
+        async with cli.store():
+            pass
+        async with cli.broker() as broker:
+            await broker.check(allow_eviction=settings.allow_eviction)
+            cli.out.say(f"{settings.processes} worker processes, redis {settings.redis.safe}")
+            return await supervisor.run()
+
+    result = anyio.run(main)
+    if result.failure:
+        cli.out.error([f"{result.failure}; what it said is above"])
+    try:
+        return Exit(result.exit_code)
+    except ValueError:  # one was ended by a signal while the others drained
+        return Exit.FAILED
+
+
+def _command_of(cli: Cli, name: str | None) -> Callable[[int], list[str]]:
+    """The command line of process n: this one, with a name and a port of its own.
+
+    Always a name: the replacement of one that died takes its jobs back at once, not after a lease.
+    Raises CommandError where the ports do not suffice.
+    """
+    from streamq.worker import make_worker_name  # noqa: PLC0415 - as above
+
+    port, count = cli.settings.metrics_port, cli.settings.processes
+    if port and port + count - 1 > 65535:
+        raise CommandError(
+            Exit.USAGE,
+            f"{count} processes need the ports {port} to {port + count - 1}, and 65535 is the last",
+        )
+    family = name or make_worker_name()
+    # Of an option given twice the last counts. `run` takes no arguments: nothing can follow a "--".
+    given = [word for word in cli.arguments if word != "--"]
+
+    def command(number: int) -> list[str]:
+        own = ["--processes=1", f"--name={family}-{number}"]
+        if port is not None:
+            own.append(f"--metrics-port={port + number if port else 0}")
+        return [sys.executable, "-P", "-m", "sentinel.cli.main", *given, *own]
+
+    return command
+
+
+def _environment_of(cli: Cli) -> dict[str, str]:
+    """Ours, and the same modules as here, from wherever this program was started."""
+    path = os.pathsep.join(folder or os.curdir for folder in sys.path)
+    return {**cli.environ, "PYTHONPATH": path}
