@@ -1,4 +1,4 @@
-"""For tests of programs that use streamq: an in-memory broker and a clock that is moved by hand.
+"""For tests of programs that use streamq: an in-memory broker, a clock that is moved by hand, and `drain`.
 
 The broker passes the same suite as the one on Redis (tests/streamq), so what a test shows on it holds
 there too; it needs no server, and time stands still until the test moves it.
@@ -7,6 +7,7 @@ there too; it needs no server, and time stands still until the test moves it.
 from __future__ import annotations
 
 from streamq.clock import ManualClock
+from streamq.testing.drain import Drained, EndlessDrainError, Ran, drain
 from streamq.testing.memory import MemoryBroker
 
-__all__ = ["ManualClock", "MemoryBroker"]
+__all__ = ["Drained", "EndlessDrainError", "ManualClock", "MemoryBroker", "Ran", "drain"]

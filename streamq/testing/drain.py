@@ -1,0 +1,181 @@
+"""`drain`: run handlers in a unit test until nothing is left to do, over retries of minutes in no time.
+
+broker = MemoryBroker()
+await Queue("images", broker).enqueue(ResizeImage("a.png", 640), job_id="a")
+drained = await drain(broker, handlers)
+assert drained.done == ("a",)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from streamq.broker import Again, Broker, Bury, Finish, Release, Turn
+from streamq.clock import Clock, ManualClock, SystemClock
+from streamq.errors import StreamqError
+from streamq.events import Outcome
+from streamq.executor import Ended, Executor
+from streamq.handlers import Handlers, Registration
+from streamq.testing.memory import MemoryBroker
+
+#: Runs of handlers after which a drain is taken for endless.
+MAX_RUNS: Final = 10_000
+
+
+class EndlessDrainError(StreamqError):
+    """The handlers still make work for themselves. What they did is in the broker."""
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """One run of a handler, and what became of its job."""
+
+    stream: str
+    job_id: str
+    attempt: int
+    #: Seconds since the drain began, by the clock.
+    at: float
+    #: done, retried, snoozed or dead; lease_lost where somebody took the job away meanwhile.
+    outcome: Outcome
+    #: Seconds until it runs again, for retried and snoozed.
+    delay: float | None = None
+    #: The dead letter's reason, for dead.
+    reason: str | None = None
+    #: `Type: message`, where it failed.
+    error: str | None = None
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """What a drain did."""
+
+    #: Every run, in order.
+    runs: tuple[Ran, ...]
+    #: Jobs that stay delayed.
+    delayed: int
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """Ids of the jobs that ended well, in order."""
+        return tuple(ran.job_id for ran in self.runs if ran.outcome == "done")
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Ids of the jobs that became dead letters, in order."""
+        return tuple(ran.job_id for ran in self.runs if ran.outcome == "dead")
+
+
+async def drain(
+    broker: Broker,
+    handlers: Handlers,
+    *,
+    streams: Sequence[str] | None = None,
+    max_runs: int = MAX_RUNS,
+) -> Drained:
+    """Run what lies in the streams, and what that puts there, one job after the other.
+
+    `streams`: those of `handlers` to run, default all. On a `MemoryBroker` with a `ManualClock` (its
+    default) the clock is moved to the next due job whenever nothing is ready; where time runs by
+    itself, what is not yet due stays, and is counted.
+
+    Handlers run as under a worker: payloads are decoded, retry policies hold, and timeouts do in real
+    time. What is paused or in a worker's hands stays. Raises EndlessDrainError where there is still work
+    after `max_runs` runs, and UnknownStream.
+    """
+    clock = broker.clock if isinstance(broker, MemoryBroker) else SystemClock()
+    chosen = list(handlers) if streams is None else [handlers.of(stream) for stream in streams]
+    session = _Session(broker, chosen, clock, max_runs)
+    while True:
+        await session.run_ready()
+        due = session.next_due
+        if due is None or not isinstance(clock, ManualClock):
+            return await session.end()
+        clock.advance(due)
+
+
+class _Session:
+    """One drain: a worker's name, its turns, and what it did."""
+
+    def __init__(
+        self, broker: Broker, registrations: Sequence[Registration], clock: Clock, max_runs: int
+    ) -> None:
+        self._broker = broker
+        self._executors = [(one, Executor(one)) for one in registrations]
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._max_runs = max_runs
+        self._worker = f"drain:{secrets.token_hex(3)}"
+        self._sequence = 0
+        self._runs: list[Ran] = []
+        #: By stream: seconds until its next delayed job; None: there is none, or it is paused.
+        self._due: dict[str, float | None] = {}
+
+    @property
+    def next_due(self) -> float | None:
+        """Seconds until the next delayed job of all streams; None: there is none."""
+        return min((due for due in self._due.values() if due is not None), default=None)
+
+    async def run_ready(self) -> None:
+        """Return when no stream has anything to take: one's handler may fill another one."""
+        before = -1
+        while len(self._runs) > before:
+            before = len(self._runs)
+            for registration, executor in self._executors:
+                await self._run_stream(registration, executor)
+
+    async def _run_stream(self, registration: Registration, executor: Executor) -> None:
+        """Job after job: the end of one is told with the question for the next."""
+        turn = await self._turn(registration, free=1)
+        while turn.leases:
+            (lease,) = turn.leases
+            if len(self._runs) >= self._max_runs:
+                await self._turn(registration, Release(lease), free=0)
+                raise EndlessDrainError(f"there is still work after {self._max_runs} runs of handlers")
+            at = self._clock.monotonic() - self._began
+            ended = await executor.execute(lease)
+            turn = await self._turn(registration, ended.finish, free=1)
+            self._runs.append(_ran(ended, at, refused=lease.key in turn.refused))
+        self._due[registration.stream] = None if turn.paused else turn.next_due
+
+    async def _turn(self, registration: Registration, *finished: Finish, free: int) -> Turn:
+        self._sequence += 1
+        return await self._broker.turn(
+            registration.stream,
+            self._worker,
+            sequence=self._sequence,
+            finished=finished,
+            free=free,
+            retention=registration.retention,
+        )
+
+    async def end(self) -> Drained:
+        """Leave no worker behind."""
+        delayed = 0
+        for registration, _ in self._executors:
+            await self._broker.retire(registration.stream, self._worker)
+            delayed += (await self._broker.stats(registration.stream)).delayed
+        return Drained(tuple(self._runs), delayed)
+
+
+def _ran(ended: Ended, at: float, *, refused: bool) -> Ran:
+    finish, lease = ended.finish, ended.finish.lease
+    outcome: Outcome = "done"
+    delay: float | None = None
+    reason: str | None = None
+    match finish:
+        case Again():
+            outcome, delay = ("retried" if finish.counts else "snoozed"), finish.delay
+        case Bury():
+            outcome, reason = "dead", finish.reason
+    return Ran(
+        stream=lease.stream,
+        job_id=lease.envelope.id,
+        attempt=lease.envelope.attempt,
+        at=at,
+        outcome="lease_lost" if refused else outcome,
+        delay=delay,
+        reason=reason,
+        error=ended.error,
+    )
