@@ -60,7 +60,8 @@ def _show(cli: Cli, entries: Sequence[Entry]) -> None:
 def _words(entry: Entry) -> tuple[object, str, str]:
     if isinstance(entry, RunRecord):
         detail = entry.result.error_detail or ""
-        return entry.run_id, "error", f"{entry.result.error_code}  {detail}".rstrip()
+        kind = "trying again" if entry.status == "running" else "error"
+        return entry.run_id, kind, f"{entry.result.error_code}  {detail}".rstrip()
     change = entry.change_kind or ("" if entry.confirmed else "not confirmed")
     before = f"  (was {describe(entry.before)})" if entry.before is not None else ""
     return entry.run_id, change, f"{describe(entry.value)}{before}"

@@ -25,7 +25,7 @@ from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import Fetched, FetchModeName, Rule, RulesFile, RuleState
 from sentinel.rulefile import dump, load
 from sentinel.settings import MASK
-from sentinel.store import Changes, ImportReport, Store, StoredRule
+from sentinel.store import Changes, ImportReport, RunRecord, Store, StoredRule
 
 app = noun("rules", "Rules: import, export, look at, switch, try.")
 
@@ -222,17 +222,32 @@ def show(context: typer.Context, rule_id: RuleId) -> int:
     async def run() -> int:
         async with cli.store() as store:
             stored = await store.rule(rule_id)
+            runs = await store.runs(rule_id, 1)
         rule = _masked(stored.rule)
+        document = _rule_document(stored) | {"last_run": _run_document(runs[0]) if runs else None}
         if cli.out.json:
-            cli.out.document(_rule_document(stored) | {"rule": msgspec.to_builtins(rule)})
+            cli.out.document(document | {"rule": msgspec.to_builtins(rule)})
             return Exit.DONE
-        for name, value in _rule_document(stored).items():
+        for name, value in document.items():
             if name not in ("schema", "rule_id", "name", "type", "url", "tags"):
                 cli.out.line(f"# {name}: {_brief(value)}")
         cli.out.stdout.write(dump(RulesFile(workspace=stored.workspace, rules=[rule])))
         return Exit.DONE
 
     return cli.run(run)
+
+
+def _run_document(run: RunRecord) -> dict[str, object]:
+    """How the newest check went; of one under way, what was wrong with the attempt before."""
+    return {
+        "run_id": str(run.run_id),
+        "status": run.status,
+        "attempt": run.attempt,
+        "started_at": iso(run.started_at),
+        "finished_at": None if run.finished_at is None else iso(run.finished_at),
+        "error_code": run.result.error_code,
+        "error_detail": run.result.error_detail,
+    }
 
 
 def _masked(rule: Rule) -> Rule:

@@ -358,6 +358,31 @@ class TestHistoryAndAlerts:
         assert "EXTRACT_SELECTOR_NOT_FOUND" in shown
         assert run("history", "nope").code == Exit.NOT_FOUND
 
+    def test_a_check_that_is_tried_again_is_told_meanwhile(
+        self, run: Run, checked: None, environ: dict[str, str]
+    ) -> None:
+        async def fail() -> None:
+            async with Store.open(f"sqlite:///{environ['SENTINEL_STATE_DIR']}/sentinel.db") as store:
+                await store.begin_run("widget-price", "j9", 9, "schedule", 9000.0, attempt=2)
+                failed = RunResult(error_code="FETCH_HTTP_5XX", error_detail="the server answered 500")
+                await store.note_failure("widget-price", "j9", 9, failed)
+
+        before = run("rules", "show", "widget-price", "--json").lines[0]["last_run"]
+        anyio.run(fail)
+        line = run("history", "widget-price", "--json").lines[0]
+        shown = run("rules", "show", "widget-price", "--json").lines[0]["last_run"]
+
+        assert (before["status"], before["error_code"]) == ("ok", None)
+        assert (line["error_code"], line["value"], line["at"]) == (
+            "FETCH_HTTP_5XX",
+            None,
+            "1970-01-01T02:30:00.000Z",
+        )
+        assert (shown["status"], shown["attempt"], shown["error_code"]) == ("running", 2, "FETCH_HTTP_5XX")
+        assert "trying again" in run("history", "widget-price").out
+        assert "the server answered 500" in run("rules", "show", "widget-price").out
+        assert run("rules", "show", "nightly", "--json").lines[0]["last_run"] is None
+
     def test_alert_lines_are_the_contract_s(self, run: Run, checked: None) -> None:
         (line,) = run("alerts", "list", "--json").lines
 
