@@ -224,11 +224,12 @@ def show(context: typer.Context, rule_id: RuleId) -> int:
             stored = await store.rule(rule_id)
             runs = await store.runs(rule_id, 1)
         rule = _masked(stored.rule)
-        document = _rule_document(stored) | {"last_run": _run_document(runs[0]) if runs else None}
+        document = _rule_document(stored)
         if cli.out.json:
-            cli.out.document(document | {"rule": msgspec.to_builtins(rule)})
+            last = {"last_run": _run_document(runs[0]) if runs else None}
+            cli.out.document(document | last | {"rule": msgspec.to_builtins(rule)})
             return Exit.DONE
-        for name, value in document.items():
+        for name, value in (document | {"last_run": _run_words(runs[0]) if runs else None}).items():
             if name not in ("schema", "rule_id", "name", "type", "url", "tags"):
                 cli.out.line(f"# {name}: {_brief(value)}")
         cli.out.stdout.write(dump(RulesFile(workspace=stored.workspace, rules=[rule])))
@@ -248,6 +249,13 @@ def _run_document(run: RunRecord) -> dict[str, object]:
         "error_code": run.result.error_code,
         "error_detail": run.result.error_detail,
     }
+
+
+def _run_words(run: RunRecord) -> str:
+    """The same for people."""
+    result = run.result
+    failed = "" if result.error_code is None else f": {result.error_code}  {result.error_detail or ''}"
+    return f"{run.status}, attempt {run.attempt}{failed}"
 
 
 def _masked(rule: Rule) -> Rule:
