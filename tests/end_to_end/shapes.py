@@ -1,0 +1,315 @@
+"""The JSON of the command line as types: which fields a document has, and of which kind.
+
+The contract of docs/cli.md, once more in another form: the tests hold both the page's samples and
+what the program prints to it. A field that is missing, new or of another kind is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+Amount = Annotated[str, Meta(pattern=r"^-?\d+(\.\d+)?$")]
+EntryId = Annotated[str, Meta(pattern=r"^\d+-\d+$")]
+Count = Annotated[int, Meta(ge=0)]
+#: A whole number of seconds is a number of seconds too.
+Seconds = Annotated[float, Meta(ge=0)]
+Json = Any  # whatever a page or a producer wrote
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Every field must be there: none has a default."""
+
+
+# --- values -----------------------------------------------------------------------------------------
+
+
+class Price(Document):
+    amount: Amount
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None
+
+
+class Availability(Document):
+    status: Literal["in_stock", "out_of_stock", "backorder", "lead_time", "unknown"]
+    lead_time_days: Count | None
+
+
+class Number(Document):
+    number: Amount
+    unit: str | None
+
+
+class Text(Document):
+    text: str
+    hash: Annotated[str, Meta(pattern="^[0-9a-f]+$")]
+
+
+#: Type of rule -> its value.
+VALUES: dict[str, Any] = {
+    "price": Price, "availability": Availability, "number": Number, "text": Text, "json_field": Json,
+}  # fmt: skip
+
+# --- streams ----------------------------------------------------------------------------------------
+
+
+class Stats(Document):
+    schema: Literal["streamq.stats/1"]
+    stream: str
+    ready: Count
+    leased: Count
+    delayed: Count
+    dead: Count
+    done: Count
+    oldest_seconds: Seconds | None
+    workers: Count
+    paused: bool
+
+
+class Pending(Document):
+    schema: Literal["streamq.pending/1"]
+    stream: str
+    entry_id: EntryId
+    job_id: str
+    worker: str
+    idle_seconds: Seconds
+    deliveries: Count
+    attempt: Count
+    crashes: Count
+    payload: Json
+
+
+class Claimed(Document):
+    schema: Literal["streamq.claimed/1"]
+    stream: str
+    worker: str
+    ready: Count
+    dead: Count
+
+
+class Dead(Document):
+    schema: Literal["streamq.dead/1"]
+    stream: str
+    job_id: str
+    reason: str
+    error: str
+    attempts: Count
+    crashes: Count
+    enqueued_at: Time
+    died_at: Time
+    payload: Json
+
+
+class Requeued(Document):
+    schema: Literal["streamq.requeued/1"]
+    stream: str
+    matched: Count
+    ready: Count
+    duplicate: Count
+    dry_run: bool
+
+
+class Receipt(Document):
+    schema: Literal["streamq.receipt/1"]
+    stream: str
+    job_id: str
+    created: bool
+
+
+class Paused(Document):
+    schema: Literal["streamq.paused/1"]
+    stream: str
+    paused: bool
+
+
+# --- rules and what came of them ----------------------------------------------------------------------
+
+ChangeKind = Literal[
+    "new_value", "value_changed", "increased", "decreased", "status_change", "text_diff", "value_appeared",
+    "value_disappeared", "format_changed", "rows_changed",
+]  # fmt: skip
+
+
+class Observation(Document):
+    schema: Literal["sentinel.observation/1"]
+    rule_id: str
+    run_id: str
+    at: Time
+    raw: str | None
+    value: Json
+    changed: bool
+    change_kind: ChangeKind | None
+    confirmed: bool
+    error_code: str | None
+
+
+class Delivery(Document):
+    channel: str
+    status: Literal["pending", "sending", "retrying", "sent", "failed", "dead"]
+    attempts: Count
+    http_status: int | None
+    error: str | None
+
+
+class Alert(Document):
+    schema: Literal["sentinel.alert/1"]
+    alert_id: str
+    rule_id: str
+    severity: Literal["info", "warning", "critical"]
+    title: str
+    status: Literal["pending", "sent", "partial", "failed", "suppressed"]
+    dedupe_key: str
+    deliveries: list[Delivery]
+
+
+class Step(Document):
+    name: Literal["fetch", "extract", "normalise", "compare", "conditions"]
+    ok: bool
+    detail: str
+
+
+class WouldAlert(Document):
+    condition: str
+    severity: Literal["info", "warning", "critical"]
+
+
+class RuleTest(Document):
+    schema: Literal["sentinel.rule_test/1"]
+    rule_id: str
+    steps: list[Step]
+    raw: str | None
+    value: Json
+    error_code: str | None
+    changed: bool
+    change_kind: ChangeKind | None
+    would_alert: list[WouldAlert]
+
+
+class Fetch(Document):
+    schema: Literal["sentinel.fetch/1"]
+    url: str
+    allowed: bool
+    error_code: str | None
+    detail: str | None
+    status: int | None
+    final_url: str | None
+    mode: Literal["http", "headless"] | None
+    fallback_reason: str | None
+    blocked: str | None
+    bytes: Count | None
+    timings: dict[str, Seconds]
+
+
+class RuleLine(Document):
+    schema: Literal["sentinel.rule/1"]
+    rule_id: str
+    workspace_id: str
+    name: str
+    type: Literal["price", "availability", "number", "text", "json_field"]
+    url: str
+    enabled: bool
+    tags: list[str]
+    health: Annotated[float, Meta(ge=0, le=100)]
+    health_state: Literal["ok", "degraded", "broken"]
+    fail_streak: Count
+    value: Json
+    last_run_at: Time | None
+    last_good_at: Time | None
+    last_change_at: Time | None
+    next_due_at: Time | None
+
+
+class FieldChange(Document):
+    path: str
+    before: Json
+    after: Json
+
+
+class ItemChange(Document):
+    id: str
+    fields: list[FieldChange]
+    forgets_value: bool
+
+
+class Changes(Document):
+    created: list[str]
+    updated: list[ItemChange]
+    unchanged: list[str]
+
+
+class Import(Document):
+    schema: Literal["sentinel.import/1"]
+    workspace: Changes
+    channels: Changes
+    rules: Changes
+    dry_run: bool
+
+
+class Switch(Document):
+    schema: Literal["sentinel.rule_switch/1"]
+    rule_id: str
+    enabled: bool
+    changed: bool
+
+
+class Deleted(Document):
+    schema: Literal["sentinel.rule_deleted/1"]
+    rule_id: str
+
+
+# --- the rest -----------------------------------------------------------------------------------------
+
+
+class Migration(Document):
+    schema: Literal["sentinel.migration/1"]
+    current: str | None
+    head: str
+    is_current: bool
+
+
+class Part(Document):
+    name: str
+    ok: bool
+    detail: str
+
+
+class Health(Document):
+    schema: Literal["sentinel.health/1"]
+    ok: bool
+    parts: list[Part]
+
+
+class Setting(Document):
+    name: str
+    value: str | None
+    source: Literal["flag", "environment", "file", "config", "default"]
+    note: str
+
+
+class Config(Document):
+    schema: Literal["sentinel.config/1"]
+    redis: str
+    settings: list[Setting]
+
+
+SCHEMAS: dict[str, type[Document]] = {
+    msgspec.structs.fields(shape)[0].type.__args__[0]: shape
+    for shape in (
+        Stats, Pending, Claimed, Dead, Requeued, Receipt, Paused, Observation, Alert, RuleTest, Fetch, RuleLine,
+        Import, Switch, Deleted, Migration, Health, Config,
+    )
+}  # fmt: skip
+
+
+def checked(line: dict[str, Any], *, kind: str | None = None) -> str:
+    """Raise msgspec.ValidationError unless a document is as its schema says; returns the schema's name.
+
+    `kind`: the type of rule whose value `line["value"]` must be, where it is not null.
+    """
+    name = line["schema"]
+    msgspec.convert(line, SCHEMAS[name])
+    if kind is not None and line["value"] is not None:
+        msgspec.convert(line["value"], VALUES[kind])
+    return str(name)
