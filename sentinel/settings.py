@@ -272,6 +272,13 @@ def _check_port(url: str) -> None:
         raise ValueError("has a host or port that cannot be one") from None
 
 
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("is in the home folder of somebody who has none") from None
+
+
 def _secret_keys(text: str) -> tuple[bytes, ...]:
     keys = []
     for position, part in enumerate(text.split(","), 1):
@@ -331,7 +338,7 @@ VARIABLES: Final = (
         "STREAMQ_ALLOW_EVICTION", "allow_eviction", _truth, False, "start on a Redis that may drop jobs"
     ),
     Variable("SENTINEL_SECRET_KEY", "secret_key", _secret_keys, (), "encrypts channel credentials", _masked),
-    Variable("SENTINEL_STATE_DIR", "state_dir", Path, Path(".sentinel"), "SQLite, embedded Redis, blobs"),
+    Variable("SENTINEL_STATE_DIR", "state_dir", _folder, Path(".sentinel"), "SQLite, embedded Redis, blobs"),
     Variable("SENTINEL_EMBEDDED", "embedded", _truth, False, "the embedded Redis, whatever REDIS_* says"),
     Variable("SENTINEL_JSON", "json", _truth, False, "JSON on stdout"),
     Variable("SENTINEL_QUIET", "quiet", _truth, False, "errors only on stderr"),
@@ -404,7 +411,7 @@ class _Loader:
         for variable in VARIABLES:
             self._values[variable.name] = self._value_of(variable)
         self._check_lease()
-        state_dir = self._of("SENTINEL_STATE_DIR", Path).expanduser().absolute()
+        state_dir = self._of("SENTINEL_STATE_DIR", Path).absolute()
         redis = self._redis(state_dir)
         database = self._or_none("DATABASE_URL", str) or f"sqlite:///{state_dir / 'sentinel.db'}"
         return state_dir, redis, database

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -131,14 +132,15 @@ class Cli:
             await store.check_schema()
             yield store
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before something that cannot be undone. Raises CommandError where nobody can be asked."""
+    def confirm(self, question: str, *, yes: bool, hint: str = "") -> None:
+        """Ask before something that cannot be undone; `hint`: what else could be done.
+
+        Raises CommandError where nobody can be asked.
+        """
         if yes:
             return
         if not (self.stdin.isatty() and self._streams[1].isatty()):
-            raise CommandError(
-                Exit.UNCONFIRMED, f"{question} Not without --yes.", "--dry-run shows what would be done"
-            )
+            raise CommandError(Exit.UNCONFIRMED, f"{question} Not without --yes.", hint)
         self._streams[1].write(f"{question} [y/N] ")
         self._streams[1].flush()
         if self.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -154,8 +156,15 @@ def cli_of(context: typer.Context) -> Cli:
 
 
 def standard() -> dict[str, TextIO]:
-    """The process's own streams, as they are now."""
-    return {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}
+    """The process's own streams, as they are now; one that was closed is empty, or takes everything.
+
+    Opened in this order: an open file of ours must not get a number that is taken for stdout.
+    """
+    return {
+        "stdin": sys.stdin or Path(os.devnull).open(encoding="utf-8"),
+        "stdout": sys.stdout or Path(os.devnull).open("w", encoding="utf-8"),
+        "stderr": sys.stderr or Path(os.devnull).open("w", encoding="utf-8"),
+    }
 
 
 def _path(text: str | None) -> Path | None:

@@ -13,7 +13,7 @@ from sentinel.cli import shapes, streams
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Stream, Streams, Yes, noun
-from sentinel.cli.values import iso_ms, pair, past
+from sentinel.cli.values import iso_ms, option, pair, past
 from streamq import Broker
 from streamq.broker import DeadJob
 
@@ -72,9 +72,9 @@ def _filter(
         job_ids=frozenset(job_ids or ()),
         reasons=frozenset(reason or ()),
         error=error or "",
-        since_ms=past(since) * 1000 if since else None,
-        until_ms=past(until) * 1000 if until else None,
-        fields=tuple(pair(text) for text in match or ()),
+        since_ms=option("--since", past, since) * 1000 if since else None,
+        until_ms=option("--until", past, until) * 1000 if until else None,
+        fields=tuple(option("--match", pair, text) for text in match or ()),
     )
 
 
@@ -240,7 +240,11 @@ async def _requeue(cli: Cli, stream: str, wanted: Filter, *, dry_run: bool, yes:
         if dry_run or not letters:
             return _tell_requeued(cli, stream, len(letters), 0, 0, note=f"of {stats.dead} dead jobs match")
         if wanted.is_everything:
-            cli.confirm(f"Requeue all {len(letters)} dead letters of {stream}?", yes=yes)
+            cli.confirm(
+                f"Requeue all {len(letters)} dead letters of {stream}?",
+                yes=yes,
+                hint="--dry-run shows what would be done",
+            )
         ready = duplicate = 0
         # Oldest first, as they were enqueued.
         entry_ids = [letter.entry_id for letter in reversed(letters)]

@@ -12,7 +12,7 @@ from sentinel.cli import shapes, streams
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import verbs
-from sentinel.cli.values import duration, moment
+from sentinel.cli.values import duration, moment, option
 from sentinel.jobs import (
     ALERTS_DISPATCH,
     RULES_RUN,
@@ -89,7 +89,7 @@ def enqueue(
         raise CommandError(Exit.USAGE, f"{stream!r} is no stream of sentinel's", streams.did_you_mean(stream))
     if delay and at:
         raise typer.BadParameter("--delay and --at exclude each other")
-    wish = Wish(delay or 0.0, moment(at) if at else None, lane, unique, unique_for)
+    wish = Wish(delay or 0.0, option("--at", moment, at) if at else None, lane, unique, unique_for)
     jobs = _read(cli, stream, payload, wish)
     return cli.run(lambda: _enqueue(cli, stream, jobs))
 

@@ -13,6 +13,7 @@ import typer
 
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.logs import redact
 from sentinel.cli.parts import verbs
 from sentinel.cli.values import duration
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
@@ -117,14 +118,14 @@ def _tell(cli: Cli, result: Result) -> None:
     if cli.out.json:
         cli.out.document(fetch_line(result))
         return
-    page = result.page
+    page, url = result.page, redact(result.url)
     if result.error_code is None and page is not None:
         seconds = page.timings.get("total", 0.0)
-        cli.out.line(f"{result.url}  {page.status}  {page.wire_bytes:,} bytes  {seconds:.2f} s  {page.mode}")
+        cli.out.line(f"{url}  {page.status}  {page.wire_bytes:,} bytes  {seconds:.2f} s  {page.mode}")
         if page.final_url != result.url:
             cli.out.line(f"  ended at {page.final_url}")
         return
-    cli.out.line(f"{result.url}  {result.error_code}  {result.detail or ''}")
+    cli.out.line(f"{url}  {result.error_code}  {result.detail or ''}")
     if not result.allowed:
         cli.out.line("  the guard refused it; nothing was dialled")
 
@@ -138,7 +139,7 @@ def fetch_line(result: Result) -> dict[str, object]:
         blocked = code
     return {
         "schema": "sentinel.fetch/1",
-        "url": result.url,
+        "url": redact(result.url),
         "allowed": result.allowed,
         "error_code": code,
         "detail": result.detail,

@@ -189,7 +189,7 @@ def main(
     except BrokenPipeError:
         return _close_pipe()
     except UsageError as error:
-        return _tell_usage(cli, error)
+        return _tell_usage(cli, error, given)
     except Exception as error:  # noqa: BLE001 - the last place: whatever it is becomes a line and a code
         return _tell(cli, error)
     return result if isinstance(result, int) else Exit.DONE
@@ -203,16 +203,26 @@ def _tell(cli: Cli, error: Exception) -> int:
     return ending.code
 
 
-def _tell_usage(cli: Cli, error: Exception) -> int:
+def _tell_usage(cli: Cli, error: Exception, given: Sequence[str]) -> int:
     """A usage error of Typer's; without arguments its message is the whole help."""
     message: str = error.format_message()  # type: ignore[attr-defined]  # every ClickException has it
+    message = message.replace("Value error, ", "", 1)  # a library's word for its own kind of error
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         cli.plain_out.stderr.write(message + "\n")
     else:
-        path = context.command_path if context is not None else PROGRAM
+        path = context.command_path if context is not None else _command_of(given)
         cli.plain_out.error([message], f"{path} --help")
     return Exit.USAGE
+
+
+def _command_of(given: Sequence[str]) -> str:
+    """The command that was meant, where the parser did not get as far as to say so."""
+    words = [word for word in given if not word.startswith("-")]
+    if not words or words[0] not in COMMANDS:
+        return PROGRAM
+    under = getattr(load(words[0]), "commands", {})
+    return " ".join([PROGRAM, words[0], *(word for word in words[1:2] if word in under)])
 
 
 def _close_pipe() -> int:

@@ -6,6 +6,7 @@ control character is shown, not obeyed.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
@@ -60,11 +61,12 @@ class Output:
 
     def error(self, messages: Sequence[str], hint: str = "") -> None:
         """`error: ...` for each message, then `hint: ...`."""
-        for message in messages:
-            self.stderr.write(f"{self._styled('error:', '31', self.stderr)} {printable(message)}\n")
-        if hint:
-            self.stderr.write(f"{self._styled('hint:', '36', self.stderr)} {printable(hint)}\n")
-        self.stderr.flush()
+        with contextlib.suppress(OSError):  # nobody to tell: the exit code still says it
+            for message in messages:
+                self.stderr.write(f"{self._styled('error:', '31', self.stderr)} {printable(message)}\n")
+            if hint:
+                self.stderr.write(f"{self._styled('hint:', '36', self.stderr)} {printable(hint)}\n")
+            self.stderr.flush()
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> None:
         """Columns for people. `right` names the headers of columns that are numbers."""

@@ -16,7 +16,7 @@ from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
 from sentinel.cli.parts import Limit, Stream, Streams, verbs
-from sentinel.cli.values import brief, duration, number
+from sentinel.cli.values import brief, duration, number, option
 from streamq import Broker
 from streamq.broker import PendingEntry, Reclaimed, StreamStats
 from streamq.handlers import CRASH_BUDGET
@@ -90,7 +90,7 @@ def stats(
 ) -> int:
     """Show how much lies in the streams."""
     cli = cli_of(context)
-    limits = [limitation(text) for text in fail_if or ()]
+    limits = [option("--fail-if", limitation, text) for text in fail_if or ()]
     return cli.run(lambda: _stats(cli, stream or streams.KNOWN, watch, limits))
 
 

@@ -307,7 +307,11 @@ def delete(context: typer.Context, *, rule_ids: RuleIds, yes: Yes = False) -> in
             for rule_id in rule_ids:  # all must be there before any is gone
                 with suppress(Unreadable):  # there, and a reason to delete it
                     await store.rule(rule_id)
-            cli.confirm(f"Delete {len(rule_ids)} rule(s): {', '.join(rule_ids)}?", yes=yes)
+            cli.confirm(
+                f"Delete {len(rule_ids)} rule(s): {', '.join(rule_ids)}?",
+                yes=yes,
+                hint="rules disable keeps what they know",
+            )
             for rule_id in rule_ids:
                 await store.delete_rule(rule_id)
                 cli.out.say(f"{rule_id} deleted")
@@ -362,7 +366,7 @@ def _modes(text: str | None) -> tuple[FetchModeName, ...]:
     try:
         return tuple(names[part.strip()] for part in text.split(","))
     except KeyError:
-        raise typer.BadParameter(f"--mode is one or more of {', '.join(names)}") from None
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(names)}", param_hint="'--mode'") from None
 
 
 async def _test(cli: Cli, wanted: Wanted) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import typer
+
+T = TypeVar("T")
 
 #: Seconds of each unit.
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -53,6 +56,14 @@ def pair(text: str) -> tuple[str, str]:
     if not sign or not field.strip():
         raise typer.BadParameter(f"{text!r} is not field=value")
     return field.strip(), value
+
+
+def option(name: str, read: Callable[[str], T], text: str) -> T:
+    """What `read` makes of the text of an option; its complaint names the option."""
+    try:
+        return read(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint=f"'{name}'") from None
 
 
 def iso(seconds: float) -> str:

@@ -91,6 +91,8 @@ def read(source: Path | str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.MarkedYAMLError as exc:
         raise _refused(_where(exc), _reason(exc), _hint(exc, text)) from exc
+    except UnicodeError as exc:  # stdin's bytes that are no text
+        raise _refused("", "the text is not UTF-8", "save it as UTF-8") from exc
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise _refused("", f"not YAML: {str(exc)[:300]}") from exc
 
