@@ -47,6 +47,8 @@ A = TypeVar("A")
 CALL_TIMEOUT: Final = 5.0
 #: Seconds a blocking read may overrun its own timeout before the connection is given up.
 BLOCK_MARGIN: Final = 5.0
+#: A read's limit that is never reached, where the limit is ours (seconds).
+_NEVER: Final = 86400.0
 #: Heartbeats between two counts of what the server thinks is in hand.
 AUDIT_EVERY: Final = 10
 #: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
@@ -302,9 +304,9 @@ class RedisBroker:
             connection: Any = await pool.get_connection()  # type: ignore[no-untyped-call]
             try:
                 await connection.send_packed_command(connection.pack_commands(commands))
-                replies = [await connection.read_response(timeout=timeout)]
+                replies = [await _reply(connection, timeout)]
                 for _ in commands[1:]:
-                    replies.append(await connection.read_response(timeout=CALL_TIMEOUT))  # noqa: PERF401 - each awaits
+                    replies.append(await _reply(connection, CALL_TIMEOUT))  # noqa: PERF401 - each awaits
             except BaseException:
                 # A half-read connection would give the next caller our answer.
                 with anyio.CancelScope(shield=True):
@@ -489,6 +491,16 @@ class RedisBroker:
             )
             raise BrokerRefused(msg)
         return facts
+
+
+async def _reply(connection: Any, seconds: float) -> Any:  # a connection and a reply as the client has them
+    """The next reply. Raises TimeoutError when there is none within `seconds`.
+
+    The client's own time limit answers None when it has passed, and that is what "nothing there" looks
+    like: a server that hangs would seem to be one that has nothing to do.
+    """
+    with anyio.fail_after(seconds):
+        return await connection.read_response(timeout=_NEVER)
 
 
 def _dead_job(entry_id: str, fields: dict[bytes, bytes]) -> DeadJob:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import anyio
 import anyio.to_thread
 import pytest
 import redis.asyncio as aioredis
 
+from streamq import redis_broker
 from streamq.broker import Again, Done, Retention
 from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable
 from streamq.keys import GROUP, StreamKeys
@@ -216,6 +220,24 @@ async def test_nobody_there_is_unavailable_for_every_kind_of_call() -> None:
             await broker.dead("jobs")
         with pytest.raises(BrokerUnavailable):
             await broker.ping()
+
+
+async def test_a_server_that_hangs_is_unavailable_and_not_one_that_has_nothing(
+    own_server: OwnServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = own_server(appendonly=False)
+    monkeypatch.setattr(redis_broker, "BLOCK_MARGIN", 0.1)
+    monkeypatch.setattr(redis_broker, "CALL_TIMEOUT", 0.1)
+    async with RedisBroker.from_url(server.url) as broker:
+        await broker.turn("jobs", "alice", sequence=1, free=0)
+        assert not (await broker.wait("jobs", "alice", timeout=0.01)).leases
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        with pytest.raises(BrokerUnavailable):
+            await broker.wait("jobs", "alice", timeout=0.1)
+        with pytest.raises(BrokerUnavailable):
+            await broker.dead("jobs")
+        os.kill(server.pid, signal.SIGCONT)
 
 
 async def test_a_wrong_password_is_refused_and_not_repeated_in_the_error(own_server: OwnServers) -> None:
