@@ -57,12 +57,12 @@ class Program:
         assert ran.returncode == code, f"{' '.join(arguments)}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
         return Done(ran.returncode, ran.stdout, ran.stderr)
 
-    def here(self, *arguments: str) -> Done:
+    def here(self, *arguments: str, code: int = 0) -> Done:
         """The same in this process, which spares a second of imports; for what only looks."""
         streams = {name: io.StringIO() for name in ("stdin", "stdout", "stderr")}
-        code = main(arguments, environ=self.environment, streams=streams)
-        done = Done(code, streams["stdout"].getvalue(), streams["stderr"].getvalue())
-        assert code == 0, f"{' '.join(arguments)}: {done}"
+        ended = main(arguments, environ=self.environment, streams=streams)
+        done = Done(ended, streams["stdout"].getvalue(), streams["stderr"].getvalue())
+        assert ended == code, f"{' '.join(arguments)}: {done}"
         return done
 
     def stats(self, *options: str) -> dict[str, dict[str, Any]]:
