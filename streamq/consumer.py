@@ -30,6 +30,8 @@ log = logging.getLogger("streamq.worker")
 BLOCK: Final = 10.0
 #: Seconds between looks at a paused stream ("every worker obeys within a second").
 PAUSED_LOOK: Final = 0.8
+#: Seconds between looks at jobs that are due and that the server has no memory to make ready.
+REFUSED_LOOK: Final = 0.2
 #: Seconds a worker takes to say goodbye.
 GOODBYE: Final = 5.0
 #: Seconds between tries while the broker cannot be reached: from, to.
@@ -293,6 +295,8 @@ class StreamConsumer:
         until: float | None = turn.next_due if slots or self._dozing is not None else None
         if turn.paused:
             until = PAUSED_LOOK
+        elif until == 0 and not turn.leases:
+            until = REFUSED_LOOK
         elif slots and hungry and self._dozing is None:
             self._dozing = anyio.CancelScope()
             jobs.start_soon(self._doze, self._dozing, name=f"read {self.stream}")

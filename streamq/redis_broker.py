@@ -47,6 +47,9 @@ A = TypeVar("A")
 CALL_TIMEOUT: Final = 5.0
 #: Seconds a blocking read may overrun its own timeout before the connection is given up.
 BLOCK_MARGIN: Final = 5.0
+#: Pending entries of a lane that are looked at for the longest idle, and how many in one call.
+PENDING_LOOK: Final = 100_000
+PENDING_PAGE: Final = 1000
 #: A read's limit that is never reached, where the limit is ours (seconds).
 _NEVER: Final = 86400.0
 #: Heartbeats between two counts of what the server thinks is in hand.
@@ -395,26 +398,37 @@ class RedisBroker:
         self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
     ) -> list[PendingEntry]:
         """See `Broker.pending`."""
-        k = StreamKeys.of(stream)
+        lanes = zip(LANES, StreamKeys.of(stream).lanes, strict=True)
+        held = [(lane, key, row) for lane, key in lanes for row in await self._held(key, worker, idle_over)]
+        held.sort(key=lambda one: -int(one[2][2]))
         found: list[PendingEntry] = []
-        for lane, key in zip(LANES, k.lanes, strict=True):
-            args: list[Any] = ["XPENDING", key, GROUP, "IDLE", int(idle_over * 1000), "-", "+", limit]
-            rows = await self._ask(*args, *([worker] if worker else []))
-            for entry_id, owner, idle_ms, deliveries in rows or ():
-                entry = await self._ask("XRANGE", key, entry_id, entry_id)
-                flat = entry[0][1] if entry else ()
-                name = entry_id.decode()
-                found.append(
-                    PendingEntry(
-                        entry_id=name,
-                        worker=owner.decode(),
-                        idle_seconds=int(idle_ms) / 1000,
-                        deliveries=int(deliveries),
-                        envelope=envelope_of(name, lane, pairs(flat)),
-                    )
+        for lane, key, (entry_id, owner, idle_ms, deliveries) in held[:limit]:
+            entry = await self._ask("XRANGE", key, entry_id, entry_id)
+            flat = entry[0][1] if entry else ()
+            name = entry_id.decode()
+            found.append(
+                PendingEntry(
+                    entry_id=name,
+                    worker=owner.decode(),
+                    idle_seconds=int(idle_ms) / 1000,
+                    deliveries=int(deliveries),
+                    envelope=envelope_of(name, lane, pairs(flat)),
                 )
-        found.sort(key=lambda entry: -entry.idle_seconds)
-        return found[:limit]
+            )
+        return found
+
+    async def _held(self, key: str, worker: str | None, idle_over: float) -> list[Any]:
+        """What is pending in a lane, page by page: Redis lists by id, and none of its commands by idleness."""
+        rows: list[Any] = []
+        after = "-"
+        while len(rows) < PENDING_LOOK:
+            args = ["XPENDING", key, GROUP, "IDLE", int(idle_over * 1000), after, "+", PENDING_PAGE]
+            page = await self._ask(*args, *([worker] if worker else [])) or ()
+            rows += page
+            if len(page) < PENDING_PAGE:
+                break
+            after = f"({page[-1][0].decode()}"
+        return rows
 
     async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
         """See `Broker.dead`."""

@@ -13,6 +13,7 @@ many jobs. `Process.pid` and the names that the commands give their workers are 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -42,16 +43,30 @@ NOT_STARTED: Final = 127
 #: Added to a signal's number where a process was ended by it, as shells do.
 SIGNALLED: Final = 128
 
-#: Runs in the child before its command, and becomes it. TERM when the parent dies, however it dies
-#: (PR_SET_PDEATHSIG, kept over exec). TSTP and USR1 would stop and end a worker that does not listen
-#: yet. Not a `preexec_fn`: Python code between fork and exec may deadlock where threads run.
+#: Runs in the child before its command, and becomes it. A guard stays with it, as its child: when the
+#: parent is gone, however it went, its end of the pipe on fd 0 closes, and the guard sends TERM, and KILL
+#: when the time to stop is over. Not PR_SET_PDEATHSIG alone: that comes once for each thread of a parent
+#: that is killed, and the second TERM means "hand back now". TSTP and USR1 would stop and end a worker
+#: that does not listen yet. Not a `preexec_fn`: Python between fork and exec may deadlock where threads run.
 _LAUNCH: Final = """
-import ctypes, os, signal, sys
-parent, argv = int(sys.argv[1]), sys.argv[2:]
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
-if os.getppid() != parent:  # it went while we were being born: nobody would end us
-    sys.exit(1)
+import ctypes, os, select, signal, sys, time
+patience, argv = float(sys.argv[1]), sys.argv[2:]
+worker, linux = os.getpid(), sys.platform == "linux"
+if os.fork() == 0:
+    def tell(number):
+        if os.getppid() == worker:
+            os.kill(worker, number)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if linux:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it ends with its worker
+    while os.getppid() == worker and not select.select([0], [], [], None if linux else 1.0)[0]:
+        pass
+    tell(signal.SIGTERM)
+    time.sleep(patience)
+    tell(signal.SIGKILL)
+    os._exit(0)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 try:
@@ -226,6 +241,8 @@ class Supervisor:
         #: Lives that ended in the stop, or were over by themselves.
         self._ended: list[Life] = []
         self._gave_up: SupervisorResult | None = None
+        #: End of a pipe that closes with this process.
+        self._lifeline = subprocess.DEVNULL
 
     def __repr__(self) -> str:
         running = sum(process.pid is not None for process in self.processes)
@@ -249,9 +266,13 @@ class Supervisor:
         """Until stopped (TERM or INT, or `stop`), all bursts are over, or the processes cannot start.
 
         Signals are passed on: the first TERM or INT as TERM, the second as INT, TSTP (quiet), USR1
-        (stacks). Cancelled, it ends the processes before it goes. On Linux they also end when this
-        process is killed: as by a TERM, so they drain.
+        (stacks). Cancelled, it ends the processes before it goes. Should this process be killed, they
+        end too: as by a TERM, so they drain, and after `stop_timeout` for good.
         """
+        with _lifeline() as self._lifeline:
+            return await self._run(handle_signals=handle_signals)
+
+    async def _run(self, *, handle_signals: bool) -> SupervisorResult:
         async with anyio.create_task_group() as background:
             if handle_signals:
                 await background.start(self._listen)
@@ -312,8 +333,8 @@ class Supervisor:
     async def _launch(self, number: int) -> anyio.abc.Process:
         command = self._command(number) if callable(self._command) else self._command
         return await anyio.open_process(
-            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(self._options.stop_timeout), *command],
+            stdin=self._lifeline,
             stdout=None,  # ours: what a process has to say is for those who read us
             stderr=None,
             env=self._env,
@@ -379,6 +400,17 @@ class Supervisor:
     def _send(self, number: signal.Signals) -> None:
         for process in self.processes:
             process.send(number)
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """The reading end of a pipe whose other end nobody but this process has."""
+    reader, writer = os.pipe()
+    try:
+        yield reader
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _tell_death(process: Process, life: Life, delay: float | None) -> None:

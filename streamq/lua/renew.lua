@@ -1,8 +1,10 @@
+#!lua flags=allow-oom
 -- Renews all leases a worker holds and beats its heart, in one call.
 --
 -- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> workers (hash)    KEYS[5] -> meta (hash)
 -- ARGV[1] -> worker   ARGV[2] -> 1 = count what the server thinks is in hand
 -- ARGV[3] -> number of leases, then per lease: lane, entry id
+-- Allowed while memory is short: a worker whose heart cannot beat would lose what it works on.
 -- Returns { lost lease keys, paused (1|0), { worker, beat, ... }, pending (-1 = not asked) }
 local worker = ARGV[1]
 local by_lane = { {}, {}, {} }

@@ -94,14 +94,12 @@ if ARGV[8] ~= '' then
   end
 end
 
-promote(KEYS[4], KEYS[5], lanes, now, ARGV[4])
+local next_due = promote(KEYS[4], KEYS[5], lanes, now, ARGV[4])
 
 local paused = redis.call('HGET', KEYS[6], 'paused') == '1'
 local free, got = tonumber(ARGV[3]), {}
 if free > 0 and not paused then got = take(lanes, worker, free, tonumber(ARGV[7])) end
-if ARGV[6] == '1' then redis.call('HSETNX', KEYS[9], worker, 0) end
+-- Refused while memory is short, and then the next heartbeat does it: a worker must be able to drain.
+if ARGV[6] == '1' then redis.pcall('HSETNX', KEYS[9], worker, 0) end
 
-local next_due = -1
-local earliest = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
-if #earliest > 0 then next_due = math.max(0, tonumber(earliest[2]) - now) end
 return { got, refused, paused and 1 or 0, next_due, now }

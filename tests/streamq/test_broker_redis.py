@@ -200,8 +200,11 @@ async def test_a_server_without_memory_takes_no_jobs_and_lets_workers_drain(own_
         assert await worker.finish(Done(second)) == frozenset()
         places = await rig.places()
         assert places == {"ready": 8, "leased": 1, "done": 1}, "what was refused changed nothing"
-        rest = await worker.take(10)
-        assert await worker.finish(*(Done(lease) for lease in rest), Done(first)) == frozenset()
+        newcomer = rig.hand("bob")
+        rest = await newcomer.take(10)
+        assert newcomer.renew(*rest).lost == frozenset(), "its heart beats, so nobody takes them for abandoned"
+        assert await newcomer.finish(*(Done(lease) for lease in rest)) == frozenset()
+        assert await worker.finish(Done(first)) == frozenset()
         await client.config_set("maxmemory", "0")
         assert await rig.places() == {"done": 10}
 

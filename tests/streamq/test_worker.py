@@ -23,6 +23,7 @@ from streamq import (
     Worker,
     WorkerOptions,
 )
+from tests.support.servers import OwnServers
 
 #: Seconds anything here may take.
 DEADLINE = 100.0
@@ -108,6 +109,52 @@ async def test_a_handler_may_snooze_and_may_give_up(server_url: str) -> None:
     assert attempts == [1, 1, 1]
     assert letter.reason == "unwanted"
     assert stats.done == 1
+
+
+async def test_a_due_job_that_the_server_has_no_memory_to_make_ready_is_waited_for_calmly(
+    own_server: OwnServers,
+) -> None:
+    ran = anyio.Event()
+    handlers = Handlers()
+
+    @handlers.on("notes", Note)
+    async def note(_: Job[Note]) -> None:
+        ran.set()
+
+    server = own_server(appendonly=False)
+    async with RedisBroker.from_url(server.url) as broker, aioredis.Redis.from_url(server.url) as client:
+        worker = Worker(broker, handlers)
+
+        async def work() -> None:
+            await worker.run(handle_signals=False)
+
+        async with anyio.create_task_group() as group:
+            with anyio.fail_after(DEADLINE):
+                group.start_soon(work)
+                while not worker.consumers[0].idle:  # noqa: ASYNC110 - nobody tells
+                    await anyio.sleep(0.01)
+                await Queue("notes", broker).enqueue(Note(1), delay=0.5)
+                await client.config_set("maxmemory", "1mb")
+                while await client.zcount("{notes}:delayed", "-inf", await server_ms(client)) == 0:  # noqa: ASYNC110 - the server's clock
+                    await anyio.sleep(0.01)
+                before, began = await commands(client), await server_ms(client)
+                while await server_ms(client) < began + 1000:  # noqa: ASYNC110 - as above
+                    await anyio.sleep(0.1)
+                asked = await commands(client) - before
+                assert not ran.is_set()
+                assert asked < 200, "a second of turns, a few commands each; not a loop without a pause"
+                await client.config_set("maxmemory", "0")
+                await ran.wait()
+                worker.stop()
+
+
+async def server_ms(client: aioredis.Redis) -> int:
+    seconds, micros = await client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+async def commands(client: aioredis.Redis) -> int:
+    return int((await client.info("stats"))["total_commands_processed"])
 
 
 WORKER = """
