@@ -7,6 +7,7 @@ changes nothing), and deleted; a relay that dies in between leaves it to the nex
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -14,7 +15,7 @@ import anyio
 
 from sentinel.errors import TemporaryFailure
 from sentinel.store import OutboxJob, Store
-from streamq import Broker, BrokerFull, BrokerUnavailable, NewJob, Queue
+from streamq import Broker, BrokerFull, BrokerUnavailable, InvalidJob, NewJob, Queue
 from streamq.clock import Clock
 from streamq.events import Observer
 
@@ -24,6 +25,8 @@ log = logging.getLogger("sentinel.relay")
 LOOK_EVERY: Final = 2.0
 #: Rows given to Redis at once.
 BATCH: Final = 200
+#: Seconds to give rows back in on the way out.
+PATIENCE: Final = 2.0
 
 
 class Relay:
@@ -56,23 +59,53 @@ class Relay:
                 self._poked = anyio.Event()
 
     async def flush(self) -> int:
-        """Send what is there now; how many. Raises StoreUnavailable, BrokerUnavailable, BrokerFull."""
+        """Send what is there now; how many rows.
+
+        What could not be sent is free for any relay at once. Raises StoreUnavailable,
+        BrokerUnavailable, BrokerFull, BrokerRefused.
+        """
         rows = await self._store.unsent(BATCH, self._clock.time())
-        for stream, group in groupby(sorted(rows, key=lambda row: row.stream), key=lambda row: row.stream):
-            batch = list(group)
-            queue = Queue(stream, self._broker, observer=self._observer)
-            await queue.enqueue_jobs([_job(row) for row in batch])
-            await self._store.mark_sent([row.id for row in batch])
+        left = {row.id for row in rows}
+        try:
+            for stream, group in groupby(
+                sorted(rows, key=lambda row: row.stream), key=lambda row: row.stream
+            ):
+                batch = list(group)
+                await self._send(stream, batch)
+                left -= {row.id for row in batch}
+        except BaseException:  # a cancellation too: the next relay need not wait for our lease to end
+            await self._release(left)
+            raise
         return len(rows)
 
+    async def _send(self, stream: str, rows: Sequence[OutboxJob]) -> None:
+        """Enqueue, then forget: in this order a death in between doubles nothing and loses nothing."""
+        jobs = [job for job in map(_job, rows) if job is not None]
+        if jobs:
+            await Queue(stream, self._broker, observer=self._observer).enqueue_jobs(jobs)
+        await self._store.mark_sent([row.id for row in rows])
 
-def _job(row: OutboxJob) -> NewJob:
-    return NewJob(
-        payload=row.payload,
-        id=row.job_id,
-        id_is_callers=True,
-        lane=row.lane,
-        at=row.available_at,
-        unique=row.unique,
-        unique_for=row.unique_for,
-    )
+    async def _release(self, ids: Iterable[int]) -> None:
+        with anyio.move_on_after(PATIENCE, shield=True):
+            try:
+                await self._store.release(ids)
+            except TemporaryFailure as error:  # the lease ends by itself
+                log.warning("relay_trouble", extra={"error": str(error)})
+
+
+def _job(row: OutboxJob) -> NewJob | None:
+    """The job a row describes; None, and a word in the log, for a row that can be none, ever."""
+    try:
+        return NewJob(
+            payload=row.payload,
+            id=row.job_id,
+            id_is_callers=True,
+            lane=row.lane,
+            at=row.available_at,
+            unique=row.unique,
+            unique_for=row.unique_for,
+        )
+    except InvalidJob as error:
+        extra = {"stream": row.stream, "job_id": row.job_id[:120], "error": str(error)}
+        log.error("outbox_row_refused", extra=extra)  # noqa: TRY400 - a traceback would say nothing more
+        return None

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
 from sentinel.events import Event
 from sentinel.extract.contained import Extractor
 from sentinel.fetch.fetcher import Fetcher
@@ -24,15 +22,6 @@ from streamq.executor import Executor
 from streamq.testing.memory import MemoryBroker
 from tests.support.http import Reply, Route, Site
 
-#: The test runs once on SQLite and once on PostgreSQL.
-both_databases = pytest.mark.parametrize(
-    "store",
-    [
-        pytest.param("sqlite", id="sqlite"),
-        pytest.param("postgres", id="postgres", marks=pytest.mark.needs_postgres),
-    ],
-    indirect=True,
-)
 #: Rule ids of most tests: there is one rule.
 WIDGET = "widget"
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -16,31 +13,6 @@ from streamq.clock import ManualClock
 from streamq.testing.memory import MemoryBroker
 from tests.sentinel.handlers.checking import World
 from tests.support.http import Site
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file of the current schema, to copy."""
-    path = tmp_path_factory.mktemp("checks") / "empty.db"
-
-    async def migrate() -> None:
-        async with Store.open(f"sqlite:///{path}") as store:
-            await store.migrate()
-
-    asyncio.run(migrate())
-    return path
-
-
-@pytest.fixture
-async def store(request: pytest.FixtureRequest, migrated: Path, tmp_path: Path) -> AsyncIterator[Store]:
-    """On SQLite, or where a test says so (`both_databases`) on PostgreSQL."""
-    if getattr(request, "param", "sqlite") == "postgres":
-        url = request.getfixturevalue("postgres_url")
-    else:
-        url = f"sqlite:///{shutil.copy(migrated, tmp_path / 'sentinel.db')}"
-    async with Store.open(url) as store:
-        await store.migrate()
-        yield store
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN, DispatchAlert, RunRule
 from sentinel.model import AlertPolicy, Condition, Confirm, FetchProfile, Normalization
 from sentinel.store.tables import rule as rule_table
 from streamq import DeadLetter, Snooze
-from tests.sentinel.handlers.checking import NOT_MODIFIED, WIDGET, Hand, World, both_databases, page, tagged
+from tests.sentinel.conftest import both_databases
+from tests.sentinel.handlers.checking import NOT_MODIFIED, WIDGET, Hand, World, page, tagged
 from tests.sentinel.store.things import every_row
 from tests.support.http import Reply, Route
 
