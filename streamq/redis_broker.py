@@ -418,12 +418,12 @@ class RedisBroker:
         return found
 
     async def _held(self, key: str, worker: str | None, idle_over: float) -> list[Any]:
-        """What is pending in a lane, page by page: Redis lists by id, and none of its commands by idleness."""
+        """What is pending in a lane, page by page: Redis lists by id, nothing lists by idleness."""
         rows: list[Any] = []
         after = "-"
         while len(rows) < PENDING_LOOK:
             args = ["XPENDING", key, GROUP, "IDLE", int(idle_over * 1000), after, "+", PENDING_PAGE]
-            page = await self._ask(*args, *([worker] if worker else [])) or ()
+            page = await self._ask(*args, *([worker] if worker else [])) or []
             rows += page
             if len(page) < PENDING_PAGE:
                 break

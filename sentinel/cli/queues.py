@@ -216,7 +216,7 @@ async def _pending(cli: Cli, stream: str, consumer: str | None, idle_over: float
         right="IDLE DELIV CRASHES",
     )
     if len(entries) == limit:
-        cli.out.say(f"the first {limit}; --limit shows more")
+        cli.out.say(f"the longest silent {limit}; --limit shows more")
     return Exit.DONE
 
 

@@ -96,6 +96,17 @@ async def test_the_list_of_what_is_in_hand_can_be_narrowed(rig: Rig) -> None:
     assert await rig.broker.pending(rig.stream, worker="carol") == []
 
 
+async def test_a_short_list_of_what_is_in_hand_keeps_the_longest_idle(rig: Rig) -> None:
+    await rig.put(*(job(n) for n in range(4)))
+    alice, bob = rig.hand("alice"), rig.hand("bob")
+    renewed = await alice.take(2)
+    silent = await bob.take(2)
+    await rig.let_pass(0.02)
+    alice.renew(*renewed)
+    entries = await rig.broker.pending(rig.stream, limit=2)
+    assert {entry.entry_id for entry in entries} == {lease.entry_id for lease in silent}
+
+
 async def test_records_are_listed_newest_first_and_bounded(rig: Rig) -> None:
     await rig.put(*(job(n) for n in range(5)))
     worker = rig.hand()
