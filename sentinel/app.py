@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import anyio.to_thread
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
+from sentinel.backing import redis_at, store_of
 from sentinel.channels import ConsoleSender, Senders, WebhookSender
-from sentinel.embedded import EmbeddedRedis
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy, open_client
@@ -41,8 +40,8 @@ from sentinel.web.endpoint import Check, CheckFunction, Pages, serving
 from sentinel.web.metrics import RuleGauges, SentinelMetrics
 from streamq import Handlers, RedisBroker, Worker, WorkerOptions, WorkerResult
 from streamq.clock import Clock, SystemClock
-from streamq.metrics import Metrics, QueueGauges, watch_loop_lag
 from streamq.consumer import StreamConsumer
+from streamq.metrics import Metrics, QueueGauges, watch_loop_lag
 
 log = logging.getLogger("sentinel.app")
 
@@ -83,43 +82,6 @@ class Parts(msgspec.Struct, frozen=True):
 def policy_of(settings: Settings) -> NetworkPolicy:
     """Where rules and webhooks may go."""
     return NetworkPolicy(allow_private=settings.allow_private_networks)
-
-
-@contextlib.asynccontextmanager
-async def redis_at(choice: RedisChoice) -> AsyncIterator[str]:
-    """The URL of the chosen Redis; the embedded one is started or joined, and ended with the block."""
-    if choice.kind != "embedded" or choice.folder is None:
-        yield choice.url
-        return
-    server = EmbeddedRedis(choice.folder)
-    await anyio.to_thread.run_sync(server.start)
-    try:
-        yield server.url
-    finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(server.stop)
-
-
-@contextlib.asynccontextmanager
-async def store_of(settings: Settings, *, migrate: bool = False) -> AsyncIterator[Store]:
-    """The database, its schema checked.
-
-    A database that nobody named is the SQLite file of the state folder: it is ours, so it is made
-    and brought up to date without a word. One that was named is migrated by `migrate` only. Raises
-    SchemaNotCurrent, StoreUnavailable.
-    """
-    store = Store.open(settings.database_url)
-    try:
-        if migrate or _is_default(settings, "DATABASE_URL"):
-            await store.migrate()
-        await store.check_schema()
-        yield store
-    finally:
-        await store.close()
-
-
-def _is_default(settings: Settings, name: str) -> bool:
-    return any(told.name == name and told.source == "default" for told in settings.sources())
 
 
 @contextlib.asynccontextmanager

@@ -150,6 +150,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Every variable with its value (secrets masked) and where it came from."""
         return self.told
 
+    def is_default(self, name: str) -> bool:
+        """Nobody has said anything about the variable `name`."""
+        return any(one.name == name and one.source == "default" for one in self.told)
+
     def __repr__(self) -> str:
         shown = " ".join(f"{s.name}={s.value}" for s in self.told if s.source != "default")
         return f"<Settings redis={self.redis.safe} {shown}>".replace(" >", ">")

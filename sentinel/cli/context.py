@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import anyio
-import anyio.to_thread
 import typer
 
+from sentinel.backing import redis_at, store_of
 from sentinel.cli import logs
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
@@ -91,45 +91,21 @@ class Cli:
         """
         from streamq import RedisBroker  # noqa: PLC0415 - 0.1 s that --help does without
 
-        async with self._redis_url() as url, RedisBroker.from_url(url, client_name="sentinel-cli") as broker:
+        async with (
+            redis_at(self.settings.redis) as url,
+            RedisBroker.from_url(url, client_name="sentinel-cli") as broker,
+        ):
             await broker.ping()
             yield broker
 
     @contextlib.asynccontextmanager
-    async def _redis_url(self) -> AsyncIterator[str]:
-        choice = self.settings.redis
-        if choice.kind != "embedded" or choice.folder is None:
-            yield choice.url
-            return
-        from sentinel.embedded import EmbeddedRedis  # noqa: PLC0415 - as above
-
-        server = EmbeddedRedis(choice.folder)
-        await anyio.to_thread.run_sync(server.start)
-        try:
-            yield server.url
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(server.stop)
-
-    @contextlib.asynccontextmanager
     async def store(self, *, create: bool = False) -> AsyncIterator[Store]:
-        """The database of the settings, its schema seen to be current.
+        """The database of the settings, see `store_of`. Raises StoreUnavailable, SchemaNotCurrent."""
 
-        A database that nobody named is the SQLite file of the state folder: it is ours, so it is
-        made and brought up to date. `create`: a named SQLite file that is empty is made too. Raises
-        StoreUnavailable, SchemaNotCurrent.
-        """
-        from sentinel.store import Store  # noqa: PLC0415 - SQLAlchemy: 0.2 s that others do without
+        def told() -> None:
+            self.out.say(f"made the database {mask_url(self.settings.database_url)}")
 
-        settings = self.settings
-        is_ours = any(told.name == "DATABASE_URL" and told.source == "default" for told in settings.sources())
-        async with Store.open(settings.database_url) as store:
-            if is_ours or (create and settings.database_url.startswith("sqlite")):
-                status = await store.schema_status()
-                if status.current is None or (is_ours and not status.is_current):
-                    await store.migrate()
-                    self.out.say(f"made the database {mask_url(settings.database_url)}")
-            await store.check_schema()
+        async with store_of(self.settings, create=create, told=told) as store:
             yield store
 
     def confirm(self, question: str, *, yes: bool, hint: str = "") -> None:

@@ -1,0 +1,67 @@
+"""What sentinel stands on, as the settings choose it: a Redis and a database.
+
+Both commands and workers come here. What is heavy is imported when it is opened: `stats` needs no SQL,
+`rules list` no Redis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from sentinel.settings import RedisChoice, Settings
+
+if TYPE_CHECKING:
+    from sentinel.store import Store
+
+
+@contextlib.asynccontextmanager
+async def redis_at(choice: RedisChoice) -> AsyncIterator[str]:
+    """The URL of the chosen Redis; the embedded one is started or joined, and let go with the block.
+
+    Raises EmbeddedRedisFailed.
+    """
+    if choice.kind != "embedded" or choice.folder is None:
+        yield choice.url
+        return
+    from sentinel.embedded import EmbeddedRedis  # noqa: PLC0415 - see the module
+
+    server = EmbeddedRedis(choice.folder)
+    await anyio.to_thread.run_sync(server.start)
+    try:
+        yield server.url
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(server.stop)
+
+
+@contextlib.asynccontextmanager
+async def store_of(
+    settings: Settings,
+    *,
+    create: bool = False,
+    migrate: bool = False,
+    told: Callable[[], object] | None = None,
+) -> AsyncIterator[Store]:
+    """The chosen database, its schema seen to be current.
+
+    A database that nobody named is the SQLite file of the state folder: it is ours, so it is made
+    and brought up to date. One that was named is left to the `migrate` command, except that
+    `create` makes a named SQLite file that is empty, and `migrate` brings any up to date. `told` is
+    called where something was done to it. Raises StoreUnavailable, SchemaNotCurrent.
+    """
+    from sentinel.store import Store  # noqa: PLC0415 - see the module
+
+    async with Store.open(settings.database_url) as store:
+        status = await store.schema_status()
+        make = create and status.current is None and settings.database_url.startswith("sqlite")
+        if not status.is_current and (make or migrate or settings.is_default("DATABASE_URL")):
+            await store.migrate()
+            if told is not None:
+                told()
+        await store.check_schema()
+        yield store
