@@ -65,6 +65,11 @@ def table(path: Path, heading: str) -> list[list[str]]:
     return rows[2:]
 
 
+def cells(text: str) -> list[str]:
+    """What is in backticks."""
+    return re.findall(r"`([^`\n]+)`", text.replace("```", ""))
+
+
 def at(text: str, *, port: int) -> str:
     """What a document says, for a Redis at `port`: the one thing that is not run as it is written."""
     return (

@@ -1,0 +1,94 @@
+"""The programs in the documents run as they are written there."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from sentinel.app import new_webhook_secret
+from sentinel.channels import SigningKey, sign
+from tests.end_to_end.programs import PATIENCE
+from tests.support.documents import REPOSITORY, at, blocks, named
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+
+
+def test_every_program_in_the_documents_is_run_here_or_beside_the_producers() -> None:
+    written = {block.name for block in blocks("python", "sh", "js")}
+    here = {"jobs.py", "producer.py", "worker.py", "verify.py"}
+    assert written == here | {"producer.sh", "producer-many.sh", "producer.mjs"}
+
+
+def start(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, path], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_readme_s_producer_and_worker_work_together(redis_port: int, tmp_path: Path) -> None:
+    for name in ("jobs.py", "producer.py", "worker.py"):
+        (tmp_path / name).write_text(at(named(name).text, port=redis_port))
+
+    first = start(tmp_path / "producer.py").communicate(timeout=PATIENCE)[0].split()
+    second = start(tmp_path / "producer.py").communicate(timeout=PATIENCE)[0].split()
+    worker = start(tmp_path / "worker.py")
+    try:
+        assert worker.stdout is not None
+        ran = worker.stdout.readline().split()
+        until(lambda: redis.Redis(port=redis_port).xlen("{images}:done") == 1)
+        worker.send_signal(signal.SIGTERM)
+        rest, _ = worker.communicate(timeout=PATIENCE)
+    finally:
+        worker.kill()
+        worker.wait()
+
+    assert (first[1], second) == ("True", [first[0], "False"]), "the second one is a duplicate"
+    assert ran == [first[0], "1", "a.png"]
+    assert (rest, worker.returncode) == ("", 0)
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def is_genuine() -> Callable[..., bool]:
+    space: dict[str, Any] = {}
+    exec(compile(named("verify.py").text, "verify.py", "exec"), space)  # noqa: S102 - our own page
+    found: Callable[..., bool] = space["is_genuine"]
+    return found
+
+
+def test_the_page_s_verification_believes_us_and_nobody_else(is_genuine: Callable[..., bool]) -> None:
+    new, old, other = (new_webhook_secret() for _ in range(3))
+    body, now = b'{"type":"alert.change"}', int(time.time())
+    signature = sign([SigningKey.parse(new), SigningKey.parse(old)], "msg_1", now, body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": signature}
+
+    assert is_genuine(new, headers, body)
+    assert is_genuine(old, headers, body)
+    assert not is_genuine(other, headers, body)
+    assert not is_genuine(new, headers, body + b" ")
+    assert not is_genuine(new, headers | {"webhook-id": "msg_2"}, body)
+    assert not is_genuine(new, headers | {"webhook-timestamp": str(now - 3600)}, body)
+
+
+def test_the_commands_of_dev_that_the_documents_name_are_there() -> None:
+    text = "".join(block.text for block in blocks("", "sh"))
+    script = (REPOSITORY / "dev").read_text()
+    named_commands = set(re.findall(r"^\./dev (\w+)", text, re.MULTILINE))
+    assert {"demo", "test"} <= named_commands
+    assert {
+        command for command in named_commands if not re.search(rf"^  {command}\b.*\)", script, re.MULTILINE)
+    } == set()
