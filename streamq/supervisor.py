@@ -54,8 +54,9 @@ patience, argv = float(sys.argv[1]), sys.argv[2:]
 worker, linux = os.getpid(), sys.platform == "linux"
 if os.fork() == 0:
     def tell(number):
-        if os.getppid() == worker:
-            os.kill(worker, number)
+        if os.getppid() != worker:
+            os._exit(0)
+        os.kill(worker, number)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if linux:

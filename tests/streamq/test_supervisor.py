@@ -136,10 +136,12 @@ class TestStarts:
     async def test_a_burst_is_over_when_every_process_has_done_its_part(self, tmp_path: Path) -> None:
         options = msgspec.structs.replace(QUICK, burst=True)
 
-        result = await supervise(f"echo x >> {tmp_path}/starts", processes=3, options=options)
+        result = await supervise(f"echo $$ >> {tmp_path}/starts", processes=3, options=options)
 
         assert result == SupervisorResult(0)
-        assert (tmp_path / "starts").read_text() == "x\n" * 3
+        pids = {int(pid) for pid in (tmp_path / "starts").read_text().split()}
+        assert len(pids) == 3
+        await eventually(lambda: not in_sessions(pids))
 
     async def test_a_command_that_is_not_there_ends_it(self, capfd: pytest.CaptureFixture[str]) -> None:
         with anyio.fail_after(DEADLINE):
@@ -179,6 +181,24 @@ class TestEnds:
 
         assert not any(is_running(pid) for pid in pids if pid)
         assert repr(supervisor) == "<Supervisor 0 of 2 processes running>"
+
+
+DEAF = """
+import sys, anyio
+from streamq import Supervisor, SupervisorOptions
+deaf = ["/bin/sh", "-c", "trap '' TERM; echo $$; while :; do sleep 1; done"]
+anyio.run(Supervisor(deaf, processes=1, options=SupervisorOptions(stop_timeout=0.3)).run)
+"""
+
+
+async def test_who_is_deaf_does_not_outlive_a_killed_parent_either() -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    async with await anyio.open_process([sys.executable, "-c", DEAF], stderr=None, env=env) as parent:
+        assert parent.stdout is not None
+        pid = int(await parent.stdout.receive())
+        os.kill(parent.pid, signal.SIGKILL)
+
+    await eventually(lambda: not in_sessions({pid}))
 
 
 # --- families of real workers -----------------------------------------------------------------------
@@ -231,6 +251,17 @@ def is_running(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state not in "ZX"
     return False
+
+
+def in_sessions(leaders: set[int]) -> list[int]:
+    """Processes of the sessions that these have led: themselves, their guards, what they started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(session) in leaders and state not in "ZX":
+                found.append(int(entry.name))
+    return found
 
 
 class Family:
@@ -355,7 +386,7 @@ async def test_a_killed_parent_takes_its_processes_with_it_and_they_drain(
         await Queue("notes", broker).enqueue_many([{"n": n} for n in range(40)])
         await one.until(lambda: len(one.pids()) == 2)
         one.parent.kill()
-        await eventually(lambda: not any(is_running(pid) for pid in one.pids()))
+        await eventually(lambda: not in_sessions(one.pids()))
         stats = await broker.stats("notes")
     assert sorted(one.lines("start")) == sorted(one.lines("end"))
     assert (stats.leased, stats.workers) == (0, 0)
