@@ -70,21 +70,30 @@ def check(schedule: Schedule) -> list[Problem]:
     if schedule.cron is None and schedule.interval_seconds is None:
         hint = "for example {intervalSeconds: 300}"
         problems.append(Problem("", "neither intervalSeconds nor cron is given", hint))
-    if schedule.cron is not None:
-        try:
-            next(CronSim(schedule.cron, datetime(2026, 1, 1, tzinfo=UTC)))
-        except (CronSimError, StopIteration) as exc:
-            hint = "five fields: minute hour day month weekday, as `*/5 8-18 * * 1-5`"
-            problems.append(
-                Problem("cron", f"not a cron expression: {str(exc) or 'it never comes due'}", hint)
-            )
-    if schedule.timezone is not None:
-        try:
-            ZoneInfo(schedule.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            hint = "a name of the IANA database, as Europe/Bratislava"
-            problems.append(Problem("timezone", f"unknown time zone {schedule.timezone[:60]!r}", hint))
-    return problems
+    if schedule.cron is not None and (trouble := _cron_trouble(schedule.cron)):
+        hint = "minute hour day month weekday, as `*/5 8-18 * * 1-5`"
+        problems.append(Problem("cron", f"{schedule.cron[:80]!r} is not a cron expression: {trouble}", hint))
+    return problems + check_timezone(schedule.timezone)
+
+
+def check_timezone(name: str | None) -> list[Problem]:
+    """What is wrong with a `timezone`; the path is relative to what has it."""
+    try:
+        ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = "a name as Europe/Bratislava or UTC"
+        return [Problem("timezone", f"no such time zone {(name or '')[:80]!r}", hint)]
+    return []
+
+
+def _cron_trouble(expression: str) -> str:
+    try:
+        next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)))
+    except CronSimError as exc:
+        return str(exc).lower()
+    except StopIteration:
+        return "it never comes due"
+    return ""
 
 
 def _share(seed: str, tick: float) -> float:

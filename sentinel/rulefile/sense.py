@@ -7,15 +7,13 @@ its bad selector.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 from typing import Any, Final, get_args
-from zoneinfo import ZoneInfo
 
 import msgspec
-from cronsim import CronSim, CronSimError
 
+from sentinel.decide import schedule
 from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import check_extraction
 from sentinel.extract.css import trouble as css_trouble
@@ -95,9 +93,7 @@ class Sense:
     def _extraction(self, parts: dict[str, Any], path: str) -> None:
         if "method" not in parts:
             return
-        for problem in check_extraction(Extraction(**_stood_in(parts))):
-            where = f"{path}.{problem.path}" if problem.path else path
-            self._note(where, problem.message, problem.hint)
+        self._pass_on(check_extraction(Extraction(**_stood_in(parts))), path)
 
     def _fetch(self, parts: dict[str, Any], path: str) -> None:
         if parts.get("mode") == "headless":
@@ -119,23 +115,10 @@ class Sense:
             self._note(join(path, "userAgent"), "cannot be sent: no control characters")
 
     def _schedule(self, parts: dict[str, Any], path: str) -> None:
-        interval, cron = parts.get("interval_seconds"), parts.get("cron")
-        if interval is not None and cron is not None:
-            self._note(path, "both intervalSeconds and cron are given", "keep one of them")
-        if interval is None and cron is None:
-            self._note(
-                path, "neither intervalSeconds nor cron is given", "for example {intervalSeconds: 300}"
-            )
-        if cron is not None and (said := _cron_trouble(cron)):
-            self._note(
-                join(path, "cron"),
-                f"{shown(cron)} is not a cron expression: {said}",
-                "minute hour day month weekday, as `*/5 8-18 * * 1-5`",
-            )
-        self._timezone(parts.get("timezone"), join(path, "timezone"))
+        self._pass_on(schedule.check(Schedule(**parts)), path)
 
     def _workspace(self, parts: dict[str, Any], path: str) -> None:
-        self._timezone(parts.get("timezone"), join(path, "timezone"))
+        self._pass_on(schedule.check_timezone(parts.get("timezone")), path)
 
     def _channel(self, parts: dict[str, Any], path: str) -> None:
         if (url := parts.get("url")) is not None:
@@ -237,13 +220,11 @@ class Sense:
                 hint = "set SENTINEL_ALLOW_PRIVATE_NETWORKS=true to reach private and loopback addresses"
             self._note(path, message, hint)
 
-    def _timezone(self, name: str | None, path: str) -> None:
-        if name is None:
-            return
-        try:
-            ZoneInfo(name)
-        except (ValueError, OSError, KeyError):
-            self._note(path, f"no such time zone {shown(name)}", "a name as Europe/Bratislava or UTC")
+    def _pass_on(self, problems: Iterable[Problem], path: str) -> None:
+        """What others found wrong with the struct at `path`."""
+        for problem in problems:
+            where = f"{path}.{problem.path}" if problem.path else path
+            self._note(where, problem.message, problem.hint)
 
     def _unique(self, ids: list[str | None], path: str) -> None:
         first: dict[str, int] = {}
@@ -275,16 +256,6 @@ def _stood_in(parts: dict[str, Any]) -> dict[str, Any]:
 
 _HARMLESS_STEP: Final = "trim"
 _HARMLESS_FALLBACK: Final = FallbackSelector(selector="body")
-
-
-def _cron_trouble(expression: str) -> str | None:
-    try:
-        next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)))
-    except CronSimError as exc:
-        return str(exc).lower()
-    except StopIteration:
-        return "it never comes"
-    return None
 
 
 def _value_hint(kind: str) -> str:
