@@ -322,47 +322,16 @@ class Workspace(_Strict, frozen=True, kw_only=True):
     quiet_hours: QuietHours | None = None
 
 
-ChannelType = Literal[
-    "webhook", "email", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "apprise", "console"
-]
-
-
-class CredentialRef(_Strict, frozen=True, kw_only=True):
-    """Where a credential's value is: an environment variable or a file, exactly one of them."""
-
-    env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    #: Path of a file that holds nothing else; white space around it is dropped.
-    file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
-
-
-#: A reference, or the value itself: that is stored encrypted, apart from the definition, and never shown.
-Credential = CredentialRef | Annotated[str, Meta(min_length=1, max_length=4096)]
+ChannelType = Literal["webhook", "console"]
 
 
 class Channel(_Strict, frozen=True, kw_only=True):
-    """A way to tell somebody.
-
-    Credentials by type: webhook signing_secret · slack, discord, teams url (the incoming webhook's,
-    which is a secret) · telegram bot_token · ntfy token · pagerduty routing_key · email smtp_url
-    (`smtp://user:password@host:587`) · apprise url.
-    """
+    """A way to tell somebody. Secrets are named (`secretEnv`), never written here."""
 
     id: Id
     type: ChannelType
-    #: webhook, ntfy: where to.
+    #: webhook: where to.
     url: Annotated[str, Meta(max_length=8192)] | None = None
-    #: telegram: whom to tell; ntfy: what to publish to.
-    chat_id: Annotated[str, Meta(pattern=r"^(@[A-Za-z0-9_]{4,64}|-?\d{1,20})$")] | None = None
-    topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
-    #: email: addresses.
-    to: Annotated[list[Annotated[str, Meta(max_length=320)]], Meta(max_length=50)] = []
-    sender: Annotated[str, Meta(max_length=320)] | None = None
-    #: By name; see above.
-    credentials: dict[str, Credential] = {}
-    #: Messages a minute at most; more wait for their turn.
-    rate_per_minute: Annotated[float, Meta(gt=0, le=6000)] | None = None
-    #: The channel that is told instead when this one has refused for good.
-    fallback: Id | None = None
     #: webhook: environment variable that holds the signing secret (`whsec_...`); several names
     #: separated by commas while rotating.
     secret_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(,[A-Za-z_][A-Za-z0-9_]*)*$")] | None = (
