@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,36 +45,46 @@ ONCE = 366 * 86400
 LEASE, RENEW = 1.5, 0.4
 
 
-class Pages:
-    """Pages that take `delay` seconds and give another number at every look; some may be held back."""
+class Slow:
+    """Answers `delay` seconds after it was asked, and not before the gate of that moment is open."""
 
     def __init__(self, delay: float) -> None:
         self.delay = delay
-        #: Paths whose answers wait until they are taken out again.
-        self.held: set[str] = set()
+        #: Path -> what its answers wait for. Who has come before a gate is taken away still waits for it.
+        self.gates: dict[str, threading.Event] = {}
         self.asked: Counter[str] = Counter()
+
+    async def pause(self, path: str) -> None:
+        gate = self.gates.get(path)
+        self.asked[path] += 1
+        await asyncio.sleep(self.delay)
+        while gate is not None and not gate.is_set():  # noqa: ASYNC110 - a thread's event cannot be awaited
+            await asyncio.sleep(LOOK_EVERY)
+
+
+class Pages(Slow):
+    """Pages that show another number at every look."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__(delay)
         self._numbers: Iterator[int] = itertools.count(100)
 
     async def __call__(self, request: Request, writer: asyncio.StreamWriter) -> None:
-        self.asked[request.path] += 1
-        held = request.path in self.held
-        await asyncio.sleep(self.delay)
-        while held and request.path in self.held:  # noqa: ASYNC110 - set by another thread
-            await asyncio.sleep(LOOK_EVERY)
+        await self.pause(request.path)
         await _answer(writer, f"<p class=n>{next(self._numbers)}</p>")
 
 
-class Receiver:
-    """Takes webhooks, `delay` seconds each, and remembers which."""
+class Receiver(Slow):
+    """Takes webhooks, and remembers which."""
 
     def __init__(self, delay: float) -> None:
-        self.delay = delay
+        super().__init__(delay)
         #: (webhook-id, alert id), in order of arrival.
         self.messages: list[tuple[str, str]] = []
 
     async def __call__(self, request: Request, writer: asyncio.StreamWriter) -> None:
         self.messages.append((request.headers["webhook-id"], json.loads(request.body)["data"]["alertId"]))
-        await asyncio.sleep(self.delay)
+        await self.pause(request.path)
         await _answer(writer, "thanks")
 
 
@@ -100,6 +111,10 @@ class WorkerProcess:
                 stdout=output,
                 stderr=output,
             )
+
+    def __repr__(self) -> str:
+        code = self._process.poll()
+        return f"<WorkerProcess {self.pid} {'lives' if code is None else f'ended with {code}'}>"
 
     @property
     def pid(self) -> int:
@@ -290,8 +305,8 @@ class World:
             late = anyio.current_time() > give_up
             if late or any(worker.wanted and not worker.lives for worker in self.workers):
                 words = f"not within {DEADLINE:g} s" if late else "a worker ended by itself, waiting for this"
-                logs = "\n".join(f"--- {worker.pid}\n{worker.log_tail()}" for worker in self.workers)
-                raise AssertionError(f"{words}: {what}; left {await self.left()}\n{logs}")
+                logs = "\n".join(f"--- {worker!r}\n{worker.log_tail()}" for worker in self.workers)
+                raise AssertionError(f"{words}: {what}\n{logs}")
 
     async def holder(self, stream: str) -> WorkerProcess | None:
         """A living worker that has a job of the stream in hand."""
