@@ -23,6 +23,10 @@ GROUP: Final = "workers"
 #: How long a caller-made job id is remembered, so that a second enqueue of it is a duplicate (seconds).
 JOB_ID_WINDOW: Final = 86400.0
 
+#: Seconds ahead of now that a rate limiter promises anybody a moment.
+PROMISE_HORIZON: Final = 3600.0
+#: Seconds that such a promise is kept for one who does not come.
+PROMISE_KEPT: Final = 60.0
 #: How long the answer of an enqueue call is remembered for a repeat of the call (seconds).
 CALL_WINDOW: Final = 60.0
 
@@ -98,3 +102,7 @@ class StreamKeys(msgspec.Struct, frozen=True):
     def limit(self, key: str) -> str:
         """State of the rate limiter `key`."""
         return f"{{{self.stream}}}:limit:{key}"
+
+    def promises(self, key: str) -> str:
+        """Who was refused by the rate limiter `key`, and the moment that each was promised."""
+        return f"{{{self.stream}}}:promises:{key}"

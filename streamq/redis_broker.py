@@ -390,9 +390,9 @@ class RedisBroker:
         """See `Broker.stats`."""
         return await self._evaluate(scripts.stats(stream))
 
-    async def limit(self, stream: str, key: str, *, rate: float, burst: int) -> float:
+    async def limit(self, stream: str, key: str, *, rate: float, burst: int, who: str = "") -> float:
         """See `Broker.limit`."""
-        return await self._evaluate(scripts.limit(stream, key, rate=rate, burst=burst))
+        return await self._evaluate(scripts.limit(stream, key, rate=rate, burst=burst, who=who))
 
     async def pending(
         self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100

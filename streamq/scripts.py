@@ -32,7 +32,15 @@ from streamq.broker import (
 )
 from streamq.broker import DeadJob as _DeadJob
 from streamq.job import Envelope, NewJob, Receipt
-from streamq.keys import CALL_WINDOW, JOB_ID_WINDOW, LANES, UNTIL_DONE_LIMIT, StreamKeys
+from streamq.keys import (
+    CALL_WINDOW,
+    JOB_ID_WINDOW,
+    LANES,
+    PROMISE_HORIZON,
+    PROMISE_KEPT,
+    UNTIL_DONE_LIMIT,
+    StreamKeys,
+)
 from streamq.wire import envelope_of, fields_again, fields_of, pairs
 
 A = TypeVar("A")
@@ -400,11 +408,17 @@ def stats(stream: str) -> Call[StreamStats]:
     return Call("stats", keys, [], read)
 
 
-def limit(stream: str, key: str, *, rate: float, burst: int) -> Call[float]:
+def limit(stream: str, key: str, *, rate: float, burst: int, who: str) -> Call[float]:
     """Seconds until one more may start; 0.0 = now, and it is counted."""
     k = StreamKeys.of(stream)
-    args = [max(1, round(1_000_000 / rate)), burst]
-    return Call("limit", [k.limit(key)], args, lambda reply: int(reply) / 1_000_000)
+    args = [
+        max(1, round(1_000_000 / rate)),
+        burst,
+        who,
+        round(PROMISE_HORIZON * 1_000_000),
+        round(PROMISE_KEPT * 1_000_000),
+    ]
+    return Call("limit", [k.limit(key), k.promises(key)], args, lambda reply: int(reply) / 1_000_000)
 
 
 def delayed_envelope(body: bytes, due_ms: int) -> Envelope:

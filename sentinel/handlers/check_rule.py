@@ -131,7 +131,7 @@ class CheckRuleHandler:
             log.info("rule_disabled", extra={"rule_id": stored.rule.id})
             await self._note(job, _impossible("it was switched off meanwhile"), final=True)
             return
-        await self._wait_turn(stored.rule)
+        await self._wait_turn(stored.rule, job.id)
         ticket = await self._begin(job)
         if ticket.finished is not None:
             _end(ticket.finished)
@@ -141,12 +141,16 @@ class CheckRuleHandler:
         self._tell(ticket, reading, verdict, finished)
         _end(finished, reading.failure)
 
-    async def _wait_turn(self, rule: Rule) -> None:
+    async def _wait_turn(self, rule: Rule, job_id: str) -> None:
         """Keep to the host's rate; raises Snooze until the next fetch of that host may start."""
         if self._rate is None:
             return
         wait = await self._broker.limit(
-            RULES_RUN, f"host:{rate_key(rule.url)}", rate=self._rate, burst=max(1, int(self._rate))
+            RULES_RUN,
+            f"host:{rate_key(rule.url)}",
+            rate=self._rate,
+            burst=max(1, int(self._rate)),
+            who=job_id,
         )
         if wait > 0:
             raise Snooze(wait)

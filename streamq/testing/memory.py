@@ -38,7 +38,7 @@ from streamq.clock import Clock, ManualClock
 from streamq.job import Envelope, NewJob, Receipt
 from streamq.keys import CALL_WINDOW, JOB_ID_WINDOW, LANES, UNTIL_DONE_LIMIT, Lane, StreamKeys
 from streamq.scripts import ERROR_LIMIT, TRACEBACK_LIMIT
-from streamq.testing.stores import Fields, LaneStore, StreamStore
+from streamq.testing.stores import Fields, LaneStore, Limiter, StreamStore
 from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs
 
 _receipts = msgspec.json.Decoder(list[Receipt])
@@ -522,18 +522,13 @@ class MemoryBroker:
             store.wake()
         return Requeued(ready=tuple(ready), duplicate=tuple(duplicate))
 
-    async def limit(self, stream: str, key: str, *, rate: float, burst: int) -> float:
-        """See `Broker.limit`; `rate` is starts a second."""
+    async def limit(self, stream: str, key: str, *, rate: float, burst: int, who: str = "") -> float:
+        """See `Broker.limit`."""
         await anyio.lowlevel.checkpoint()
         with self._lock:
-            store, now = self._store(stream), int(self.clock.time() * 1_000_000)
-            interval = max(1, round(1_000_000 / rate))
-            arrival = max(store.limits.get(key, now), now)
-            wait = arrival - interval * (burst - 1) - now
-            if wait > 0:
-                return wait / 1_000_000
-            store.limits[key] = arrival + interval
-            return 0.0
+            now = int(self.clock.time() * 1_000_000)
+            limiter = self._store(stream).limits.setdefault(key, Limiter())
+            return limiter.ask(now, max(1, round(1_000_000 / rate)), burst, who) / 1_000_000
 
     async def ping(self) -> dict[str, Any]:
         """See `Broker.ping`."""

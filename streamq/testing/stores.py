@@ -5,6 +5,7 @@ These keep data and its order; when something may happen to it is `memory.Memory
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from streamq.broker import DeadJob, DoneJob
-from streamq.keys import LANES, Lane
+from streamq.keys import LANES, PROMISE_HORIZON, PROMISE_KEPT, Lane
 from streamq.wire import entry_ms
 
 R = TypeVar("R")
@@ -52,6 +53,38 @@ class Log(Generic[R]):
         """Drop what was added at `ms` or before."""
         for entry_id in [known for known in self.entries if entry_ms(known) <= ms]:
             del self.entries[entry_id]
+
+
+class Limiter:
+    """One rate limiter: what has started, and who was promised which moment (all in microseconds)."""
+
+    def __init__(self) -> None:
+        #: When the next start would come if all came evenly.
+        self.arrival = 0
+        self.promised: dict[str, int] = {}
+
+    def ask(self, now: int, interval: int, burst: int, who: str) -> int:
+        """0: go, and it is counted; else how long until one may. See limit.lua, line for line."""
+        arrival = max(self.arrival, now)
+        free_at = arrival - interval * (burst - 1)
+        kept = now - round(PROMISE_KEPT * 1_000_000)
+        self.promised = {one: moment for one, moment in self.promised.items() if moment > kept}
+        mine = self.promised.get(who)
+        if mine is not None and mine > now:
+            return mine - now
+        spacing = interval if burst > 1 else math.ceil(interval * 1.05)
+        next_at = max([free_at, *(moment + spacing for moment in self.promised.values())])
+        if free_at <= now and (mine is not None or next_at <= now):
+            self.arrival = arrival + interval
+            self.promised.pop(who, None)
+            return 0
+        horizon = round(PROMISE_HORIZON * 1_000_000)
+        if who and next_at - now > horizon:
+            return horizon
+        if who:
+            next_at = math.ceil(next_at / 1000) * 1000
+            self.promised[who] = next_at
+        return next_at - now
 
 
 class Delivery(msgspec.Struct):
@@ -161,8 +194,7 @@ class StreamStore:
         self.job_ids = Expiring()
         #: Enqueue call id -> its answer, JSON.
         self.calls = Expiring()
-        #: Rate limiter -> theoretical arrival time of the next start, microseconds.
-        self.limits: dict[str, int] = {}
+        self.limits: dict[str, Limiter] = {}
         self._numbers = 0
 
     def delay(self, due_ms: int, lane: Lane, fields: Fields) -> None:

@@ -41,6 +41,7 @@ def test_every_key_of_a_stream_lies_in_its_slot_whatever_it_is_named_after(strea
         keys.job_id(said),
         keys.call(said),
         keys.limit(said),
+        keys.promises(said),
     ]
     assert {_hash_tag(key) for key in every} == {stream}
 

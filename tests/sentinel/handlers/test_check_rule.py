@@ -354,6 +354,19 @@ async def test_more_checks_than_a_host_may_have_wait_their_turn_and_lose_no_atte
     assert await checks.broker.dead(RULES_RUN) == []
 
 
+async def test_many_checks_of_one_host_each_wait_once(checks: World) -> None:
+    names = [f"r{number}" for number in range(20)]
+    await checks.load(*(checks.rule(name) for name in names))
+    checks.site.route("/widget", page())
+    hand = Hand(checks, rate_per_domain=3.0)
+    await hand.enqueue(*names)
+
+    waits = await hand.run()
+
+    assert len(waits) == 20 + 17, "all but the first three were snoozed, once"
+    assert sum(waits) == pytest.approx(17 / 3, rel=0.01)
+
+
 async def test_a_snoozed_check_has_not_begun(checks: World) -> None:
     await checks.watch(page())
     slow = checks.new_handler(rate_per_domain=0.1)
