@@ -47,8 +47,9 @@ log = logging.getLogger("sentinel.app")
 
 #: Both streams, in the order a burst looks at them: checks fill alerts, never the other way.
 STREAMS: Final = (RULES_RUN, ALERTS_DISPATCH)
-#: Seconds one check, and one dispatch of an alert to all its channels, may take.
-CHECK_TIMEOUT: Final = 180.0
+#: Seconds one check, and one dispatch of an alert to all its channels, may take. A fetch may take what
+#: its profile says, 300 s at most, and must then end as FETCH_TIMEOUT, not as a handler that hung.
+CHECK_TIMEOUT: Final = 360.0
 DISPATCH_TIMEOUT: Final = 120.0
 
 

@@ -132,7 +132,8 @@ async def _show(cli: Cli, settings: Settings, environ: dict[str, str], folder: P
     out.line("")
     out.line("Look next:")
     # As it was called: the program of a fresh .venv is not on anybody's PATH.
-    program = f"{sys.argv[0]} --state-dir {folder}"
+    called = "python -m sentinel.cli.main" if sys.argv[0].endswith(".py") else sys.argv[0]
+    program = f"{called} --state-dir {folder}"
     out.line(f"  {program} history {_RULE}      what each check read")
     out.line(f"  {program} alerts list               the alert and its delivery")
     out.line(f"  {program} stats                     the streams")
@@ -160,7 +161,7 @@ async def _story(out: Output, parts: Parts, street: Street) -> None:
     async def believed() -> bool:
         return (await parts.store.rule(_RULE)).state.stable is not None
 
-    await _until(believed, "the first check")
+    await _until(out, believed, "the first check")
     first = (await parts.store.history(_RULE, 1))[0]
     out.line(f"3. The first check read {first.raw!r}; it is the stable value, and nobody is told.")
     street.price = "99,00 €"
@@ -169,7 +170,7 @@ async def _story(out: Output, parts: Parts, street: Street) -> None:
     async def told() -> bool:
         return bool(street.received)
 
-    await _until(told, "the webhook")
+    await _until(out, told, "the webhook")
     headers, body = street.received[0]
     out.line("5. The receiver was sent:")
     for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
@@ -181,12 +182,13 @@ async def _story(out: Output, parts: Parts, street: Street) -> None:
         alerts = await parts.store.alerts(1)
         return bool(alerts) and alerts[0].state == "sent"
 
-    await _until(recorded, "the delivery's row")
+    await _until(out, recorded, "the delivery's row")
     out.line("6. Its delivery is recorded as sent; the same price never tells again.")
 
 
-async def _until(done: Callable[[], Awaitable[bool]], what: str) -> None:
+async def _until(out: Output, done: Callable[[], Awaitable[bool]], what: str) -> None:
     """Wait for something that takes a moment. Raises CommandError when it does not come."""
+    out.stdout.flush()  # into a file or a pipe too, the story is told while it happens
     with anyio.move_on_after(PATIENCE):
         while not await done():  # noqa: ASYNC110 - the row is in a database; nobody calls us
             await anyio.sleep(LOOK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,12 +43,16 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def demo(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def _environment(folder: Path, **variables: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     ours = {"PYTHONPATH": str(TREE), "SENTINEL_STATE_DIR": str(folder / "state")}
+    return kept | ours | variables
+
+
+def demo(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", DEMO, "demo"],
-        env=kept | ours | variables,
+        env=_environment(folder, **variables),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -92,6 +97,31 @@ def test_a_change_travels_to_a_signed_webhook_twice_in_a_row_and_no_process_is_l
         assert "sent" in ended.stdout
         assert "Look next:" in ended.stdout
         _gone(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ended_in_the_middle_it_leaves_nothing_running(folder: Path, number: signal.Signals) -> None:
+    with (folder / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", DEMO, "demo"],
+            env=_environment(folder),
+            cwd=folder,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while "\n4. " not in (said := (folder / "out").read_text()):
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(DEADLINE) != Exit.DONE
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in (folder / "out").read_text()
+    _gone(folder)
 
 
 def test_what_it_names_to_look_at_next_is_there_to_be_looked_at(folder: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import get_type_hints
 
 import anyio
 import pytest
 
+from sentinel.app import CHECK_TIMEOUT
 from sentinel.errors import StateConflict, TemporaryFailure
+from sentinel.extract.contained import DEADLINE
 from sentinel.handlers.check_rule import FetchFailed
 from sentinel.jobs import RULES_RUN, RunRule
-from sentinel.model import Extracted
+from sentinel.model import Extracted, FetchProfile
 from streamq import Handlers, Queue, RedisBroker, Retry, RetryIn, Worker, WorkerOptions
 from tests.sentinel.handlers.checking import WIDGET, Hand, World, page
 from tests.support.http import Reply
@@ -116,6 +119,15 @@ async def test_while_it_is_tried_again_the_open_run_says_what_was_wrong_the_last
     third = await checks.store.run_of("tick")
     assert (third.status, third.result.error_code, third.result.error_detail) == ("ok", None, None)
     assert len(await checks.store.runs(WIDGET)) == 1
+
+
+def test_a_check_has_the_time_that_the_slowest_page_and_its_reading_may_take() -> None:
+    longest = next(
+        meta.le
+        for meta in get_type_hints(FetchProfile, include_extras=True)["timeout"].__metadata__
+        if meta.le is not None
+    )
+    assert longest + DEADLINE < CHECK_TIMEOUT
 
 
 # --- a dead letter that comes back --------------------------------------------------------------
