@@ -84,3 +84,16 @@ def test_the_reason_is_the_beginning_of_the_answer_as_one_harmless_line() -> Non
 
 def test_a_compressed_answer_is_not_quoted() -> None:
     assert answers.failure(500, {"content-encoding": "gzip"}, b"\x1f\x8b...", now=NOW).detail == "HTTP 500"
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (b"404 page /bot12:AA/s not found", "404 page /bot***/s not found"),
+        (b"no such path: bot12%3AAA", "no such path: bot***"),
+        (b"cut in the middle: 12:A", "cut in the middle: ***"),
+        (b"nothing of it", "nothing of it"),
+    ],
+)
+def test_a_secret_that_the_answer_repeats_is_masked(answer: bytes, shown: str) -> None:
+    assert answers.excerpt(answer, hidden=["12:AA", ""]) == shown

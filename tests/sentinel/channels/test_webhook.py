@@ -15,7 +15,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from sentinel.channels import Sent, WebhookSender
-from sentinel.channels.webhook import MAX_ANSWER
+from sentinel.channels.http import MAX_ANSWER
 from sentinel.errors import EndpointGone, SendFailed, SendLater, SendRefused
 from sentinel.fetch.guard import NetworkPolicy, open_client
 from sentinel.model import Channel, Document
