@@ -33,5 +33,18 @@ class Sender(Protocol):
         ...
 
 
+class Credentials(Protocol):
+    """Where the values of a channel's credentials are had."""
+
+    def get(self, channel: Channel, name: str) -> tuple[str, ...]:
+        """The values of the credential `name`, the newest first: several while it is rotated.
+
+        () where the channel names none of that name. Asked anew for each send, so that a rotated
+        value is in use with the next one; never keep, log or quote what it gives. Raises
+        SendRefused, which quotes no value, where one is named that cannot be had here.
+        """
+        ...
+
+
 #: By channel type; a type that is missing has no sender in this process.
 Senders = Mapping[ChannelType, Sender]
