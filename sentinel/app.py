@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from sentinel.backing import redis_at, store_of
 from sentinel.channels import ConsoleSender, Senders, WebhookSender
+from sentinel.credentials import ChannelCredentials
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy, open_client
@@ -34,7 +35,7 @@ from sentinel.model import Health
 from sentinel.relay import Relay
 from sentinel.render import to_json, to_text
 from sentinel.scheduler import Scheduler
-from sentinel.settings import RedisChoice, Settings, named_secret
+from sentinel.settings import RedisChoice, Settings
 from sentinel.store import Store
 from sentinel.web.endpoint import Check, CheckFunction, Pages, serving
 from sentinel.web.metrics import RuleGauges, SentinelMetrics
@@ -113,8 +114,9 @@ async def opened(
         client = await stack.enter_async_context(open_client(policy))
         registry = CollectorRegistry()
         metrics = Metrics(registry, streams=STREAMS)
+        credentials = ChannelCredentials(environ)
         senders: Senders = {
-            "webhook": WebhookSender(client, lambda name: named_secret(environ, name), to_json, clock.time),
+            "webhook": WebhookSender(client, credentials, to_json, clock.time),
             "console": ConsoleSender(write or _to_stdout, to_text),
         }
         yield Parts(

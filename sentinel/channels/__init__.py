@@ -5,12 +5,11 @@ from __future__ import annotations
 from sentinel.channels.console import ConsoleSender
 from sentinel.channels.sender import Credentials, Sender, Senders, Sent
 from sentinel.channels.signature import SigningKey, sign
-from sentinel.channels.webhook import SecretSource, WebhookSender
+from sentinel.channels.webhook import WebhookSender
 
 __all__ = [
     "ConsoleSender",
     "Credentials",
-    "SecretSource",
     "Sender",
     "Senders",
     "Sent",

@@ -1,7 +1,7 @@
 """Alerts to an HTTP endpoint, by Standard Webhooks 1.0.0.
 
-A channel without `secret_env` is sent unsigned, knowingly. One that names a secret is sent signed or
-not at all.
+A channel without the credential `signing_secret` (in short: `secret_env`) is sent unsigned, knowingly.
+One that names it is sent signed or not at all.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from typing import Final
 import httpx
 
 from sentinel.channels.http import HttpExchange
-from sentinel.channels.sender import DEADLINE, Sent
+from sentinel.channels.sender import DEADLINE, Credentials, Sent
 from sentinel.channels.signature import SigningKey, sign
 from sentinel.errors import SendRefused
 from sentinel.model import Channel, Document
-
-#: The value of a secret by the name that a channel gives, or None: there is none.
-SecretSource = Callable[[str], str | None]
 
 USER_AGENT: Final = "sentinel-webhook/1"
 
@@ -29,7 +26,7 @@ class WebhookSender:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        secrets: SecretSource,
+        credentials: Credentials,
         to_json: Callable[[Document], bytes],
         now: Callable[[], float],
         *,
@@ -37,7 +34,7 @@ class WebhookSender:
     ) -> None:
         """`now` gives seconds since the epoch."""
         self._http = HttpExchange(client, now, deadline=deadline)
-        self._secrets = secrets
+        self._credentials = credentials
         self._to_json = to_json
         self._now = now
 
@@ -57,19 +54,13 @@ class WebhookSender:
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
         }
-        if channel.secret_env:
-            headers["webhook-signature"] = sign(self._keys(channel.secret_env), message_id, timestamp, body)
+        if keys := self._keys(channel):
+            headers["webhook-signature"] = sign(keys, message_id, timestamp, body)
         return headers
 
-    def _keys(self, names: str) -> list[SigningKey]:
-        """The keys that `names` (separated by commas) stand for: all of them, or SendRefused."""
-        keys = []
-        for name in names.split(","):
-            text = self._secrets(name)
-            if not text:
-                raise SendRefused(f"the signing secret {name} is not set here; nothing was sent")
-            try:
-                keys.append(SigningKey.parse(text))
-            except ValueError as exc:
-                raise SendRefused(f"{name}: {exc}; nothing was sent") from exc
-        return keys
+    def _keys(self, channel: Channel) -> list[SigningKey]:
+        """The keys that sign: every one that the channel names, or SendRefused."""
+        try:
+            return [SigningKey.parse(text) for text in self._credentials.get(channel, "signing_secret")]
+        except ValueError as exc:
+            raise SendRefused(f"the credential signing_secret: {exc}; nothing was sent") from exc

@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 
 from sentinel.channels import Sent, WebhookSender
 from sentinel.channels.http import MAX_ANSWER
+from sentinel.credentials import ChannelCredentials
 from sentinel.errors import EndpointGone, SendFailed, SendLater, SendRefused
 from sentinel.fetch.guard import NetworkPolicy, open_client
 from sentinel.model import Channel, Document
@@ -47,7 +48,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def sender(client: httpx.AsyncClient) -> WebhookSender:
-    return WebhookSender(client, SECRETS.get, to_json, time.time)
+    return WebhookSender(client, ChannelCredentials(SECRETS), to_json, time.time)
 
 
 def hook(url: str, names: str | None = "OPS_SECRET") -> Channel:
@@ -97,7 +98,8 @@ async def test_a_secret_that_cannot_be_used_means_nothing_is_sent(
     failed = await failure(sender, hook(site.route("/in", Reply()), names))
 
     assert isinstance(failed, SendRefused)
-    assert names.rpartition(",")[2] in failed.detail
+    assert "the credential signing_secret" in failed.detail
+    assert names == "WEAK" or f"(environment variable {names.rpartition(',')[2]})" in failed.detail
     assert "nothing was sent" in failed.detail
     assert "aHVudGVyMg" not in str(failed)
     assert site.connections == 0
@@ -132,7 +134,7 @@ async def test_an_endpoint_that_says_nothing_is_left_at_the_deadline(
 ) -> None:
     never = asyncio.Event()
     url = site.route("/in", Reply(hold=never))
-    sender = WebhookSender(client, SECRETS.get, to_json, time.time, deadline=0.2)
+    sender = WebhookSender(client, ChannelCredentials(SECRETS), to_json, time.time, deadline=0.2)
 
     failed = await failure(sender, hook(url))
 
@@ -142,7 +144,7 @@ async def test_an_endpoint_that_says_nothing_is_left_at_the_deadline(
 
 async def test_a_2xx_counts_however_its_body_ends(site: Site, client: httpx.AsyncClient) -> None:
     url = site.route("/in", Reply(chunks=repeat(b"x" * 4096), chunk_delay=0.01))
-    sender = WebhookSender(client, SECRETS.get, to_json, time.time, deadline=5)
+    sender = WebhookSender(client, ChannelCredentials(SECRETS), to_json, time.time, deadline=5)
 
     assert await sender.send(hook(url), ALERT, message_id="m") == Sent(http_status=200)
 
@@ -210,7 +212,7 @@ async def test_a_closed_port_and_an_unknown_name_are_tried_again(sender: Webhook
 )
 async def test_what_the_guard_refuses_is_never_tried_again(url: str | None) -> None:
     async with open_client(NetworkPolicy()) as client:
-        sender = WebhookSender(client, SECRETS.get, to_json, time.time)
+        sender = WebhookSender(client, ChannelCredentials(SECRETS), to_json, time.time)
 
         failed = await failure(sender, Channel(id="ops", type="webhook", url=url))
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from standardwebhooks import Webhook
 
 from sentinel.channels import ConsoleSender, Sent, WebhookSender
+from sentinel.credentials import ChannelCredentials
 from sentinel.errors import StaleWorker
 from sentinel.events import DeliveryEnded, Event
 from sentinel.fetch.guard import NetworkPolicy, open_client
@@ -156,7 +157,9 @@ async def world(site: Site, tmp_path: Path, empty_database: Path) -> AsyncIterat
     ):
         written: list[str] = []
         events: list[Event] = []
-        webhook = WebhookSender(client, {"OPS_SECRET": SECRET}.get, to_json, time.time, deadline=1.0)
+        webhook = WebhookSender(
+            client, ChannelCredentials({"OPS_SECRET": SECRET}), to_json, time.time, deadline=1.0
+        )
         handler = DispatchAlertHandler(
             store,
             {"webhook": webhook, "console": ConsoleSender(written.append, to_text)},
@@ -381,7 +384,7 @@ async def test_a_channel_nobody_knows_is_dead_with_that_reason(world: World) -> 
 async def test_a_signing_secret_that_is_not_set_kills_the_delivery_and_sends_nothing(world: World) -> None:
     await world.raise_alert(world.hook("ops", Reply(), secret_env="NOT_SET"))
 
-    with pytest.raises(DeadLetter, match="signing secret NOT_SET is not set"):
+    with pytest.raises(DeadLetter, match=r"signing_secret \(environment variable NOT_SET\) is not set here"):
         await world.handler(world.job("ops"))
 
     assert world.site.requests == []

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from sentinel.channels import WebhookSender
+from sentinel.credentials import ChannelCredentials
 from sentinel.fetch.guard import NetworkPolicy, open_client
 from sentinel.handlers.dispatch_alert import DispatchAlertHandler
 from sentinel.jobs import ALERTS_DISPATCH, DISPATCH_ALERT_RETRY, RUN_RULE_RETRY, DispatchAlert
@@ -104,7 +105,7 @@ async def test_a_dead_endpoint_is_tried_six_times_by_the_policy_then_a_dead_lett
         open_client(NetworkPolicy(allow_private=True)) as client,
     ):
         alert_id = await raised(store, url)
-        webhook = WebhookSender(client, lambda _: None, to_json, time.time)
+        webhook = WebhookSender(client, ChannelCredentials({}), to_json, time.time)
         handlers = Handlers()
         handlers.on(ALERTS_DISPATCH, DispatchAlert, retry=DISPATCH_ALERT_RETRY)(
             DispatchAlertHandler(store, {"webhook": webhook}, clock)
