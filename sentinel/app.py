@@ -37,6 +37,7 @@ from sentinel.render import to_json, to_text
 from sentinel.scheduler import Scheduler
 from sentinel.settings import RedisChoice, Settings
 from sentinel.store import Store
+from sentinel.upkeep import Pace, Upkeep
 from sentinel.web.endpoint import Check, CheckFunction, Pages, serving
 from sentinel.web.metrics import RuleGauges, SentinelMetrics
 from streamq import Handlers, RedisBroker, Worker, WorkerOptions, WorkerResult
@@ -213,6 +214,8 @@ async def work(
                 await scheduler.run(once=options.burst_wait is not None)
 
             beside.start_soon(schedule)
+        if options.burst_wait is None:  # a burst is over before there is anything to mend
+            beside.start_soon(_upkeep(parts, worker).run)
         if started is not None:
             started(worker, port)
         try:
@@ -220,6 +223,18 @@ async def work(
         finally:
             beside.cancel_scope.cancel()
     return result
+
+
+def _upkeep(parts: Parts, worker: Worker) -> Upkeep:
+    patience = parts.settings.restore_seconds
+    first = worker.consumers[0].stream
+    return Upkeep(
+        parts.store,
+        parts.broker,
+        parts.clock,
+        pace=Pace(restore_after=patience, restore_every=patience / 2),
+        leads=lambda: worker.leads(first),
+    )
 
 
 @contextlib.asynccontextmanager

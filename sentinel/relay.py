@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import Final
 
 import anyio
+import msgspec
 
 from sentinel.errors import TemporaryFailure
-from sentinel.store import OutboxJob, Store
+from sentinel.store import NewOutboxJob, OutboxJob, Store
 from streamq import Broker, BrokerFull, BrokerUnavailable, InvalidJob, NewJob, Queue
 from streamq.clock import Clock
 from streamq.events import Observer
@@ -80,7 +81,7 @@ class Relay:
 
     async def _send(self, stream: str, rows: Sequence[OutboxJob]) -> None:
         """Enqueue, then forget: in this order a death in between doubles nothing and loses nothing."""
-        jobs = [job for job in map(_job, rows) if job is not None]
+        jobs = [job for job in map(as_new_job, rows) if job is not None]
         if jobs:
             await Queue(stream, self._broker, observer=self._observer).enqueue_jobs(jobs)
         await self._store.mark_sent([row.id for row in rows])
@@ -93,11 +94,11 @@ class Relay:
                 log.warning("relay_trouble", extra={"error": str(error)})
 
 
-def _job(row: OutboxJob) -> NewJob | None:
+def as_new_job(row: OutboxJob | NewOutboxJob) -> NewJob | None:
     """The job a row describes; None, and a word in the log, for a row that can be none, ever."""
     try:
         return NewJob(
-            payload=row.payload,
+            payload=row.payload if isinstance(row.payload, bytes) else msgspec.json.encode(row.payload),
             id=row.job_id,
             id_is_callers=True,
             lane=row.lane,

@@ -122,6 +122,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: None: no endpoint; 0: any free port.
     metrics_port: int | None
     scheduler: bool
+    #: Seconds after which unfinished work is given to Redis again, should it have lost its jobs.
+    restore_seconds: float
     told: tuple[Sourced, ...]
 
     @staticmethod
@@ -354,6 +356,9 @@ VARIABLES: Final = (
     Variable("SENTINEL_METRICS_HOST", "metrics_host", _text, "127.0.0.1", ""),
     Variable("SENTINEL_METRICS_PORT", "metrics_port", _whole(0, 65535), None, "0 = any free one"),
     Variable("SENTINEL_SCHEDULER", "scheduler", _truth, True, "enqueue rules that are due"),
+    Variable(
+        "SENTINEL_RESTORE_SECONDS", "restore_seconds", _number(0, 3600), 120.0, "what Redis lost is put back"
+    ),
 )
 
 #: Any of these given means: the operator has a Redis.
@@ -407,6 +412,7 @@ class _Loader:
             metrics_host=self._of("SENTINEL_METRICS_HOST", str),
             metrics_port=self._or_none("SENTINEL_METRICS_PORT", int),
             scheduler=self._of("SENTINEL_SCHEDULER", bool),
+            restore_seconds=self._of("SENTINEL_RESTORE_SECONDS", float),
             told=tuple(self._tell(variable, redis, database) for variable in VARIABLES),
         )
 

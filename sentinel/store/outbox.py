@@ -19,8 +19,9 @@ from sentinel.store.database import Database
 from sentinel.store.records import NewOutboxJob, OutboxJob
 from sentinel.store.tables import outbox
 
-#: Seconds a relay may take to give a batch to Redis before another one tries.
-RELAY_LEASE: Final = 30.0
+#: Seconds a relay may take to give a batch to Redis before another one tries. What is given twice is one
+#: job, so this is short: it is how long an alert waits whose relay was killed.
+RELAY_LEASE: Final = 10.0
 
 
 class Outbox(Part):

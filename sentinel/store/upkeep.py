@@ -1,16 +1,15 @@
-"""Counting, pruning, and mending what was lost outside the database."""
+"""Counting, pruning, and telling what is unfinished, should it have been lost outside the database."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, get_args
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.jobs import RULES_RUN, DispatchAlert, RunRule, run_rule_policy
 from sentinel.model import Health
-from sentinel.store.base import Part
-from sentinel.store.outbox import add_jobs
+from sentinel.store.base import AnyRow, Part
 from sentinel.store.records import Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
 from sentinel.store.runs import dispatch_job
@@ -18,8 +17,8 @@ from sentinel.store.tables import alert, delivery, observation, outbox, rule, ru
 
 #: Rows removed in one transaction: others write in between.
 PRUNE_BATCH: Final = 2_000
-#: Jobs put back in one call.
-RESTORE_BATCH: Final = 500
+#: Unfinished jobs read at once.
+PAGE: Final = 200
 
 
 class Upkeep(Part):
@@ -74,24 +73,26 @@ class Upkeep(Part):
             ),
         )
 
-    async def restore_lost(self, now: float, *, older_than: float) -> int:
-        """Put the jobs of unfinished work back into the outbox, under the ids they had.
+    async def unfinished(self, *, after: float, before: float) -> AsyncIterator[list[NewOutboxJob]]:
+        """The jobs of unfinished work, under the ids they had, a page at a time.
 
-        For when Redis lost them (flushed, restored from an older copy): ticks that were claimed and
-        never begun, runs begun and never finished, alerts with deliveries still to make, each
-        untouched for `older_than` seconds. A job that is still there makes its copy a duplicate, so
-        this may run at any time. Answers how many.
+        Ticks that were claimed and never begun, runs begun and never finished, alerts with
+        deliveries still to make; of work that was called for after `after`, untouched since
+        `before`. Whether Redis still has such a job is for Redis to say, when it is given it again.
+
+        Not among them: what was put into Redis by somebody else and has not begun, and a check that
+        was to confirm a value (the next one by the schedule does that). Raises StoreUnavailable.
         """
-        before = now - older_than
-        async with self._database.writing() as connection:
-            lost = [
-                *await _lost_ticks(connection, before, now),
-                *await _lost_runs(connection, before, now),
-                *await _lost_alerts(connection, before),
-            ]
-            for workspace_id, job in lost:
-                await add_jobs(self._database, connection, workspace_id, [job], now)
-            return len(lost)
+        for page, job_of in _KINDS:
+            last: Any = None  # the key of each kind, text or number
+            while True:
+                async with self._database.reading() as connection:
+                    rows = (await connection.execute(page(after, before, last).limit(PAGE))).all()
+                if rows:
+                    yield [job_of(row) for row in rows]
+                if len(rows) < PAGE:
+                    break
+                last = rows[-1].id
 
     async def _prune(
         self,
@@ -113,64 +114,74 @@ class Upkeep(Part):
                 return removed
 
 
-_Lost = tuple[str, NewOutboxJob]
+# --- what is unfinished: (called for after, untouched since, key of the last page's last row) -> rows ---
+
+_Page = Callable[[float, float, Any], sa.Select[Any]]
 
 
-async def _lost_ticks(connection: AsyncConnection, before: float, now: float) -> list[_Lost]:
+def _unbegun_ticks(after: float, before: float, last: str | None) -> sa.Select[Any]:
     """Claimed by a scheduler, but no check of the rule has begun since."""
     begun = sa.exists().where(run.c.rule_id == rule.c.id, run.c.started_at >= rule.c.claimed_at)
     same_job = sa.exists().where(run.c.job_id == rule.c.claimed_job_id)
-    wanted = (
-        sa.select(rule.c.id, rule.c.workspace_id, rule.c.claimed_job_id)
-        .where(rule.c.enabled, rule.c.claimed_at < before, ~begun, ~same_job)
-        .limit(RESTORE_BATCH)
+    return (
+        sa.select(rule.c.id, rule.c.claimed_job_id, rule.c.claimed_at)
+        .where(rule.c.id > (last or ""), rule.c.enabled, rule.c.claimed_at.between(after, before))
+        .where(~begun, ~same_job)
+        .order_by(rule.c.id)
     )
-    return [
-        (row.workspace_id, tick_job(row.id, row.claimed_job_id, now))
-        for row in await connection.execute(wanted)
-    ]
 
 
-async def _lost_runs(connection: AsyncConnection, before: float, now: float) -> list[_Lost]:
+def _tick(row: AnyRow) -> NewOutboxJob:
+    return tick_job(row.id, row.claimed_job_id, row.claimed_at)
+
+
+def _open_runs(after: float, before: float, last: int | None) -> sa.Select[Any]:
     """Begun, never finished, and the rule is still there."""
-    wanted = (
-        sa.select(run.c.rule_id, run.c.workspace_id, run.c.job_id, run.c.trigger)
+    return (
+        sa.select(run.c.id, run.c.rule_id, run.c.job_id, run.c.trigger, run.c.started_at)
         .join(rule, rule.c.id == run.c.rule_id)
-        .where(run.c.status == "running", run.c.started_at < before)
-        .limit(RESTORE_BATCH)
+        .where(run.c.id > (last or 0), run.c.status == "running", run.c.started_at.between(after, before))
+        .order_by(run.c.id)
     )
-    lost: list[_Lost] = []
-    for row in await connection.execute(wanted):
-        payload = RunRule(rule_id=row.rule_id, trigger=row.trigger, requested_at=iso(now))
-        policy = run_rule_policy(payload)
-        job = NewOutboxJob(
-            stream=RULES_RUN,
-            job_id=row.job_id,
-            payload=payload,
-            lane=policy.lane,
-            unique=policy.unique,
-            unique_for=policy.unique_for,
-        )
-        lost.append((row.workspace_id, job))
-    return lost
 
 
-async def _lost_alerts(connection: AsyncConnection, before: float) -> list[_Lost]:
+def _check(row: AnyRow) -> NewOutboxJob:
+    payload = RunRule(rule_id=row.rule_id, trigger=row.trigger, requested_at=iso(row.started_at))
+    policy = run_rule_policy(payload)
+    return NewOutboxJob(
+        stream=RULES_RUN,
+        job_id=row.job_id,
+        payload=payload,
+        lane=policy.lane,
+        unique=policy.unique,
+        unique_for=policy.unique_for,
+    )
+
+
+def _pending_alerts(after: float, before: float, last: str | None) -> sa.Select[Any]:
     """Pending, and nothing has been tried for a while."""
     tried = sa.exists().where(delivery.c.alert_id == alert.c.id, delivery.c.updated_at >= before)
-    wanted = (
+    return (
         sa.select(alert)
-        .where(alert.c.state == "pending", alert.c.updated_at < before, ~tried)
-        .limit(RESTORE_BATCH)
+        .where(alert.c.id > (last or ""), alert.c.state == "pending", alert.c.updated_at < before, ~tried)
+        .where(alert.c.created_at >= after)
+        .order_by(alert.c.id)
     )
-    lost: list[_Lost] = []
-    for row in await connection.execute(wanted):
-        payload = DispatchAlert(
-            alert_id=row.id,
-            workspace_id=row.workspace_id,
-            rule_id=row.rule_id,
-            channels=row.channels,
-            dedupe_key=row.dedupe_key,
-        )
-        lost.append((row.workspace_id, dispatch_job(f"alert-{row.id}", payload, row.severity)))
-    return lost
+
+
+def _dispatch(row: AnyRow) -> NewOutboxJob:
+    payload = DispatchAlert(
+        alert_id=row.id,
+        workspace_id=row.workspace_id,
+        rule_id=row.rule_id,
+        channels=row.channels,
+        dedupe_key=row.dedupe_key,
+    )
+    return dispatch_job(f"alert-{row.id}", payload, row.severity)
+
+
+_KINDS: Final[tuple[tuple[_Page, Callable[[AnyRow], NewOutboxJob]], ...]] = (
+    (_unbegun_ticks, _tick),
+    (_open_runs, _check),
+    (_pending_alerts, _dispatch),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
 from sentinel.model import Rule
 from sentinel.store import Ages, Pruned, Store
+from sentinel.store.upkeep import PAGE
 from tests.sentinel.store.things import (
     HOUR,
     NOW,
@@ -66,19 +67,42 @@ async def test_runs_that_have_an_observation_stay_as_long_as_it_does(store: Stor
     assert len(await store.runs("widget")) == 2
 
 
-async def test_jobs_that_redis_lost_are_put_back_under_their_own_ids(store: Store) -> None:
+async def unfinished(store: Store, *, after: float, before: float) -> list[tuple[str, str]]:
+    """Stream and id of each job, in order."""
+    pages = [page async for page in store.unfinished(after=after, before=before)]
+    return [(job.stream, job.job_id) for page in pages for job in page]
+
+
+async def test_unfinished_work_has_its_jobs_under_their_own_ids(store: Store) -> None:
     await load(store, a_rule(), a_rule("gadget"), a_rule("ticked"))
-    await store.claim_due(NOW, limit=1, next_due=hourly)
+    claimed = await store.claim_due(NOW, limit=3, next_due=hourly)
+    (ticked,) = [one.job_id for one in claimed if one.rule_id == "ticked"]
     alert_id = await raised_alert(store)
     await begin(store, "under-way", rule_id="gadget")
-    before = await store.unsent(10, NOW)
-    await store.mark_sent([row.id for row in before])
 
-    assert await store.restore_lost(NOW + 10, older_than=60) == 0
-    assert await store.restore_lost(NOW + 100, older_than=60) >= 2
+    assert await unfinished(store, after=NOW - HOUR, before=NOW - 1) == []
+    assert await unfinished(store, after=NOW - HOUR, before=NOW + 2) == [
+        (RULES_RUN, ticked),
+        (RULES_RUN, "under-way"),
+        (ALERTS_DISPATCH, f"alert-{alert_id}"),
+    ]
+    assert await unfinished(store, after=NOW + 2, before=NOW + 3) == []
 
-    rows = await store.unsent(10, NOW + 100)
-    found = {(row.stream, row.job_id) for row in rows}
-    assert {(ALERTS_DISPATCH, f"alert-{alert_id}"), (RULES_RUN, "under-way")} <= found
-    await store.restore_lost(NOW + 100, older_than=60)
-    assert {row.id for row in await store.unsent(10, NOW + 200)} == {row.id for row in rows}
+
+async def test_finished_work_has_no_jobs(store: Store) -> None:
+    await load(store)
+    await store.claim_due(NOW, limit=1, next_due=hourly)
+    alert_id = await raised_alert(store)
+    for channel in ("ops", "boss"):
+        ticket = await store.claim_delivery(alert_id, channel, "j", 1, NOW)
+        await store.record_attempt(ticket, "sent", now=NOW)
+    assert await unfinished(store, after=0, before=NOW + HOUR) == []
+
+
+async def test_every_page_of_unfinished_work_is_told_once(store: Store) -> None:
+    ids = [f"rule-{number:04}" for number in range(2 * PAGE + 1)]
+    await load(store, *(a_rule(rule_id) for rule_id in ids))
+    claimed = await store.claim_due(NOW, limit=len(ids), next_due=hourly)
+    assert sorted(job for _, job in await unfinished(store, after=0, before=NOW + 1)) == sorted(
+        one.job_id for one in claimed
+    )
