@@ -46,9 +46,3 @@ async def world(
         )
         yield made
         made.end()
-
-
-@pytest.fixture
-def soaking(request: pytest.FixtureRequest) -> bool:
-    """The long form was asked for."""
-    return bool(request.config.getoption("--soak"))

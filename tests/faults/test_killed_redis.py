@@ -59,10 +59,11 @@ async def outages(world: World, *, rules: int, kills: int) -> str:
     return "; ".join(fell_upon)
 
 
+@pytest.mark.parametrize("database", ["SQLite"], indirect=True)  # PostgreSQL in the long form
 async def test_redis_killed_and_restarted_loses_nothing_and_nobody_writes_twice(
     world: World, database: str
 ) -> None:
-    fell_upon = await outages(world, rules=10, kills=2)
+    fell_upon = await outages(world, rules=6, kills=2)
 
     counts = await world.count()
     print(

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -292,6 +293,16 @@ class World:
             assert receipt.created
             self.acknowledged.add(receipt.job_id)
 
+    async def tick(self) -> None:
+        """Every rule is due once more."""
+        self.acknowledged |= await self._ticks()
+        async with self.store._database.writing() as connection:
+            await connection.execute(sa.update(rule).values(next_due_at=time.time()))
+
+    async def _ticks(self) -> set[str]:
+        """The job of each rule's last claimed tick."""
+        return {row.claimed_job_id for row in await self.rows(sa.select(rule.c.claimed_job_id))} - {None}
+
     # --- looking on -------------------------------------------------------------------------------
 
     async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -335,18 +346,27 @@ class World:
         return on_the_way + int(waiting[0])
 
     async def settled(self) -> None:
-        """Return when every rule was checked and nothing is left to do."""
-        never = sa.select(sa.func.count()).select_from(rule).where(~_has_ended(rule.c.id))
-        pending = sa.select(sa.func.count()).select_from(alert).where(alert.c.state == "pending")
+        """Return when every rule and every tick was checked, every alert has ended and nothing is left to do."""
 
         async def is_so() -> bool:
-            if await self.left():
+            if await self.left() or await self._unfinished():
                 return False
-            unfinished = [(await self.rows(query))[0][0] for query in (never, pending)]
-            # In this order: what a check that ended put into the outbox is seen there.
-            return not any(unfinished) and not await self.left()
+            # Once more: what a check that ended meanwhile put into the outbox is seen there.
+            return not await self.left()
 
         await self.until(is_so, "everything is done")
+
+    async def _unfinished(self) -> bool:
+        """Work that the database knows of, whatever Redis says; dead letters are a person's."""
+        no_end = sa.or_(
+            ~_has_ended(run.c.rule_id == rule.c.id),
+            (rule.c.claimed_job_id.is_not(None) & ~_has_ended(run.c.job_id == rule.c.claimed_job_id)),
+        )
+        due = rule.c.next_due_at <= time.time()
+        claimed = await self.rows(sa.select(rule.c.claimed_job_id).where(sa.or_(due, no_end)))
+        pending = await self.rows(sa.select(alert.c.id).where(alert.c.state == "pending"))
+        jobs = {row.claimed_job_id for row in claimed} | {f"alert-{row.id}" for row in pending}
+        return bool(jobs) and bool(jobs - (await self._ends())[1])
 
     async def rows(self, query: sa.Select[Any]) -> list[Any]:
         async with self.store._database.reading() as connection:
@@ -354,10 +374,9 @@ class World:
 
     # --- the count --------------------------------------------------------------------------------
 
-    async def count(self) -> Counts:
-        """What became of everything."""
-        ticks = {row.claimed_job_id for row in await self.rows(sa.select(rule.c.claimed_job_id))} - {None}
-        checks = self.acknowledged | ticks
+    async def count(self, *, flushed: bool = False) -> Counts:
+        """What became of everything; `flushed`: Redis cannot be asked what it did."""
+        checks = self.acknowledged | await self._ticks()
         ends, dead = await self._ends()
         runs = await self.rows(sa.select(run.c.id, run.c.job_id, run.c.status))
         finished = {row.job_id for row in runs if row.status == "ok"}
@@ -366,7 +385,7 @@ class World:
         sent, ids_of = await self._deliveries()
         return Counts(
             checks=len(checks),
-            lost=len(checks - set(ends)) + len(checks - finished - dead),
+            lost=len(checks - finished - dead) + (0 if flushed else len(checks - set(ends))),
             ended_twice=sum(times > 1 for times in ends.values()),
             dead=len(dead),
             observations=len(observed),
@@ -401,8 +420,8 @@ class World:
         return {row.alert_id: row.state for row in rows}, ids_of
 
 
-def _has_ended(rule_id: sa.ColumnElement[str]) -> sa.Exists:
-    return sa.exists().where(run.c.rule_id == rule_id, run.c.status != "running")
+def _has_ended(which: sa.ColumnElement[bool]) -> sa.Exists:
+    return sa.exists().where(which, run.c.status != "running")
 
 
 def _rules_file(base: str, hook: str, ids: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""FLUSHALL in the middle of everything: Redis forgets all of it, the database does not."""
+
+from __future__ import annotations
+
+import pytest
+import redis.asyncio as aioredis
+
+from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
+from tests.faults.world import World
+
+#: Seconds after which unfinished work is given to Redis again; 120 where nobody says otherwise.
+RESTORE = 3.0
+
+
+class Forgotten:
+    """What Redis held when it was flushed, added up."""
+
+    def __init__(self) -> None:
+        self.in_hand = self.waiting = self.dispatches = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.in_hand} checks in hand, {self.waiting} waiting, {self.dispatches} dispatches forgotten"
+        )
+
+
+async def flush_when_busy(world: World, forgotten: Forgotten) -> None:
+    """FLUSHALL while checks are in hand and wait, and alerts are on their way."""
+    async with aioredis.Redis.from_url(world.server.url) as client:
+
+        async def busy() -> bool:
+            checks, alerts = [await world.broker.stats(stream) for stream in (RULES_RUN, ALERTS_DISPATCH)]
+            if not (
+                checks.leased and sum(checks.ready.values()) and alerts.leased + sum(alerts.ready.values())
+            ):
+                return False
+            await client.flushall()
+            forgotten.in_hand += checks.leased
+            forgotten.waiting += sum(checks.ready.values())
+            forgotten.dispatches += alerts.leased + sum(alerts.ready.values())
+            return True
+
+        await world.until(busy, "checks are in hand and wait, alerts are on their way")
+
+
+async def flushes(world: World, *, rules: int, flushes: int) -> Forgotten:
+    """Work on ticks of every rule while Redis is flushed again and again."""
+    world.import_rules(rules)
+    for _ in range(2):
+        world.start(SENTINEL_RESTORE_SECONDS=str(RESTORE))
+    await world.settled()  # every rule has a value: from here on every check is a change, and an alert
+    forgotten = Forgotten()
+    for _ in range(flushes):
+        await world.tick()
+        await flush_when_busy(world, forgotten)
+        await world.settled()
+    return forgotten
+
+
+async def has_groups(world: World) -> bool:
+    """Both streams and the group that reads them are there again."""
+    async with aioredis.Redis.from_url(world.server.url) as client:
+        groups = [await client.xinfo_groups(stream) for stream in (RULES_RUN, ALERTS_DISPATCH)]
+    return all(group["name"] == b"workers" for (group,) in groups)
+
+
+@pytest.mark.parametrize("database", ["SQLite"], indirect=True)  # PostgreSQL in the long form
+async def test_flushall_loses_no_scheduled_work_and_nothing_is_written_twice(
+    world: World, database: str
+) -> None:
+    forgotten = await flushes(world, rules=12, flushes=1)
+
+    counts = await world.count(flushed=True)
+    restored = sum(event["jobs"] for worker in world.workers for event in worker.events("jobs_restored"))
+    print(
+        f"\n{counts.checks} checks, 1 FLUSHALL ({database}, Valkey), {forgotten}; restored {restored} jobs: {counts}"
+    )
+    counts.assert_sound()
+    assert await has_groups(world)
+    assert all(worker.lives for worker in world.workers)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_flushall_again_and_again_loses_no_scheduled_work(world: World, database: str) -> None:
+    forgotten = await flushes(world, rules=40, flushes=10)
+
+    counts = await world.count(flushed=True)
+    print(f"\n{counts.checks} checks, 10 FLUSHALLs ({database}, Valkey), {forgotten}: {counts}")
+    counts.assert_sound()
