@@ -5,6 +5,7 @@ A `StreamConsumer` tells the story: turn, start what was taken, rest until somet
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
@@ -179,6 +180,10 @@ class StreamConsumer:
                     self._give_back_waiting()
                     if not self._held and not self._finished:
                         break
+                if turn.leases and not self._finished:
+                    # One pass of the loop: handlers that do not suspend have ended by then, and the next
+                    # turn follows without anybody having to rest and be woken.
+                    await asyncio.sleep(0)
                 if not self._finished:
                     await self._rest(jobs, turn, hungry=len(turn.leases) < asked or asked == 0)
             self._slots.close()

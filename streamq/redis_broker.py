@@ -10,7 +10,7 @@ be repeated are repeated by their caller, who knows why that is safe.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self, TypeVar
 
 import anyio
@@ -35,6 +35,7 @@ from streamq.broker import (
     Turn,
     Wakeup,
 )
+from streamq.connections import Connections
 from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, StreamqError
 from streamq.job import Envelope, NewJob, Receipt
 from streamq.keys import GROUP, LANES, StreamKeys
@@ -50,8 +51,6 @@ BLOCK_MARGIN: Final = 5.0
 #: Pending entries of a lane that are looked at for the longest idle, and how many in one call.
 PENDING_LOOK: Final = 100_000
 PENDING_PAGE: Final = 1000
-#: A read's limit that is never reached, where the limit is ours (seconds).
-_NEVER: Final = 86400.0
 #: Heartbeats between two counts of what the server thinks is in hand.
 AUDIT_EVERY: Final = 10
 #: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
@@ -107,6 +106,7 @@ class RedisBroker:
         Both clients must answer bytes and must not retry.
         """
         self._client = client
+        self._connections = Connections(client)
         self._blocking = blocking
         #: Where it is, without credentials.
         self.name = name
@@ -166,11 +166,14 @@ class RedisBroker:
     # --- running scripts ---------------------------------------------------------------------
 
     async def _evaluate(self, call: Call[A]) -> A:
+        return await self._run(call, self._client.execute_command)
+
+    async def _run(self, call: Call[A], ask: Callable[..., Awaitable[Any]]) -> A:
         try:
             try:
-                reply = await self._client.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+                reply = await ask("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
             except redis.exceptions.NoScriptError:
-                reply = await self._client.eval(call.script.text, len(call.keys), *call.keys, *call.args)
+                reply = await ask("EVAL", call.script.text, len(call.keys), *call.keys, *call.args)
         except (redis.RedisError, OSError) as error:
             raise translate(error) from error
         return call.read(reply)
@@ -185,14 +188,17 @@ class RedisBroker:
             raise translate(error) from error
         return call.read(reply)
 
-    async def _with_groups(self, stream: str, call: Call[A]) -> A:
+    async def _with_groups(
+        self, stream: str, call: Call[A], ask: Callable[..., Awaitable[Any]] | None = None
+    ) -> A:
         """Run a call that needs the groups; make them when they are missing, and run it again."""
+        ask = ask or self._client.execute_command
         try:
-            return await self._evaluate(call)
+            return await self._run(call, ask)
         except _NoGroup:
             self._registered = {known for known in self._registered if known[0] != stream}
             await self._make_groups(stream)
-            return await self._evaluate(call)
+            return await self._run(call, ask)
 
     async def _make_groups(self, stream: str) -> None:
         """Create what is missing, at 0: at `$` everything added before would never be read."""
@@ -250,7 +256,7 @@ class RedisBroker:
             retention=retention,
             register=not known,
         )
-        turn = await self._with_groups(stream, call)
+        turn = await self._with_groups(stream, call, self._connections.ask)
         if free > 0:
             self._takes[stream, worker] += 1
         if not known:
@@ -301,26 +307,10 @@ class RedisBroker:
 
     async def _converse(self, commands: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:  # noqa: ASYNC109 - of the first reply
         """Several commands in one write on a connection of their own; their replies as the wire has them."""
-        pool = self._client.connection_pool
         try:
-            # Not typed by the client library.
-            connection: Any = await pool.get_connection()  # type: ignore[no-untyped-call]
-            try:
-                await connection.send_packed_command(connection.pack_commands(commands))
-                replies = [await _reply(connection, timeout)]
-                for _ in commands[1:]:
-                    replies.append(await _reply(connection, CALL_TIMEOUT))  # noqa: PERF401 - each awaits
-            except BaseException:
-                # A half-read connection would give the next caller our answer.
-                with anyio.CancelScope(shield=True):
-                    await connection.disconnect(nowait=True)
-                raise
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await pool.release(connection)
+            return await self._connections.converse(commands, timeout=timeout, then=CALL_TIMEOUT)
         except (redis.RedisError, OSError) as error:
             raise translate(error) from error
-        return replies
 
     async def _answer_knock(self, key: str, ids: Sequence[bytes]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
@@ -505,16 +495,6 @@ class RedisBroker:
             )
             raise BrokerRefused(msg)
         return facts
-
-
-async def _reply(connection: Any, seconds: float) -> Any:  # a connection and a reply as the client has them
-    """The next reply. Raises TimeoutError when there is none within `seconds`.
-
-    The client's own time limit answers None when it has passed, and that is what "nothing there" looks
-    like: a server that hangs would seem to be one that has nothing to do.
-    """
-    with anyio.fail_after(seconds):
-        return await connection.read_response(timeout=_NEVER)
 
 
 def _dead_job(entry_id: str, fields: dict[bytes, bytes]) -> DeadJob:
