@@ -45,8 +45,9 @@ def run(
     ] = None,
     burst: Annotated[bool, typer.Option("--burst", help="Exit when nothing is left to do.")] = False,
     burst_wait: Annotated[
-        float, typer.Option("--burst-wait", min=0, help="Seconds a burst waits for what becomes due.")
-    ] = 0.0,
+        float | None,
+        typer.Option("--burst-wait", min=0, help="Seconds a burst waits for what becomes due (0)."),
+    ] = None,
     drain_timeout: DrainTimeout = None,
     metrics_port: MetricsPort = None,
     no_scheduler: Annotated[
@@ -67,6 +68,8 @@ def run(
     for one in streams:
         if one not in KNOWN:
             raise CommandError(Exit.USAGE, f"nothing here handles the stream {one!r}", did_you_mean(one))
+    if burst_wait is not None and not burst:
+        raise CommandError(Exit.USAGE, "--burst-wait is a burst's", "add --burst, or leave it out to run on")
     cli.flags |= {
         "concurrency_rules": concurrency,
         "concurrency_alerts": concurrency,
@@ -77,7 +80,7 @@ def run(
     }
     if cli.settings.processes > 1:
         return _supervise(cli, burst=burst, name=name)
-    return _work(cli, streams, burst_wait=burst_wait if burst else None, name=name)
+    return _work(cli, streams, burst_wait=(burst_wait or 0.0) if burst else None, name=name)
 
 
 @app.command()

@@ -208,6 +208,12 @@ def test_a_stream_nobody_knows_is_a_usage_error_with_a_guess(run: Run) -> None:
     assert "did you mean rules:run?" in result.err
 
 
+def test_patience_without_a_burst_is_a_usage_error(run: Run) -> None:
+    result = run("run", "--burst-wait", "3")
+    assert result.code == Exit.USAGE
+    assert "add --burst" in result.err
+
+
 def test_a_redis_that_is_not_there_is_code_3(start: Start, free_tcp_port: int) -> None:
     process = start("run", REDIS_URL=f"redis://127.0.0.1:{free_tcp_port}/0")
     assert process.ends(30.0) == Exit.REDIS
