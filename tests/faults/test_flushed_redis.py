@@ -68,7 +68,7 @@ async def has_groups(world: World) -> bool:
 async def test_flushall_loses_no_scheduled_work_and_nothing_is_written_twice(
     world: World, database: str
 ) -> None:
-    forgotten = await flushes(world, rules=12, flushes=1)
+    forgotten = await flushes(world, rules=8, flushes=1)
 
     counts = await world.count(flushed=True)
     restored = sum(event["jobs"] for worker in world.workers for event in worker.events("jobs_restored"))

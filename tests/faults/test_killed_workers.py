@@ -58,7 +58,7 @@ async def storm(world: World, *, rules: int, rounds: int, kills: int) -> tuple[i
 async def test_workers_killed_in_the_middle_lose_nothing_and_write_nothing_twice(
     world: World, database: str
 ) -> None:
-    kills, interrupted = await storm(world, rules=12, rounds=3, kills=3)
+    kills, interrupted = await storm(world, rules=8, rounds=3, kills=3)
 
     counts = await world.count()
     print(
