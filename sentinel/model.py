@@ -473,11 +473,57 @@ class AlertDraft(msgspec.Struct, frozen=True, kw_only=True):
     conditions: tuple[str, ...] = ()
 
 
+class DocumentCell(msgspec.Struct, frozen=True):
+    """One column of a row, in words; None where the row, or the column, is on one side only."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class DocumentRow(msgspec.Struct, frozen=True):
+    """What became of one row."""
+
+    kind: Literal["changed", "added", "removed", "moved"]
+    #: What the row is known by on both sides.
+    key: str
+    #: changed: the cells that differ; added, removed: the cells there are; moved: none.
+    cells: tuple[DocumentCell, ...] = ()
+
+
+class DocumentRows(msgspec.Struct, frozen=True, kw_only=True):
+    """The difference of two lists, row by row: all are counted, the first of each kind are told."""
+
+    changes: tuple[DocumentRow, ...]
+    changed: int = 0
+    added: int = 0
+    removed: int = 0
+    moved: int = 0
+
+    @property
+    def untold(self) -> int:
+        """Rows that are counted and not among `changes`."""
+        return self.changed + self.added + self.removed + self.moved - len(self.changes)
+
+
 class DocumentField(msgspec.Struct, frozen=True, kw_only=True):
     """One named value in an alert, before and after, cleaned for people to see."""
 
     name: str
     #: A value in the JSON shape of docs/cli (`{"amount": "129.99", "currency": "EUR"}`), or None: none.
+    before: Any = None
+    after: Any = None
+    #: Where both are lists or objects: which of their rows differ.
+    rows: DocumentRows | None = None
+
+
+class DocumentMember(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the alerts that a digest tells of."""
+
+    title: str
+    rule: str = ""
+    #: As Document.link.
+    link: str = ""
     before: Any = None
     after: Any = None
 
@@ -500,7 +546,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     alert_id: str
     workspace_id: str
     rule_id: str
-    kind: Literal["change", "health", "recovery"]
+    kind: Literal["change", "health", "recovery", "digest"]
     severity: Severity
     title: str
     #: The rule's name for people.
@@ -519,6 +565,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     #: Conditions that were met: (id, severity).
     conditions: tuple[tuple[str, str], ...] = ()
     health: DocumentHealth | None = None
+    #: Of a digest; `more` are counted and not told.
+    members: tuple[DocumentMember, ...] = ()
+    more: int = 0
+    #: What the channel's template made of it: lines that are told in place of summary, fields and members.
+    words: str = ""
+    #: What the reader should know about how this was made: that a template failed.
+    note: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from sentinel.errors import Severity
-from sentinel.model import Document, DocumentField, DocumentHealth
+from sentinel.model import Document, DocumentField, DocumentHealth, DocumentMember
 from sentinel.render import clean
+from sentinel.render.rows import rows_difference
+from sentinel.render.rows import summary as rows_summary
 from sentinel.render.values import describe, describe_percent
 
 #: Characters of a title, of a name, of a sentence for people.
@@ -16,6 +18,8 @@ MAX_NAME: Final = 200
 MAX_SENTENCE: Final = 1000
 #: Fields and conditions of one alert that are told.
 MAX_FIELDS: Final = 50
+#: Alerts of one digest that are told; the rest are counted.
+MAX_MEMBERS: Final = 50
 
 
 def document(
@@ -23,7 +27,7 @@ def document(
     alert_id: str,
     workspace_id: str,
     rule_id: str,
-    kind: Literal["change", "health", "recovery"],
+    kind: Literal["change", "health", "recovery", "digest"],
     severity: Severity,
     title: str,
     body: Mapping[str, Any],  # Any: JSON, as sentinel.decide wrote it and the store kept it
@@ -38,6 +42,7 @@ def document(
     change = change if isinstance(change, Mapping) else {}
     percent = _words(change.get("percent"), 60) or None
     health = _health(body)
+    members, more = _members(body)
     return Document(
         alert_id=alert_id,
         workspace_id=workspace_id,
@@ -48,12 +53,14 @@ def document(
         rule=_words(body.get("rule"), MAX_NAME) or rule_id,
         link=clean.link(str(body.get("url") or "")),
         occurred_at=occurred_at,
-        summary=_summary(fields, percent, health),
+        summary=_summary(fields, percent, health) or _digest_summary(members, more),
         fields=fields,
         change=_words(change.get("kind"), 60) or None,
         percent=percent,
         conditions=_conditions(body.get("conditions")),
         health=health,
+        members=members,
+        more=more,
     )
 
 
@@ -67,10 +74,31 @@ def _fields(found: object) -> tuple[DocumentField, ...]:
             name=_words(entry.get("name"), MAX_NAME) or "value",
             before=clean.value(entry.get("before")),
             after=clean.value(entry.get("after")),
+            # Of what is stored: cleaned values are cut, and then no JSON any more.
+            rows=rows_difference(entry.get("before"), entry.get("after")),
         )
         for entry in _entries(found)
         if isinstance(entry, Mapping)
     )
+
+
+def _members(body: Mapping[str, Any]) -> tuple[tuple[DocumentMember, ...], int]:
+    """What a digest tells of, and how many more it only counts."""
+    found = body.get("members")
+    listed = [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list) else []
+    members = tuple(
+        DocumentMember(
+            title=_words(entry.get("title"), MAX_TITLE) or "?",
+            rule=_words(entry.get("rule"), MAX_NAME),
+            link=clean.link(str(entry.get("url") or "")),
+            before=clean.value(entry.get("before")),
+            after=clean.value(entry.get("after")),
+        )
+        for entry in listed[:MAX_MEMBERS]
+    )
+    more = body.get("more")
+    counted = more if isinstance(more, int) and not isinstance(more, bool) and more > 0 else 0
+    return members, min(counted, 10**9) + len(listed) - len(members)
 
 
 def _conditions(found: object) -> tuple[tuple[str, str], ...]:
@@ -107,6 +135,13 @@ def _summary(fields: tuple[DocumentField, ...], percent: str | None, health: Doc
     if not fields:
         return ""
     first = fields[0]
+    if first.rows is not None:
+        return f"{first.name}: {rows_summary(first.rows)}"
     before, after = (clean.line(describe(side), 200) for side in (first.before, first.after))
     by = describe_percent(percent)
     return f"{first.name}: {before} -> {after}" + (f" ({by})" if by else "")
+
+
+def _digest_summary(members: tuple[DocumentMember, ...], more: int) -> str:
+    count = len(members) + more
+    return f"{count} alert{'s' * (count != 1)}" if members else ""

@@ -7,13 +7,13 @@ from typing import Final
 
 import msgspec
 
-from sentinel.model import Document, DocumentField
+from sentinel.model import Document, DocumentField, DocumentMember, DocumentRows
 
 #: Bytes of the body: receivers refuse larger ones, and a page must not decide how large ours are.
 MAX_BODY: Final = 64 * 1024
 
 #: Characters that each text of a field may keep, tried in turn until the body fits; the last one drops
-#: the fields, and what is left has limits of its own that fit.
+#: the fields and the members, and what is left has limits of its own that fit.
 _TEXT_LIMITS: Final = (None, 4096, 1024, 256, 64)
 
 
@@ -24,10 +24,11 @@ def to_json(document: Document) -> bytes:
     """
     for limit in _TEXT_LIMITS:
         fields = [_field(field, limit) for field in document.fields]
-        body = _encode(document, fields, truncated=limit is not None)
+        members = [_member(member, limit) for member in document.members]
+        body = _encode(document, fields, members, truncated=limit is not None)
         if len(body) <= MAX_BODY:
             return body
-    return _encode(document, [], truncated=True)
+    return _encode(document, [], [], truncated=True)
 
 
 def iso(seconds: float) -> str:
@@ -35,7 +36,7 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _encode(document: Document, fields: list[object], *, truncated: bool) -> bytes:
+def _encode(document: Document, fields: list[object], members: list[object], *, truncated: bool) -> bytes:
     change = None
     if document.change is not None:
         change = {"kind": document.change, "percent": document.percent}
@@ -58,6 +59,13 @@ def _encode(document: Document, fields: list[object], *, truncated: bool) -> byt
         "occurredAt": iso(document.occurred_at),
         "truncated": truncated,
     }
+    if document.kind == "digest":
+        data["members"] = members
+        data["more"] = document.more + len(document.members) - len(members)
+    if document.words:
+        data["text"] = document.words
+    if document.note:
+        data["note"] = document.note
     # The time of the alert, not of the attempt: that one is in the header `webhook-timestamp`.
     event = {"type": f"alert.{document.kind}", "timestamp": iso(document.occurred_at), "data": data}
     return msgspec.json.encode(event)
@@ -68,6 +76,35 @@ def _field(field: DocumentField, limit: int | None) -> object:
         "name": field.name,
         "before": _cut(field.before, limit),
         "after": _cut(field.after, limit),
+    } | ({} if field.rows is None else {"rows": _rows(field.rows, limit)})
+
+
+def _member(member: DocumentMember, limit: int | None) -> object:
+    return {
+        "title": member.title,
+        "rule": member.rule,
+        "url": member.link,
+        "before": _cut(member.before, limit),
+        "after": _cut(member.after, limit),
+    }
+
+
+def _rows(rows: DocumentRows, limit: int | None) -> object:
+    """The counts, and as many rows as there is room for."""
+    told = rows.changes if limit is None else rows.changes[: max(limit // 64, 4)]
+    return {
+        "changed": rows.changed,
+        "added": rows.added,
+        "removed": rows.removed,
+        "moved": rows.moved,
+        "changes": [
+            {
+                "kind": row.kind,
+                "key": row.key,
+                "cells": msgspec.to_builtins(row.cells),
+            }
+            for row in told
+        ],
     }
 
 

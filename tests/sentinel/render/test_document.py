@@ -221,3 +221,75 @@ def test_a_body_that_no_cutting_makes_fit_goes_without_its_fields() -> None:
     assert len(sent) <= MAX_BODY
     assert json.loads(sent)["data"]["fields"] == []
     assert json.loads(sent)["data"]["truncated"] is True
+
+
+DIGEST: dict[str, Any] = {
+    "members": [
+        {
+            "title": "Widget\x1b[31m: price fell",
+            "rule": "Widget",
+            "url": "https://shop.example.com/widget",
+            "before": {"amount": "149.99", "currency": "EUR"},
+            "after": {"amount": "129.99", "currency": "EUR"},
+        },
+        {"title": "Terms changed", "url": "javascript:alert(1)"},
+        "not a member",
+    ],
+    "more": 3,
+}
+
+
+def test_a_digest_holds_its_members_cleaned_and_counts_the_rest() -> None:
+    digest = made(DIGEST, kind="digest", title="5 alerts")
+
+    assert [member.title for member in digest.members] == ["Widget: price fell", "Terms changed"]
+    assert [member.link for member in digest.members] == ["https://shop.example.com/widget", ""]
+    assert (digest.more, digest.summary) == (3, "5 alerts")
+    many = made({"members": DIGEST["members"][:1] * 80, "more": True}, kind="digest")
+    assert (len(many.members), many.more) == (50, 30)
+
+
+def test_a_digest_as_json_holds_its_members_and_fits() -> None:
+    body = json.loads(to_json(made(DIGEST, kind="digest")))
+
+    assert body["type"] == "alert.digest"
+    assert body["data"]["more"] == 3
+    assert body["data"]["members"][1] == {
+        "title": "Terms changed",
+        "rule": "",
+        "url": "",
+        "before": None,
+        "after": None,
+    }
+    huge = {"members": [dict(DIGEST["members"][0], before="x" * 9999, after="y" * 9999)] * 50}
+    assert len(to_json(made(huge, kind="digest"))) <= MAX_BODY
+
+
+def test_rows_of_a_list_are_in_the_document_and_in_the_json() -> None:
+    field = {
+        "name": "products",
+        "before": {"canonical": '[{"id":"a","price":5}]'},
+        "after": {"canonical": '[{"id":"a","price":6},{"id":"b","price":1}]'},
+    }
+    alert = made(BODY | {"fields": [field]})
+
+    assert alert.summary == "products: 1 row changed, 1 added"
+    rows = json.loads(to_json(alert))["data"]["fields"][0]["rows"]
+    assert (rows["changed"], rows["added"], rows["removed"], rows["moved"]) == (1, 1, 0, 0)
+    assert rows["changes"][0] == {
+        "kind": "changed",
+        "key": "a",
+        "cells": [{"name": "price", "before": "5", "after": "6"}],
+    }
+
+
+def test_ten_thousand_rows_fit_into_the_json() -> None:
+    rows = [{"id": n, "text": "\u20ac" * 300, "more": "x" * 300} for n in range(5000)]
+    before, after = (
+        {"canonical": json.dumps(side, ensure_ascii=False)} for side in (rows[:2500], rows[2500:])
+    )
+
+    body = to_json(made({"fields": [{"name": f"f{n}", "before": before, "after": after} for n in range(3)]}))
+
+    assert len(body) <= MAX_BODY
+    assert json.loads(body)["data"]["fields"][0]["rows"]["added"] == 2500

@@ -1,0 +1,256 @@
+"""What changed between two lists, row by row, in bounded time.
+
+Rows are known by a key: the column that names each row on both sides (`id`, `sku` ... first), the key
+of an object, or else the whole row, which then can only come, go and move.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Final, Literal, NoReturn
+
+import msgspec
+
+from sentinel.model import DocumentCell, DocumentRow, DocumentRows
+from sentinel.render import clean
+
+#: Larger lists are told as values: rows of one side, characters of its JSON.
+MAX_ROWS: Final = 10_000
+MAX_SOURCE: Final = 4 * 1024 * 1024
+#: Rows that are told, all kinds together; cells of one row; characters of a key or cell.
+MAX_TOLD: Final = 50
+MAX_CELLS: Final = 12
+MAX_WORDS: Final = 200
+#: Columns that are looked at in search of a key.
+_MAX_COLUMNS: Final = 64
+
+#: Columns that name a row where there are several that could, the likeliest first.
+_NAMES: Final = ("id", "key", "sku", "gtin", "ean", "uuid", "code", "slug", "url", "link", "name", "title")
+
+#: What the other values of sentinel.model look like: no tables.
+_VALUES: Final = frozenset(
+    map(
+        frozenset,
+        (("amount", "currency"), ("status", "lead_time_days"), ("number", "unit"), ("text", "hash")),
+    )
+)
+
+_Kind = Literal["changed", "added", "removed", "moved"]
+#: A row by its columns; "" is the column of a row that is no object.
+_Row = Mapping[str, object]
+
+
+class _Table(msgspec.Struct, frozen=True):
+    """One side."""
+
+    #: By key, in order.
+    rows: dict[str, _Row]
+    #: Whether the order is the page's own.
+    ordered: bool
+    #: Whether the keys are names; else each is its row, written out.
+    named: bool = True
+
+
+def rows_difference(before: object, after: object) -> DocumentRows | None:
+    """The rows that differ between two values in JSON shape; None where they are not lists of the same kind.
+
+    Of the rows that are told those that changed come first, then added, removed and moved ones.
+    """
+    tables = _tables(_parsed(before), _parsed(after))
+    if tables is None:
+        return None
+    was, now = tables
+    told: list[DocumentRow] = []
+    counts: dict[_Kind, int] = {}
+    found: Sequence[tuple[_Kind, list[str]]] = (
+        ("changed", [key for key in now.rows if key in was.rows and now.rows[key] != was.rows[key]]),
+        ("added", [key for key in now.rows if key not in was.rows]),
+        ("removed", [key for key in was.rows if key not in now.rows]),
+        ("moved", _moved(was, now)),
+    )
+    for kind, keys in found:
+        counts[kind] = len(keys)
+        room = MAX_TOLD - len(told)
+        told += [_row(kind, key, was, now) for key in keys[:room]]
+    return DocumentRows(changes=tuple(told), **counts) if told else None
+
+
+def summary(rows: DocumentRows) -> str:
+    """`2 rows changed, 1 added`."""
+    counts = (
+        ("changed", rows.changed),
+        ("added", rows.added),
+        ("removed", rows.removed),
+        ("moved", rows.moved),
+    )
+    first, *rest = [(count, kind) for kind, count in counts if count] or [(0, "changed")]
+    noun = "row" if first[0] == 1 else "rows"
+    return ", ".join([f"{first[0]} {noun} {first[1]}", *(f"{count} {kind}" for count, kind in rest)])
+
+
+# --- from a value to a table -------------------------------------------------------------------
+
+
+def _parsed(value: object) -> object:
+    """The list or object that a value is, or that its text spells; else None."""
+    match value:
+        case {"canonical": str(text)} if len(value) <= 2:
+            return _loads(text)
+        case dict() if frozenset(value) in _VALUES:
+            return None
+        case list() | dict():
+            return value
+    return None
+
+
+def _loads(text: str) -> object:
+    if len(text) > MAX_SOURCE or text[:1] not in ("[", "{"):
+        return None
+    try:
+        # Decimal: 0.1 is shown as 0.1.
+        return json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse)
+    except (ValueError, RecursionError, ArithmeticError):
+        return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _tables(old: object, new: object) -> tuple[_Table, _Table] | None:
+    match old, new:
+        case (dict(), dict()) if max(len(old), len(new)) <= MAX_ROWS:
+            return _of_object(old), _of_object(new)
+        case (list(), list()) if max(len(old), len(new)) <= MAX_ROWS:
+            was, now = [_cells(row) for row in old], [_cells(row) for row in new]
+            column = _key_column(was, now)
+            return _of_list(was, column), _of_list(now, column)
+    return None
+
+
+def _of_object(found: Mapping[str, object]) -> _Table:
+    return _Table({str(key): _cells(row) for key, row in found.items()}, ordered=False)
+
+
+def _of_list(rows: Sequence[_Row], column: str | None) -> _Table:
+    if column is not None:
+        return _Table({str(row[column]): row for row in rows}, ordered=True)
+    table: dict[str, _Row] = {}
+    times: Counter[str] = Counter()
+    for row in rows:
+        written = _ENCODER.encode(row).decode()
+        times[written] += 1
+        table[f"{written}{times[written]}"] = row
+    return _Table(table, ordered=True, named=False)
+
+
+def _cells(row: object) -> _Row:
+    match row:
+        case dict():
+            return {str(name): cell for name, cell in row.items()}
+        case list():
+            return {str(place): cell for place, cell in enumerate(row, 1)}
+    return {"": row}
+
+
+def _key_column(was: Sequence[_Row], now: Sequence[_Row]) -> str | None:
+    """The column that names every row of both sides; the best one, or None."""
+    first = next(iter(now or was), {})
+    columns = sorted(islice(first, _MAX_COLUMNS), key=_rank)
+    return next((column for column in columns if _names(column, was) and _names(column, now)), None)
+
+
+def _rank(column: str) -> int:
+    plain = column.lower()
+    return _NAMES.index(plain) if plain in _NAMES else len(_NAMES)
+
+
+def _names(column: str, rows: Sequence[_Row]) -> bool:
+    """Whether each row has a name of its own in that column."""
+    seen = set()
+    for row in rows:
+        cell = row.get(column)
+        # A number may be a price that happens to be unique; it names rows only where it says so.
+        if not isinstance(cell, str | int | Decimal) or isinstance(cell, bool):
+            return False
+        if not isinstance(cell, str) and _rank(column) == len(_NAMES):
+            return False
+        seen.add(cell)
+    return len(seen) == len(rows)
+
+
+# --- what became of the rows -------------------------------------------------------------------
+
+
+def _moved(was: _Table, now: _Table) -> list[str]:
+    """The fewest rows, equal on both sides, that change places to get from one order to the other."""
+    if not now.ordered:
+        return []
+    places = {key: place for place, key in enumerate(was.rows)}
+    common = [key for key in now.rows if key in places]
+    kept = _longest_rising([places[key] for key in common])
+    return [key for key in common if places[key] not in kept and was.rows[key] == now.rows[key]]
+
+
+def _longest_rising(numbers: Sequence[int]) -> set[int]:
+    """The longest rising subsequence (patience sorting, n log n)."""
+    tops: list[int] = []
+    before: dict[int, int | None] = {}
+    for number in numbers:
+        pile = bisect_left(tops, number)
+        before[number] = tops[pile - 1] if pile else None
+        tops[pile : pile + 1] = [number]
+    kept: set[int] = set()
+    last = tops[-1] if tops else None
+    while last is not None:
+        kept.add(last)
+        last = before[last]
+    return kept
+
+
+def _row(kind: _Kind, key: str, old: _Table, new: _Table) -> DocumentRow:
+    was, now = old.rows.get(key, {}), new.rows.get(key, {})
+    if not new.named:
+        row = now or was
+        if tuple(row) == ("",):  # a plain value: it is its own name
+            return DocumentRow(kind, _words(row[""]))
+        return DocumentRow(kind, "", _shown(dict.fromkeys(row), was, now))
+    names = dict.fromkeys((*now, *was)) if kind != "moved" else {}
+    if kind == "changed":
+        names = {name: None for name in names if was.get(name, _MISSING) != now.get(name, _MISSING)}
+    return DocumentRow(kind, clean.line(key, MAX_WORDS), _shown(names, was, now))
+
+
+def _shown(names: Iterable[str], was: _Row, now: _Row) -> tuple[DocumentCell, ...]:
+    return tuple(
+        DocumentCell(
+            clean.line(name, MAX_WORDS),
+            _words(was[name]) if name in was else None,
+            _words(now[name]) if name in now else None,
+        )
+        for name in islice(names, MAX_CELLS)
+    )
+
+
+_MISSING: Final = object()
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+def _words(cell: object) -> str:
+    match cell:
+        case str():
+            words = cell
+        case None:
+            words = "nothing"
+        case bool():
+            words = "yes" if cell else "no"
+        case int() | Decimal():
+            words = str(cell)
+        case _:
+            words = _ENCODER.encode(cell).decode()
+    return clean.line(words, MAX_WORDS)
