@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from sentinel.model import Document, DocumentField, DocumentHealth
 from sentinel.render.difference import Piece, difference
+from sentinel.render.discord import to_discord
 from sentinel.render.document import document
+from sentinel.render.ntfy import to_ntfy
+from sentinel.render.pagerduty import to_pagerduty
 from sentinel.render.payload import to_json
+from sentinel.render.plain import to_plain
+from sentinel.render.slack import to_slack
+from sentinel.render.teams import to_teams
+from sentinel.render.telegram import to_telegram
 from sentinel.render.text import to_text
 from sentinel.render.values import describe
 
@@ -20,6 +27,13 @@ __all__ = [
     "describe",
     "difference",
     "document",
+    "to_discord",
     "to_json",
+    "to_ntfy",
+    "to_pagerduty",
+    "to_plain",
+    "to_slack",
+    "to_teams",
+    "to_telegram",
     "to_text",
 ]

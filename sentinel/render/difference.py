@@ -9,9 +9,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from sentinel.render.clean import clip
+
 #: Words compared per side after what both begin and end with is set aside. difflib's time grows with
 #: the square of it (cubed at worst); a longer middle is told as one replacement.
 MAX_WORDS: Final = 400
+
+#: What is shown of a difference: unchanged text on each side of a change, and changed text (characters).
+CONTEXT: Final = 24
+MAX_CHANGED: Final = 160
 
 _WORD: Final = re.compile(r"\s+|\w+|[^\w\s]")
 
@@ -35,6 +41,18 @@ def difference(before: str, after: str) -> tuple[Piece, ...]:
         Piece("same", "".join(old[len(old) - tail :])),
     ]
     return tuple(piece for piece in pieces if piece.text)
+
+
+def shortened(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """The pieces fit to be read: of what did not change only what is around the changes."""
+    return tuple(Piece(piece.kind, _shortened(piece)) for piece in pieces)
+
+
+def _shortened(piece: Piece) -> str:
+    text = piece.text
+    if piece.kind != "same":
+        return clip(text, MAX_CHANGED)
+    return text if len(text) <= 2 * CONTEXT + 5 else f"{text[:CONTEXT]} ... {text[-CONTEXT:]}"
 
 
 def _shared(old: Sequence[str], new: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from typing import Final
 
 from sentinel.model import Document, DocumentField
 from sentinel.render import clean
-from sentinel.render.difference import difference
+from sentinel.render.difference import difference, shortened
 from sentinel.render.payload import iso
 from sentinel.render.values import describe, describe_percent
 
@@ -16,8 +16,6 @@ MAX_WIDTH: Final = 400
 
 #: Texts longer than this are told by their difference, characters.
 _SHORT: Final = 60
-#: Unchanged text shown on each side of a change, characters.
-_CONTEXT: Final = 24
 
 _KINDS: Final = {"change": "ALERT", "health": "HEALTH", "recovery": "RECOVERY"}
 
@@ -65,17 +63,5 @@ def _field(field: DocumentField) -> str:
 
 def _marked(before: str, after: str) -> str:
     """`... the [-old-]{+new+} price ...`, as wdiff writes it, with what did not change left out."""
-    marked = []
-    for piece in difference(before, after):
-        match piece.kind:
-            case "same":
-                marked.append(_shortened(piece.text))
-            case "removed":
-                marked.append(f"[-{clean.clip(piece.text, 160)}-]")
-            case "added":
-                marked.append(f"{{+{clean.clip(piece.text, 160)}+}}")
-    return "".join(marked)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 2 * _CONTEXT + 5 else f"{text[:_CONTEXT]} ... {text[-_CONTEXT:]}"
+    marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
+    return "".join(marks[piece.kind].format(piece.text) for piece in shortened(difference(before, after)))

@@ -202,7 +202,7 @@ async def _talk(site: Site, reader: asyncio.StreamReader, writer: asyncio.Stream
         if not isinstance(answer, Reply):
             await answer(request, writer)
             return
-        if not await _send(answer, request, writer):
+        if not await send(answer, request, writer):
             return
 
 
@@ -233,7 +233,7 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
     return b"".join(parts)
 
 
-async def _send(reply: Reply, request: Request, writer: asyncio.StreamWriter) -> bool:
+async def send(reply: Reply, request: Request, writer: asyncio.StreamWriter) -> bool:
     """True when the connection may carry another request."""
     if reply.hold is not None:
         await _held(reply.hold)
