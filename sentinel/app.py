@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from sentinel.backing import redis_at, store_of
 from sentinel.channels import ConsoleSender, Senders, WebhookSender
-from sentinel.credentials import ChannelCredentials
+from sentinel.credentials import ChannelCredentials, Keyring
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy, open_client
@@ -115,7 +115,7 @@ async def opened(
         client = await stack.enter_async_context(open_client(policy))
         registry = CollectorRegistry()
         metrics = Metrics(registry, streams=STREAMS)
-        credentials = ChannelCredentials(environ)
+        credentials = ChannelCredentials(environ, Keyring(settings.secret_keys))
         senders: Senders = {
             "webhook": WebhookSender(client, credentials, to_json, clock.time),
             "console": ConsoleSender(write or _to_stdout, to_text),

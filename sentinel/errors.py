@@ -9,6 +9,7 @@
     |   +-- RuleFileError    a rules file is wrong (path and hint for each)
     |   +-- SchemaNotCurrent the database schema is not at the version of this program
     |   +-- Unreadable       a stored definition is not as this program writes it
+    |   +-- CredentialUnreadable a stored credential does not open with the keys of this process
     |   +-- EmbeddedRedisFailed there is no server's program, or it does not start
     +-- SendFailed           a channel did not accept an alert; told by one of
     |   +-- SendLater        for now: tried again, after `retry_after` where the other side said so
@@ -86,6 +87,15 @@ class SchemaNotCurrent(PermanentFailure):
 
 class Unreadable(PermanentFailure):
     """A stored definition is not as this program writes it. Import it again."""
+
+
+class CredentialUnreadable(PermanentFailure):
+    """A stored credential cannot be decrypted here. Set its key, or give the value again."""
+
+    def __init__(self, message: str | None = None, *, key_missing: bool = False) -> None:
+        super().__init__(message)
+        #: A key that is not in this process would open it: others may have that key already.
+        self.key_missing = key_missing
 
 
 class EmbeddedRedisFailed(PermanentFailure):

@@ -325,19 +325,48 @@ class Workspace(_Strict, frozen=True, kw_only=True):
 ChannelType = Literal["webhook", "console"]
 
 
+_VARIABLES: Final = r"^[A-Za-z_][A-Za-z0-9_]*(,[A-Za-z_][A-Za-z0-9_]*)*$"
+
+
+class CredentialRef(_Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a credential's value is: exactly one of these."""
+
+    #: The NAME of an environment variable; several, separated by commas, while rotating.
+    env: Annotated[str, Meta(pattern=_VARIABLES)] | None = None
+    #: Path of a file that holds nothing else, read for each message.
+    file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    #: Encrypted in the database; what an export says, and an import leaves as it is.
+    stored: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError (msgspec adds the path) unless there is one place."""
+        if (self.env is not None) + (self.file is not None) + self.stored != 1:
+            raise ValueError("a credential has one of env: NAME, file: PATH, stored: true")
+
+
+#: A reference, or the value itself: that is stored encrypted, apart from the definition, and never shown.
+#: One value a line; more than one, the newest first, only while rotating.
+Credential = CredentialRef | Annotated[str, Meta(min_length=1, max_length=65536)]
+
+
 class Channel(_Strict, frozen=True, kw_only=True):
-    """A way to tell somebody. Secrets are named (`secretEnv`), never written here."""
+    """A way to tell somebody."""
 
     id: Id
     type: ChannelType
     #: webhook: where to.
     url: Annotated[str, Meta(max_length=8192)] | None = None
-    #: webhook: environment variable that holds the signing secret (`whsec_...`); several names
-    #: separated by commas while rotating.
-    secret_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(,[A-Za-z_][A-Za-z0-9_]*)*$")] | None = (
-        msgspec.field(default=None, name="secret_env")
+    #: By name: webhook signing_secret.
+    credentials: dict[str, Credential] = {}
+    #: webhook: short for the credential signing_secret (`whsec_...`) of `env`.
+    secret_env: Annotated[str, Meta(pattern=_VARIABLES)] | None = msgspec.field(
+        default=None, name="secret_env"
     )
     enabled: bool = True
+
+    def __repr__(self) -> str:
+        # Of its own: a file's channel may hold the values of its credentials, and a URL may hold keys.
+        return f"<Channel {self.id} ({self.type}{'' if self.enabled else ', off'})>"
 
 
 class RulesFile(_Strict, frozen=True, kw_only=True):

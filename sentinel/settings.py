@@ -172,6 +172,11 @@ def named_secret(environ: Mapping[str, str], name: str) -> str | None:
     return _read_file(f"{name}_FILE", path) if path else None
 
 
+def is_setting(name: str) -> bool:
+    """Whether an environment variable is one of these settings (or names the file of one)."""
+    return name.removesuffix("_FILE") in _NAMES
+
+
 def mask_url(url: str) -> str:
     """`url` with password and query values masked: `redis://user:***@host:6379/0`.
 
@@ -361,6 +366,7 @@ VARIABLES: Final = (
     ),
 )
 
+_NAMES: Final = frozenset(variable.name for variable in VARIABLES)
 #: Any of these given means: the operator has a Redis.
 _REDIS_PARTS: Final = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
 

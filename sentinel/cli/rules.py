@@ -16,6 +16,7 @@ from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Yes, noun
 from sentinel.cli.values import iso
+from sentinel.credentials import Keyring
 from sentinel.decide.schedule import next_due
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import Unreadable
@@ -67,7 +68,11 @@ async def _import(cli: Cli, source: Path | str, *, dry_run: bool) -> int:
         rules = load(source, _policy(cli), known_channels=known)
         now = time.time()
         report = await store.import_rules(
-            rules, now=now, first_due=lambda rule: _first_due(rule, now), dry_run=dry_run
+            rules,
+            now=now,
+            first_due=lambda rule: _first_due(rule, now),
+            keyring=Keyring(cli.settings.secret_keys),
+            dry_run=dry_run,
         )
     if cli.out.json:
         cli.out.document({"schema": "sentinel.import/1", **msgspec.to_builtins(report)})

@@ -13,6 +13,8 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from sentinel.channels import SigningKey
+from sentinel.credentials import SIGNING_SECRET, file_trouble, trouble, values_of
 from sentinel.decide import schedule
 from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import check_extraction
@@ -25,6 +27,7 @@ from sentinel.model import (
     NUMERIC_CONDITIONS,
     AvailabilityStatus,
     Channel,
+    ChannelType,
     Condition,
     Extraction,
     FallbackSelector,
@@ -35,6 +38,7 @@ from sentinel.model import (
     Workspace,
 )
 from sentinel.rulefile.shape import BAD, join
+from sentinel.settings import is_setting
 
 # `Any` is a part of a struct as the reader made it.
 
@@ -52,6 +56,10 @@ FITTING: Final[dict[str, tuple[str, ...]]] = {
 #: Conditions that say nothing without a value.
 _NEED_VALUE: Final = NUMERIC_CONDITIONS | {"availability_is", "text_contains", "text_matches"}
 
+#: The credentials of each type of channel.
+CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {"webhook": (SIGNING_SECRET,), "console": ()}
+
+_CREDENTIAL_NAME: Final = re.compile(r"[a-z_]{1,30}")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -126,12 +134,49 @@ class Sense:
         elif parts.get("type") == "webhook":
             self._note(join(path, "url"), "a webhook needs a url", "url: https://hooks.example.com/in")
 
-        if (named := parts.get("secret_env")) and named.startswith("whsec_"):
-            self._note(
-                join(path, "secret_env"),
-                "this looks like the secret itself",
-                "put the NAME of its variable here",
-            )
+        self._variables(parts.get("secret_env"), join(path, "secret_env"))
+        self._credentials(parts, join(path, "credentials"))
+
+    def _credentials(self, parts: dict[str, Any], path: str) -> None:
+        kind, credentials = parts.get("type"), parts.get("credentials", {})
+        for name, credential in credentials.items():
+            # A secret in the place of a name is not told either.
+            where = join(path, name) if _CREDENTIAL_NAME.fullmatch(name) else path
+            if kind is not None and name not in (known := CREDENTIALS[kind]):
+                hint = did_you_mean(name, known) if known else "leave credentials out"
+                self._note(where, f"a {kind} channel has no credential of that name", hint)
+            elif name == SIGNING_SECRET and parts.get("secret_env"):
+                self._note(where, "secret_env says already where it is", "leave one of them out")
+            elif isinstance(credential, str):
+                self._value(name, credential, where)
+            elif credential.env is not None:
+                self._variables(credential.env, join(where, "env"))
+            elif credential.file is not None and (problem := file_trouble(credential.file)):
+                self._note(join(where, "file"), problem)
+
+    def _variables(self, named: str | None, path: str) -> None:
+        """The names of environment variables that hold a credential."""
+        for name in (named or "").split(","):
+            if name.startswith("whsec_"):
+                self._note(path, "this looks like the secret itself", "put the NAME of its variable here")
+            elif is_setting(name):
+                self._note(
+                    path, f"{name} is a setting of sentinel's own", "a credential has a variable of its own"
+                )
+
+    def _value(self, name: str, text: str, path: str) -> None:
+        """A value itself, which no problem may quote."""
+        values = values_of(text)
+        if not values:
+            self._note(path, "the value is empty")
+        elif problem := trouble(values):
+            self._note(path, f"the value {problem}")
+        elif name == SIGNING_SECRET:
+            try:
+                for value in values:
+                    SigningKey.parse(value)
+            except ValueError as error:
+                self._note(path, str(error))
 
     def _condition(self, parts: dict[str, Any], path: str) -> None:
         kind, value = parts.get("type"), parts.get("value")

@@ -33,9 +33,10 @@ _FORMS: Final = {
     "currency": "three capital letters, as EUR",
     "attribute": "text, html, value or attr:NAME",
     "secret_env": "the NAME of the environment variable that holds the secret, not the secret",
+    "env": "the NAME of the environment variable that holds the secret, not the secret",
 }
 #: Where a value may be a secret, or be taken for its name: never told.
-_SECRET: Final = re.compile(r"\.(?:secret_env|proxy)$|\.(?:headers|cookies)\.")
+_SECRET: Final = re.compile(r"\.(?:secret_env|proxy|credentials)$|\.(?:headers|cookies|credentials)[.\[]")
 #: A struct's own complaint names its field.
 _ABOUT: Final = re.compile(r"`(\w+)` ")
 
@@ -72,7 +73,7 @@ class Reader:
         fields = {field.encode_name: field for field in fields_of(kind)}
         meant = self._unknown(value, fields, path)
         parts: dict[str, Any] = {}
-        missing = False
+        before, missing = len(self.problems), False
         for name, field in fields.items():
             where = join(path, name)
             if name not in value:
@@ -86,7 +87,7 @@ class Reader:
             elif field.required:
                 missing = True
         self.judge.judge(kind, parts, path, meant)
-        return BAD if missing else self._made(kind, parts, path)
+        return BAD if missing else self._made(kind, parts, path, told=len(self.problems) > before)
 
     def value(self, kind: Any, value: Any, path: str) -> Any:
         """A value of any type a field may have, or BAD."""
@@ -146,7 +147,9 @@ class Reader:
                 continue
             near = _nearest(str(key), free) or _nearest(str(key), list(fields))
             hint = f"did you mean '{near}'?" if near else "fields here are " + ", ".join(fields)
-            self.note(join(path, str(key)), "unknown field", hint)
+            # `{url: {xoxb-...}}` is a secret in a field's place.
+            where = path if _SECRET.search(path) else join(path, str(key))
+            self.note(where, "unknown field", hint)
             if near:
                 meant.add(near)
         return meant
@@ -155,12 +158,13 @@ class Reader:
         if name not in meant:  # a misspelt field is told once, as unknown
             self.note(join(path, name), "missing", "it is required")
 
-    def _made(self, kind: type[msgspec.Struct], parts: dict[str, Any], path: str) -> Any:
+    def _made(self, kind: type[msgspec.Struct], parts: dict[str, Any], path: str, *, told: bool) -> Any:
         try:
             return kind(**parts)
         except ValueError as exc:
             about = _ABOUT.match(str(exc))
-            self.note(join(path, about[1]) if about else path, str(exc))
+            if about or not told:  # of the whole struct's sense only where its parts have any
+                self.note(join(path, about[1]) if about else path, str(exc))
             return BAD
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sentinel.errors import Problem, RuleFileError, Unreadable
-from sentinel.model import Channel, Rule, RulesFile, RuleState, Workspace
+from sentinel.credentials import Keyring, Place, defined
+from sentinel.errors import CredentialUnreadable, Problem, RuleFileError, Unreadable
+from sentinel.model import Channel, CredentialRef, Rule, RulesFile, RuleState, Workspace
+from sentinel.settings import MASK
 from sentinel.store.base import AnyRow, Part
 from sentinel.store.columns import Document, Perhaps
 from sentinel.store.records import Changes, FieldChange, ImportReport, ItemChange
@@ -43,6 +45,7 @@ class Imports(Part):
         *,
         now: float,
         first_due: Callable[[Rule], float],
+        keyring: Keyring | None = None,
         dry_run: bool = False,
     ) -> ImportReport:
         """Make the workspace, its channels and its rules as the file says, in one transaction.
@@ -51,14 +54,16 @@ class Imports(Part):
         except that a changed url, extraction, type or normalization forgets the value (`first good
         value becomes stable without alert`), a changed url or fetch forgets what was learned of
         fetching, and a changed schedule is due at `first_due(rule)` (seconds since the epoch).
-        `dry_run` answers the same and writes nothing. Raises RuleFileError (an id belongs to
-        another workspace), StoreUnavailable.
+        The values of credentials are taken out of the channels and kept sealed by `keyring`; one
+        that is stored already stays as it is. `dry_run` answers the same and writes nothing. Raises
+        RuleFileError (an id belongs to another workspace, a credential cannot be stored or is not),
+        StoreUnavailable.
         """
         transaction = self._database.reading() if dry_run else self._database.writing()
         async with transaction as connection:
             if not dry_run:
                 await self._database.serialise(connection)
-            plan = await _Plan.make(connection, file)
+            plan = await _Plan.make(connection, file, keyring or Keyring())
             report = plan.report(dry_run=dry_run)
             if not dry_run:
                 await plan.carry_out(connection, now, first_due)
@@ -73,28 +78,34 @@ class _Plan:
         self.workspace_before: Workspace | None = None
         self.rules: _Difference[Rule] = _Difference()
         self.channels: _Difference[Channel] = _Difference()
+        #: By channel.
+        self.sealed: dict[str, Sealed] = {}
 
     @classmethod
-    async def make(cls, connection: AsyncConnection, file: RulesFile) -> _Plan:
+    async def make(cls, connection: AsyncConnection, file: RulesFile, keyring: Keyring) -> _Plan:
         """Raises RuleFileError."""
         plan = cls(file)
         plan.workspace_before = await read_workspace(connection, file.workspace.id)
-        stored_channels = {
-            row.id: row.definition
-            for row in await connection.execute(
-                sa.select(channel.c.id, channel.c.definition).where(
-                    channel.c.workspace_id == file.workspace.id
-                )
-            )
-        }
-        plan.channels = _Difference.between(file.channels, stored_channels)
+        columns = sa.select(channel.c.id, channel.c.definition, channel.c.credentials)
+        rows = await connection.execute(columns.where(channel.c.workspace_id == file.workspace.id))
+        before = {row.id: (row.definition, row.credentials or {}) for row in rows}
+        plan.sealed = seal_all(file, {name: kept for name, (_, kept) in before.items()}, keyring)
+        plan.channels = _Difference.between(
+            [defined(item) for item in file.channels],
+            {name: definition for name, (definition, _) in before.items()},
+            changed={name for name, sealed in plan.sealed.items() if sealed.changed},
+        )
         plan.rules = _Difference.between(file.rules, await _stored_rules(connection, file))
         return plan
 
     def report(self, *, dry_run: bool) -> ImportReport:
         return ImportReport(
             workspace=self._workspace_changes(),
-            channels=self.channels.report(),
+            channels=self.channels.report(
+                others=lambda item: [
+                    FieldChange(f"credentials.{name}", MASK, MASK) for name in self.sealed[item.id].replaced
+                ]
+            ),
             rules=self.rules.report(_forgets_value),
             dry_run=dry_run,
         )
@@ -142,6 +153,7 @@ class _Plan:
                 "workspace_id": self.workspace.id,
                 "id": item.id,
                 "created_at": now,
+                "credentials": self.sealed[item.id].kept or None,
                 **channel_columns(item, now),
             }
             for item in self.channels.created
@@ -152,7 +164,11 @@ class _Plan:
             await connection.execute(
                 sa.update(channel)
                 .where(channel.c.workspace_id == self.workspace.id, channel.c.id == item.id)
-                .values(disabled_reason=None, **channel_columns(item, now))
+                .values(
+                    disabled_reason=None,
+                    credentials=self.sealed[item.id].kept or None,
+                    **channel_columns(item, now),
+                )
             )
 
     async def _write_sources(self, connection: AsyncConnection, now: float) -> None:
@@ -208,7 +224,14 @@ class _Difference(Generic[_Item]):
         self.unchanged: list[_Item] = []
 
     @classmethod
-    def between(cls, items: Iterable[_Item], stored: Mapping[str, _Item | Unreadable]) -> _Difference[_Item]:
+    def between(
+        cls,
+        items: Iterable[_Item],
+        stored: Mapping[str, _Item | Unreadable],
+        *,
+        changed: Collection[str] = (),
+    ) -> _Difference[_Item]:
+        """`changed`: ids of items that differ beyond what is compared here."""
         found = cls()
         for item in items:
             before = stored.get(item.id)
@@ -216,23 +239,88 @@ class _Difference(Generic[_Item]):
                 found.created.append(item)
             elif isinstance(before, Unreadable):
                 found.updated.append((None, item))
-            elif before == item:
+            elif before == item and item.id not in changed:
                 found.unchanged.append(item)
             else:
                 found.updated.append((before, item))
         return found
 
     def report(
-        self, forgets: Callable[[_Item | None, _Item], bool] = lambda _before, _after: False
+        self,
+        forgets: Callable[[_Item | None, _Item], bool] = lambda _before, _after: False,
+        *,
+        others: Callable[[_Item], Iterable[FieldChange]] = lambda _: (),
     ) -> Changes:
+        """`others` tells what changes of an item beyond its fields."""
+
+        def change(before: _Item | None, after: _Item) -> ItemChange:
+            fields = (*differences(before, after), *others(after))
+            return ItemChange(after.id, fields, forgets(before, after))
+
         return Changes(
             created=tuple(item.id for item in self.created),
-            updated=tuple(
-                ItemChange(after.id, differences(before, after), forgets(before, after))
-                for before, after in self.updated
-            ),
+            updated=tuple(change(*pair) for pair in self.updated),
             unchanged=tuple(item.id for item in self.unchanged),
         )
+
+
+# --- credentials ----------------------------------------------------------------------------------
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """What is to be kept of a channel's credentials."""
+
+    #: Name -> sealed value.
+    kept: dict[str, str]
+    #: There is a difference to what is stored.
+    changed: bool
+    #: Names that are kept before and after, with another value.
+    replaced: tuple[str, ...]
+
+
+def seal_all(file: RulesFile, stored: Mapping[str, Mapping[str, str]], keyring: Keyring) -> dict[str, Sealed]:
+    """The sealed values of each channel of a file; `stored` are those of now, by channel.
+
+    Sealing gives another text each time, so that equal values are told by opening what is stored.
+    Raises RuleFileError, which names every credential that cannot be kept and quotes none.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Sealed] = {}
+    for place, item in enumerate(file.channels):
+        before = stored.get(item.id, {})
+        kept: dict[str, str] = {}
+        for name, credential in item.credentials.items():
+            where = f"channels[{place}].credentials.{name}"
+            belongs = Place(file.workspace.id, item.id, name)
+            match credential:
+                case str() if not keyring:
+                    problems.append(Problem(where, _NO_KEY, _KEY_HINT))
+                case str():
+                    same = name in before and _opens_to(keyring, before[name], belongs, credential)
+                    kept[name] = before[name] if same else keyring.seal(credential, belongs)
+                case CredentialRef(stored=True) if name in before:
+                    kept[name] = before[name]
+                case CredentialRef(stored=True):
+                    problems.append(Problem(where, "no value is stored for it", _STORED_HINT))
+        replaced = tuple(name for name in kept if name in before and kept[name] != before[name])
+        found[item.id] = Sealed(kept, kept != before, replaced)
+    if problems:
+        raise RuleFileError(problems)
+    return found
+
+
+def _opens_to(keyring: Keyring, sealed: str, place: Place, text: str) -> bool:
+    try:
+        return keyring.open(sealed, place) == text
+    except CredentialUnreadable:
+        return False
+
+
+_NO_KEY: Final = "a value cannot be stored: no SENTINEL_SECRET_KEY is set"
+_KEY_HINT: Final = (
+    "set it to base64 of 32 random bytes, or say where the value is: {env: NAME} or {file: PATH}"
+)
+_STORED_HINT: Final = "write the value in its place, or {env: NAME}, or {file: PATH}"
 
 
 # --- rules ----------------------------------------------------------------------------------------
@@ -340,8 +428,8 @@ def state_columns(state: RuleState) -> dict[str, Any]:
 
 
 def channel_columns(item: Channel, now: float) -> dict[str, Any]:
-    """The columns of `channel` that follow from its definition."""
-    return {"type": item.type, "definition": item, "enabled": item.enabled, "updated_at": now}
+    """The columns of `channel` that follow from its definition, which never holds a credential's value."""
+    return {"type": item.type, "definition": defined(item), "enabled": item.enabled, "updated_at": now}
 
 
 async def read_workspace(connection: AsyncConnection, workspace_id: str) -> Workspace | None:

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinel.credentials import SealedCredential
 from sentinel.errors import NotFound, Unreadable
 from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Channel, Rule, RulesFile, RuleState
@@ -322,8 +323,16 @@ async def disable_channel(
 
 
 def _stored_channel(row: AnyRow) -> StoredChannel:
+    sealed = {
+        name: SealedCredential(stored=True, workspace=row.workspace_id, sealed=text)
+        for name, text in (row.credentials or {}).items()
+        if name in row.definition.credentials
+    }
+    definition = row.definition
+    if sealed:
+        definition = msgspec.structs.replace(definition, credentials={**definition.credentials, **sealed})
     return StoredChannel(
-        channel=row.definition, workspace_id=row.workspace_id, disabled_reason=row.disabled_reason
+        channel=definition, workspace_id=row.workspace_id, disabled_reason=row.disabled_reason
     )
 
 

@@ -196,8 +196,8 @@ channel: Final = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("definition", Document(Channel), nullable=False),
-    #: Encrypted; never the text itself.
-    sa.Column("credentials", sa.LargeBinary),
+    #: Name -> what sentinel.credentials.Keyring sealed for it; never the text itself.
+    sa.Column("credentials", Document(dict[str, str])),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("disabled_reason", Words),
     sa.Column("created_at", Micros, nullable=False),

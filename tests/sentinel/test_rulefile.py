@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -344,6 +345,68 @@ def test_no_secret_is_told_that_was_put_where_its_name_belongs() -> None:
         "channels: [{id: a, type: console, secret_env: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'}]"
     )
     assert "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" not in str(found)
+
+
+def test_a_channel_says_where_its_credentials_are() -> None:
+    key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    for written in ({"env": "NEW,OLD"}, {"file": "/run/secrets/a"}, {"stored": True}, key, f"{key}\n{key}"):
+        channel = {
+            "id": "a",
+            "type": "webhook",
+            "url": "https://h.example.com/",
+            "credentials": {"signing_secret": written},
+        }
+        (read,) = load(json.dumps({"channels": [channel]}), PUBLIC).channels
+        assert msgspec.to_builtins(read.credentials["signing_secret"]) == written
+
+
+@pytest.mark.parametrize(
+    ("credentials", "place", "says"),
+    [
+        ({"signing_secret": "hunter2"}, ".signing_secret", "signing secret"),
+        ({"signing_secret": " "}, ".signing_secret", "empty"),
+        ({"signing_secret": "hunter2\x07"}, ".signing_secret", "cannot be sent"),
+        ({"signing_secret": {"env": "hunter2-hunter2"}}, ".signing_secret.env", "another form"),
+        ({"signing_secret": {"env": "DATABASE_URL"}}, ".signing_secret.env", "a setting of sentinel's own"),
+        ({"signing_secret": {"file": "hunter2"}}, ".signing_secret.file", "absolute path"),
+        ({"signing_secret": {"file": "/proc/self/environ"}}, ".signing_secret.file", "/proc"),
+        ({"signing_secret": {"env": "A", "stored": True}}, ".signing_secret", "has one of"),
+        ({"signing_secret": {}}, ".signing_secret", "has one of"),
+        ({"signing_secret": {"hunter2": None, "env": "A"}}, ".signing_secret", "unknown field"),
+        ({"signing_secret": 123456}, ".signing_secret", "expected"),
+        ({"signing_secret": ["hunter2"]}, ".signing_secret", "expected"),
+        ({"token": "hunter2"}, ".token", "no credential of that name"),
+        ({"hunter2-hunter2": "a"}, "", "no credential of that name"),
+        ("hunter2", "", "expected"),
+    ],
+)
+def test_credentials_that_cannot_work_are_refused_and_not_told(
+    credentials: Any, place: str, says: str
+) -> None:
+    channel = {"id": "a", "type": "webhook", "url": "https://h.example.com/", "credentials": credentials}
+    found = problems(json.dumps({"channels": [channel]}))
+    assert list(found) == [f"channels[0].credentials{place}"]
+    assert says in found[f"channels[0].credentials{place}"].message
+    assert "hunter2" not in str(found)
+    assert "123456" not in str(found)
+
+
+def test_a_credential_is_said_once() -> None:
+    text = "channels: [{id: a, type: webhook, url: 'https://h.example.com/', secret_env: A, credentials: {signing_secret: {env: B}}}]"
+    assert list(problems(text)) == ["channels[0].credentials.signing_secret"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["!hunter2", "*hunter2", "&hunter2", "%hunter2", "@hunter2", "`hunter2", "'hunter2", "{hunter2"],
+)
+def test_a_value_that_is_not_yaml_is_not_told(written: str) -> None:
+    text = (
+        "channels: [{id: a, type: webhook, url: 'https://h.example.com/', credentials: {signing_secret: "
+        + written
+        + "}}]"
+    )
+    assert "hunter2" not in str(problems(text))
 
 
 # --- writing --------------------------------------------------------------------------------------
