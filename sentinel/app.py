@@ -154,7 +154,14 @@ def handlers_of(parts: Parts) -> Handlers:
         rate_per_domain=settings.rate_per_domain if settings.rate_limiting else None,
         observer=parts.sentinel_metrics,
     )
-    dispatch = DispatchAlertHandler(parts.store, parts.senders, parts.clock, observer=parts.sentinel_metrics)
+    dispatch = DispatchAlertHandler(
+        parts.store,
+        parts.broker,
+        parts.senders,
+        parts.clock,
+        observer=parts.sentinel_metrics,
+        queue_observer=parts.metrics,
+    )
     handlers.on(
         RULES_RUN,
         RunRule,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Literal
 
 import msgspec
@@ -57,6 +58,9 @@ RETENTION: Final = Retention(done_seconds=86400.0, done_count=1000, dead_seconds
 #: Seconds a second alert of the same dedupe key is a duplicate.
 ALERT_DEDUPE_WINDOW: Final = 300.0
 
+#: Longer ids and keys are told by their hash where a channel's id is put behind them.
+_LONG: Final = 300
+
 
 class Policy(msgspec.Struct, frozen=True):
     """How a producer enqueues a payload, whoever the producer is: what `Queue.enqueue` takes."""
@@ -89,3 +93,32 @@ def dispatch_alert_policy(payload: DispatchAlert, *, severity: Severity = "warni
         unique=payload.dedupe_key,
         unique_for=ALERT_DEDUPE_WINDOW,
     )
+
+
+def delivery_policy(payload: DispatchAlert, channel_id: str, *, lane: Lane) -> Policy:
+    """How the job of one delivery is enqueued: one per alert and channel in the window.
+
+    The alert is part of the key, so that a payload which names somebody else's dedupe key holds up
+    nothing but itself.
+    """
+    key = f"{payload.dedupe_key}:{payload.alert_id}"
+    return Policy(lane=lane, unique=f"{_bounded(key)}:{channel_id}", unique_for=ALERT_DEDUPE_WINDOW)
+
+
+def delivery_job_id(job_id: str, channel_id: str) -> str:
+    """The id of the job that brings the alert of job `job_id` to one channel; always the same."""
+    return f"{_bounded(job_id)}:{channel_id}"
+
+
+def alert_job_id(job_id: str, payload: DispatchAlert) -> str | None:
+    """The job that one delivery's job `job_id` is part of; None: it is not the job of one delivery."""
+    if len(payload.channels) != 1:
+        return None
+    whole, colon, channel_id = job_id.rpartition(f":{payload.channels[0]}")
+    return whole if colon and whole and not channel_id else None
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= _LONG:
+        return text
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

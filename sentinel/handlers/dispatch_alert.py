@@ -1,8 +1,10 @@
-"""The handler of `alerts:dispatch`: brings one alert to each of its channels.
+"""The handler of `alerts:dispatch`: brings an alert to a channel.
 
-One delivery row per channel says how far that is: a channel that accepted is never asked again, and
-what becomes of one channel does not touch the others. At least once, as near to once as the other
-side allows: an attempt whose answer was lost is repeated under the same message id.
+One job is one delivery, with retries of its own, so that what becomes of one channel does not touch
+the others. A job that names several channels (or one, but is not that delivery's own) is split into
+theirs and is then done. One delivery row per channel says how far that is: a channel that accepted is
+never asked again. At least once, as near to once as the other side allows: an attempt whose answer
+was lost is repeated under the same message id.
 """
 
 from __future__ import annotations
@@ -10,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 import anyio
 import msgspec
@@ -23,24 +24,28 @@ from sentinel.errors import (
     SendFailed,
     SendLater,
     SendRefused,
-    StaleWorker,
     TemporaryFailure,
 )
 from sentinel.events import DeliveryEnded, Observer, ignore
-from sentinel.jobs import DISPATCH_ALERT_RETRY, DispatchAlert
+from sentinel.jobs import (
+    ALERTS_DISPATCH,
+    DispatchAlert,
+    alert_job_id,
+    delivery_job_id,
+    delivery_policy,
+)
 from sentinel.model import Channel, Document
 from sentinel.render import document
 from sentinel.store import DeliveryTicket, Store, StoredAlert
 from sentinel.store import Outcome as Written
-from streamq import DeadLetter, Job, Retry, RetryIn
+from streamq import Broker, DeadLetter, InvalidJob, Job, NewJob, Queue, RetryIn
 from streamq.clock import Clock
+from streamq.events import Observer as QueueObserver
 
 log = logging.getLogger("sentinel.dispatch")
 
 #: Channels one job may name: payloads come from anywhere.
 MAX_CHANNELS: Final = 100
-#: Channels of one job that are asked at the same time: all hanging, 100 take five sends' deadlines.
-MAX_AT_ONCE: Final = 20
 #: An endpoint that says "at once" means soon, not a tight loop (seconds).
 MIN_RETRY_AFTER: Final = 1.0
 #: Seconds that writing down an attempt may take once it was made, whoever cancels meanwhile.
@@ -57,48 +62,40 @@ class DeliveryFailed(TemporaryFailure):
     """A channel did not accept the alert for now."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """How one channel stands after this attempt of the job."""
-
-    channel: str
-    #: sent: accepted, now or before. later: worth another attempt. dead: needs a person.
-    #: muted: the channel is switched off, so nothing is owed.
-    kind: Literal["sent", "later", "dead", "muted"]
-    detail: str = ""
-    #: Seconds the other side asked us to wait.
-    retry_after: float | None = None
-
-
 class DispatchAlertHandler:
     """Callable with a job; built once per process from the parts that it uses."""
 
     def __init__(
         self,
         store: Store,
+        broker: Broker,
         senders: Senders,
         clock: Clock,
         *,
         observer: Observer = ignore,
-        retry: Retry = DISPATCH_ALERT_RETRY,
+        queue_observer: QueueObserver | None = None,
     ) -> None:
-        """`retry` is the stream's policy, for channels that do not say when to come again."""
+        """`queue_observer` is told of the jobs that a split adds."""
         self._store = store
+        self._queue = Queue(ALERTS_DISPATCH, broker, observer=queue_observer)
         self._senders = senders
         self._clock = clock
         self._observer = observer
-        self._retry = retry
 
     async def __call__(self, job: Job[DispatchAlert]) -> None:
-        """Try every channel that is not settled yet.
+        """Try the delivery once, or split the job into its deliveries.
 
-        Raises RetryIn or DeliveryFailed while a channel is worth another attempt (on the last one
-        it is a dead letter, `exhausted`), DeadLetter `delivery_refused` when all have ended and one
-        needs a person, `alert_not_found`, `invalid_payload`; StaleWorker when a later delivery of
-        the job has taken over.
+        Raises RetryIn or DeliveryFailed while the channel is worth another attempt (on the last one
+        it is a dead letter, `exhausted`), DeadLetter `delivery_refused` when it needs a person,
+        `alert_not_found`, `invalid_payload`; StaleWorker when a later delivery of the job has taken
+        over.
         """
         alert = await self._load(job.payload)
-        outcomes = await self._tell_all(job, alert)
-        self._conclude(job, outcomes)
+        whole = alert_job_id(job.id, job.payload)
+        if whole is None:
+            await self._split(job, alert)
+            return
+        await self._deliver(job, alert, message_id(whole, job.payload.channels[0]))
 
     async def _load(self, payload: DispatchAlert) -> StoredAlert:
         """The alert, which must be of the workspace that the payload says. Raises DeadLetter."""
@@ -115,53 +112,67 @@ class DispatchAlertHandler:
             raise nowhere
         return alert
 
-    async def _tell_all(self, job: Job[DispatchAlert], alert: StoredAlert) -> list[Outcome]:
-        """Each channel once, side by side. Raises StaleWorker when all have ended and one was stale."""
-        words = _document(alert)
-        outcomes: list[Outcome] = []
-        stale: list[StaleWorker] = []
-        slots = anyio.CapacityLimiter(MAX_AT_ONCE)
+    async def _split(self, job: Job[DispatchAlert], alert: StoredAlert) -> None:
+        """A job for each channel that has not accepted the alert; the same ones however often it is done.
 
-        async def tell(channel_id: str) -> None:
-            async with slots:
-                try:
-                    outcomes.append(await self._tell(job, words, channel_id))
-                except StaleWorker as exc:
-                    stale.append(exc)
-                except TemporaryFailure as exc:  # the store's: this channel is tried again
-                    outcomes.append(Outcome(channel_id, "later", str(exc)))
-
-        async with anyio.create_task_group() as group:
-            for channel_id in dict.fromkeys(job.payload.channels):
-                group.start_soon(tell, channel_id)
-        if stale:
-            raise stale[0]
-        return outcomes
-
-    async def _tell(self, job: Job[DispatchAlert], words: Document, channel_id: str) -> Outcome:
-        """One channel's part: claim, send unless it is settled, write down what came of it.
-
-        Raises StaleWorker, TemporaryFailure (of the store).
+        Raises DeadLetter when something among the channels is not the id of one: the others have
+        their jobs.
         """
+        known = [channel_id for channel_id in job.payload.channels if _ID.fullmatch(channel_id)]
+        waiting = await self._store.open_deliveries(alert.id, known, self._clock.time())
+        try:
+            parts = [self._part(job, channel_id) for channel_id in waiting]
+        except InvalidJob as exc:
+            raise DeadLetter("invalid_payload", str(exc)) from exc
+        receipts = await self._queue.enqueue_jobs(parts)
+        log.info(
+            "alert_split",
+            extra={
+                "job_id": job.id,
+                "alert_id": alert.id,
+                "channels": len(waiting),
+                "added": sum(receipt.created for receipt in receipts),
+            },
+        )
+        if strange := [channel_id[:120] for channel_id in job.payload.channels if channel_id not in known]:
+            raise DeadLetter("invalid_payload", "not the id of a channel: " + ", ".join(strange))
+
+    def _part(self, job: Job[DispatchAlert], channel_id: str) -> NewJob:
+        """The job of one delivery, of a job that names it."""
+        policy = delivery_policy(job.payload, channel_id, lane=job.lane)
+        return self._queue.new_job(
+            msgspec.structs.replace(job.payload, channels=(channel_id,)),
+            job_id=delivery_job_id(job.id, channel_id),
+            lane=policy.lane,
+            unique=policy.unique,
+            unique_for=policy.unique_for,
+            headers=job.headers,
+        )
+
+    async def _deliver(self, job: Job[DispatchAlert], alert: StoredAlert, message: str) -> None:
+        """Claim, send unless it is settled, write down what came of it. Raises as __call__ does."""
+        (channel_id,) = job.payload.channels
         if not _ID.fullmatch(channel_id):
-            return Outcome(channel_id[:120], "dead", "not the id of a channel")
+            raise DeadLetter("invalid_payload", f"not the id of a channel: {channel_id[:120]}")
         ticket = await self._store.claim_delivery(
-            words.alert_id, channel_id, job.id, job.fence, self._clock.time()
+            alert.id, channel_id, job.id, job.fence, self._clock.time(), message_id=message
         )
         channel = await self._channel(ticket)
         if ticket.settled == "sent":
-            return Outcome(channel_id, "sent")
+            return
         if channel is not None and not channel.enabled:
-            return await self._mute(ticket, channel)
+            await self._mute(ticket, channel)
+            return
         if ticket.settled == "dead":
-            return Outcome(channel_id, "dead", "refused before")
+            raise DeadLetter("delivery_refused", f"{channel_id}: refused before")
+        words = _document(alert)
         began = self._clock.monotonic()
         try:
-            sent = await self._send(channel, words, message_id(job.id, channel_id))
+            sent = await self._send(channel, words, ticket.message_id)
         except SendFailed as failed:
-            latency = self._clock.monotonic() - began
-            return await self._failed(job, ticket, channel, failed, latency)
-        return await self._sent(ticket, words, channel, sent, self._clock.monotonic() - began)
+            await self._failed(job, ticket, channel, failed, self._clock.monotonic() - began)
+        else:
+            await self._sent(ticket, words, channel, sent, self._clock.monotonic() - began)
 
     async def _channel(self, ticket: DeliveryTicket) -> Channel | None:
         try:
@@ -190,12 +201,11 @@ class DispatchAlertHandler:
 
     async def _sent(
         self, ticket: DeliveryTicket, words: Document, channel: Channel | None, sent: Sent, latency: float
-    ) -> Outcome:
+    ) -> None:
         await self._write(
             ticket, "sent", http_status=sent.http_status, provider_id=sent.provider_id, latency=latency
         )
         self._observe(ticket, channel, "sent", max(0.0, self._clock.time() - words.occurred_at))
-        return Outcome(ticket.channel_id, "sent")
 
     async def _failed(
         self,
@@ -204,7 +214,8 @@ class DispatchAlertHandler:
         channel: Channel | None,
         failed: SendFailed,
         latency: float,
-    ) -> Outcome:
+    ) -> NoReturn:
+        """Raises what the job needs now."""
         later = isinstance(failed, SendLater)
         await self._write(
             ticket,
@@ -218,13 +229,17 @@ class DispatchAlertHandler:
         if isinstance(failed, EndpointGone):
             log.warning("channel_disabled", extra={"channel_id": ticket.channel_id, "detail": failed.detail})
         self._observe(ticket, channel, "retry" if later and not job.last_attempt else "dead")
-        return Outcome(ticket.channel_id, "later" if later else "dead", failed.detail, failed.retry_after)
+        told = f"{ticket.channel_id}: {failed.detail}"
+        if not later:
+            raise DeadLetter("delivery_refused", told) from failed
+        if failed.retry_after is None or job.last_attempt:
+            raise DeliveryFailed(told) from failed
+        raise RetryIn(max(failed.retry_after, MIN_RETRY_AFTER), told) from failed
 
-    async def _mute(self, ticket: DeliveryTicket, channel: Channel) -> Outcome:
+    async def _mute(self, ticket: DeliveryTicket, channel: Channel) -> None:
         if ticket.settled is None:
             await self._write(ticket, "dead", error="the channel is disabled")
             self._observe(ticket, channel, "skipped")
-        return Outcome(ticket.channel_id, "muted")
 
     async def _write(
         self,
@@ -273,28 +288,15 @@ class DispatchAlertHandler:
                 "job_id": ticket.job_id,
                 "alert_id": ticket.alert_id,
                 "channel_id": ticket.channel_id,
+                "message_id": ticket.message_id,
                 "attempt": ticket.attempt,
                 "outcome": outcome,
             },
         )
 
-    def _conclude(self, job: Job[DispatchAlert], outcomes: Sequence[Outcome]) -> None:
-        """What the job needs now; nothing is raised when every channel has what it should."""
-        later = [outcome for outcome in outcomes if outcome.kind == "later"]
-        dead = [outcome for outcome in outcomes if outcome.kind == "dead"]
-        if later:
-            asked = [outcome.retry_after for outcome in later if outcome.retry_after is not None]
-            if not asked or job.last_attempt:
-                raise DeliveryFailed(_told(later))
-            # Not before anybody's Retry-After, nor before the policy's turn for those who gave none.
-            policy = self._retry.delay_after(job.attempt) if len(asked) < len(later) else None
-            raise RetryIn(max(*asked, policy or 0.0, MIN_RETRY_AFTER), _told(later))
-        if dead:
-            raise DeadLetter("delivery_refused", _told(dead))
-
 
 def message_id(job_id: str, channel_id: str) -> str:
-    """The name of a delivery for the other side: the same on every try of the job, another per channel.
+    """The name for the other side of what job `job_id` brings to a channel.
 
     Without dots, which Standard Webhooks forbids, and without anything that does not belong in a
     header: such characters are written `~2e~`, so that different ids stay different.
@@ -320,8 +322,3 @@ def _document(alert: StoredAlert) -> Document:
         body=alert.body,
         occurred_at=alert.created_at,
     )
-
-
-def _told(outcomes: Sequence[Outcome]) -> str:
-    """`ops: HTTP 500; tty: ...`, bounded by whoever keeps it."""
-    return "; ".join(f"{outcome.channel}: {outcome.detail}" for outcome in outcomes)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.errors import NotFound, StaleWorker
-from sentinel.jobs import DispatchAlert
+from sentinel.jobs import DispatchAlert, delivery_job_id
 from sentinel.store.base import AnyRow, Part, new_id
 from sentinel.store.imports import chunks
 from sentinel.store.outbox import add_jobs
 from sentinel.store.records import (
+    UNSETTLED,
     AlertState,
     Attempt,
     Delivery,
@@ -23,11 +24,8 @@ from sentinel.store.records import (
     StoredAlert,
 )
 from sentinel.store.rules import disable_channel
-from sentinel.store.runs import MAX_DETAIL, dispatch_job
+from sentinel.store.runs import MAX_DETAIL, delivery_jobs
 from sentinel.store.tables import alert, delivery, delivery_attempt
-
-#: Nothing more will come of it by itself.
-_SETTLED: Final = ("sent", "failed", "dead")
 
 
 class Alerts(Part):
@@ -60,10 +58,36 @@ class Alerts(Part):
         async with self._database.reading() as connection:
             return await _with_deliveries(connection, (await connection.execute(wanted)).all())
 
+    async def open_deliveries(self, alert_id: str, channels: Sequence[str], now: float) -> list[str]:
+        """Those of `channels` that have not accepted the alert, in order, each with a delivery from here on.
+
+        Raises NotFound (no such alert), StoreUnavailable.
+        """
+        wanted = tuple(dict.fromkeys(channels))
+        settled = sa.select(delivery.c.channel_id).where(
+            delivery.c.alert_id == alert_id, delivery.c.channel_id.in_(wanted), delivery.c.state == "sent"
+        )
+        async with self._database.writing() as connection:
+            for channel_id in wanted:
+                await self._make_delivery(connection, alert_id, channel_id, now)
+            await _settle_alert(connection, alert_id, now)
+            sent = set(await connection.scalars(settled))
+        return [channel_id for channel_id in wanted if channel_id not in sent]
+
     async def claim_delivery(
-        self, alert_id: str, channel_id: str, job_id: str, fence: int, now: float
+        self,
+        alert_id: str,
+        channel_id: str,
+        job_id: str,
+        fence: int,
+        now: float,
+        *,
+        message_id: str | None = None,
     ) -> DeliveryTicket:
         """Take a delivery in hand, before anything is sent.
+
+        `message_id` (default: the job's id) is what the other side will know it by, if this is the
+        first time that it is taken; the ticket has the one that holds.
 
         `ticket.settled`: sent already, or refused for good; do not send. A channel the alert did
         not name gets a delivery of its own. Raises NotFound (no such alert), StaleWorker (a later
@@ -79,7 +103,13 @@ class Alerts(Part):
                     delivery.c.state.not_in(("sent", "dead")),
                     delivery.c.fence <= fence,
                 )
-                .values(state="sending", fence=fence, job_id=job_id, updated_at=now)
+                .values(
+                    state="sending",
+                    fence=fence,
+                    job_id=job_id,
+                    message_id=sa.func.coalesce(delivery.c.message_id, message_id or job_id),
+                    updated_at=now,
+                )
                 .returning(delivery)
             )
             row = claimed.first()
@@ -98,6 +128,7 @@ class Alerts(Part):
                 job_id=job_id,
                 fence=fence,
                 attempt=row.attempts + (settled is None),
+                message_id=row.message_id or message_id or job_id,
                 settled=settled,
             )
 
@@ -158,8 +189,8 @@ class Alerts(Part):
             )
             return await _settle_alert(connection, ticket.alert_id, now)
 
-    async def resend(self, alert_id: str, now: float, *, channels: Sequence[str] | None = None) -> str:
-        """Send an alert again to those of its channels that did not get it; answers the new job's id.
+    async def resend(self, alert_id: str, now: float, *, channels: Sequence[str] | None = None) -> list[str]:
+        """Send an alert again to those of its channels that did not get it; the ids of their jobs.
 
         Dead and failed deliveries are reopened; sent ones stay sent. `channels`: only these. Raises
         NotFound.
@@ -169,30 +200,25 @@ class Alerts(Part):
             if row is None:
                 raise NotFound(f"no alert {alert_id}")
             wanted = tuple(dict.fromkeys(channels if channels is not None else row.channels))
+            job_id = f"alert-{alert_id}-{new_id(now)}"
+            again = []
             for channel_id in wanted:
                 await self._make_delivery(connection, alert_id, channel_id, now)
-            await connection.execute(
-                sa.update(delivery)
-                .where(
-                    delivery.c.alert_id == alert_id,
-                    delivery.c.channel_id.in_(wanted),
-                    delivery.c.state.in_(("failed", "dead")),
-                )
-                .values(state="pending", updated_at=now)
-            )
+                its_job = delivery_job_id(job_id, channel_id)
+                if await _reopen(connection, alert_id, channel_id, its_job, now):
+                    again.append(channel_id)
             await _settle_alert(connection, alert_id, now)
-            job_id = f"alert-{alert_id}-{new_id(now)}"
             payload = DispatchAlert(
                 alert_id=alert_id,
                 workspace_id=row.workspace_id,
                 rule_id=row.rule_id,
-                channels=wanted,
+                channels=tuple(again),
                 # Its own key: the first send's is still held for a while.
                 dedupe_key=job_id,
             )
-            job = dispatch_job(job_id, payload, row.severity)
-            await add_jobs(self._database, connection, row.workspace_id, [job], now)
-            return job_id
+            jobs = delivery_jobs(job_id, payload, row.severity)
+            await add_jobs(self._database, connection, row.workspace_id, jobs, now)
+            return [job.job_id for job in jobs]
 
     async def _make_delivery(
         self, connection: AsyncConnection, alert_id: str, channel_id: str, now: float
@@ -233,6 +259,24 @@ async def _move_delivery(connection: AsyncConnection, ticket: DeliveryTicket, **
     return moved.rowcount == 1
 
 
+async def _reopen(
+    connection: AsyncConnection, alert_id: str, channel_id: str, job_id: str, now: float
+) -> bool:
+    """False: it is sent. One that is being sent at this moment may still say so."""
+    reopened = await connection.execute(
+        sa.update(delivery)
+        .where(
+            delivery.c.alert_id == alert_id, delivery.c.channel_id == channel_id, delivery.c.state != "sent"
+        )
+        .values(
+            state=sa.case((delivery.c.state == "sending", "sending"), else_="pending"),
+            job_id=job_id,
+            updated_at=now,
+        )
+    )
+    return reopened.rowcount == 1
+
+
 async def _refuse_unless_recorded(
     connection: AsyncConnection, ticket: DeliveryTicket, outcome: Outcome
 ) -> None:
@@ -271,7 +315,7 @@ async def _settle_alert(connection: AsyncConnection, alert_id: str, now: float) 
 def alert_state(deliveries: Iterable[DeliveryState]) -> AlertState:
     """What the deliveries make of their alert: pending until each has ended, then what they came to."""
     states = list(deliveries)
-    if any(state not in _SETTLED for state in states):
+    if any(state in UNSETTLED for state in states):
         return "pending"
     sent = states.count("sent")
     if sent == len(states):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -238,6 +238,8 @@ AlertState = Literal["pending", "sent", "partial", "failed", "suppressed"]
 #: dead: refused for good. sent and dead are never left, except that `resend` reopens dead.
 DeliveryState = Literal["pending", "sending", "retrying", "sent", "failed", "dead"]
 Outcome = Literal["sent", "failed", "dead"]
+#: Something is still to come of it.
+UNSETTLED: Final[tuple[DeliveryState, ...]] = ("pending", "sending", "retrying")
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,6 +301,8 @@ class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
     fence: int
     #: The number of this attempt, from 1.
     attempt: int
+    #: What the other side knows the delivery by: the same on every try, whichever job makes it.
+    message_id: str
     #: Set: sent already, or refused for good. Do not send.
     settled: Literal["sent", "dead"] | None = None
 

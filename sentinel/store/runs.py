@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.errors import NotFound, PermanentFailure, Severity, StaleWorker, StateConflict
-from sentinel.jobs import ALERTS_DISPATCH, OURS_FOR_NOW, DispatchAlert, Trigger, dispatch_alert_policy
+from sentinel.jobs import (
+    ALERTS_DISPATCH,
+    OURS_FOR_NOW,
+    DispatchAlert,
+    Trigger,
+    delivery_job_id,
+    delivery_policy,
+    dispatch_alert_policy,
+)
 from sentinel.model import AlertDraft, Verdict
 from sentinel.store.base import AnyRow, Part, new_id
 from sentinel.store.database import Database
@@ -111,8 +120,8 @@ class Runs(Part):
         """Write what a check came to, all of it in one transaction or none of it.
 
         The run, the observation (where a value was read), the rule's state, the alerts with a
-        delivery per channel, their `alerts:dispatch` jobs and the caller's own jobs. An alert whose
-        dedupe key is taken, or that has no channel, is recorded as suppressed.
+        delivery per channel, an `alerts:dispatch` job for each of these and the caller's own jobs. An
+        alert whose dedupe key is taken, or that has no channel, is recorded as suppressed.
 
         Finishing twice with the same ticket answers as the first time. Raises, with nothing
         written: StaleWorker (a later delivery has the run), StateConflict (another check of the
@@ -355,7 +364,7 @@ class _Alerts:
         alert_id = new_id(self._now + number / 1000)
         if reason is None and await self._insert(alert_id, draft, draft.dedupe_key, None):
             await self._deliveries(alert_id, draft)
-            self.jobs.append(self._dispatch(alert_id, draft))
+            self.jobs += self._dispatch(alert_id, draft)
             self.raised.append(alert_id)
             return
         reason = reason or "duplicate"
@@ -405,7 +414,7 @@ class _Alerts:
         ]
         await self._connection.execute(sa.insert(delivery), rows)
 
-    def _dispatch(self, alert_id: str, draft: AlertDraft) -> NewOutboxJob:
+    def _dispatch(self, alert_id: str, draft: AlertDraft) -> list[NewOutboxJob]:
         payload = DispatchAlert(
             alert_id=alert_id,
             workspace_id=self._ticket.stored.workspace.id,
@@ -413,20 +422,29 @@ class _Alerts:
             channels=tuple(dict.fromkeys(draft.channels)),
             dedupe_key=draft.dedupe_key,
         )
-        return dispatch_job(f"alert-{alert_id}", payload, draft.severity)
+        return delivery_jobs(f"alert-{alert_id}", payload, draft.severity)
 
 
-def dispatch_job(job_id: str, payload: DispatchAlert, severity: Severity) -> NewOutboxJob:
-    """The job that brings an alert to its channels."""
-    policy = dispatch_alert_policy(payload, severity=severity)
-    return NewOutboxJob(
-        stream=ALERTS_DISPATCH,
-        job_id=job_id,
-        payload=payload,
-        lane=policy.lane,
-        unique=policy.unique,
-        unique_for=policy.unique_for,
-    )
+def delivery_jobs(job_id: str, payload: DispatchAlert, severity: Severity) -> list[NewOutboxJob]:
+    """The jobs that bring an alert to the channels of `payload`: one for each, with retries of its own.
+
+    `job_id` names the whole; the handler gives the same ids to the parts of a job that names several.
+    """
+    lane = dispatch_alert_policy(payload, severity=severity).lane
+    jobs = []
+    for channel_id in dict.fromkeys(payload.channels):
+        policy = delivery_policy(payload, channel_id, lane=lane)
+        jobs.append(
+            NewOutboxJob(
+                stream=ALERTS_DISPATCH,
+                job_id=delivery_job_id(job_id, channel_id),
+                payload=msgspec.structs.replace(payload, channels=(channel_id,)),
+                lane=policy.lane,
+                unique=policy.unique,
+                unique_for=policy.unique_for,
+            )
+        )
+    return jobs
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -250,6 +250,8 @@ delivery: Final = sa.Table(
     #: Of the job that holds it; a lower fence may not write.
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("job_id", Words),
+    #: What the other side knows it by, on every try of whichever job; set when it is first taken.
+    sa.Column("message_id", Words),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("http_status", sa.Integer),
     sa.Column("provider_id", Words),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, get_args
 
+import msgspec
 import sqlalchemy as sa
 
 from sentinel.jobs import RULES_RUN, DispatchAlert, RunRule, run_rule_policy
 from sentinel.model import Health
 from sentinel.store.base import AnyRow, Part
-from sentinel.store.records import Ages, Counts, NewOutboxJob, Pruned
+from sentinel.store.records import UNSETTLED, Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
-from sentinel.store.runs import dispatch_job
+from sentinel.store.runs import delivery_jobs
 from sentinel.store.tables import alert, delivery, observation, outbox, rule, rule_state, run
 
 #: Rows removed in one transaction: others write in between.
@@ -73,11 +74,11 @@ class Upkeep(Part):
             ),
         )
 
-    async def unfinished(self, *, after: float, before: float) -> AsyncIterator[list[NewOutboxJob]]:
+    async def unfinished(self, *, after: float, before: float) -> AsyncGenerator[list[NewOutboxJob], None]:
         """The jobs of unfinished work, under the ids they had, a page at a time.
 
-        Ticks that were claimed and never begun, runs begun and never finished, alerts with
-        deliveries still to make; of work that was called for after `after`, untouched since
+        Ticks that were claimed and never begun, runs begun and never finished, deliveries neither sent
+        nor given up; of work that was called for after `after`, untouched since
         `before`. Whether Redis still has such a job is for Redis to say, when it is given it again.
 
         Not among them: what was put into Redis by somebody else and has not begun, and a check that
@@ -158,30 +159,34 @@ def _check(row: AnyRow) -> NewOutboxJob:
     )
 
 
-def _pending_alerts(after: float, before: float, last: str | None) -> sa.Select[Any]:
-    """Pending, and nothing has been tried for a while."""
-    tried = sa.exists().where(delivery.c.alert_id == alert.c.id, delivery.c.updated_at >= before)
+def _open_deliveries(after: float, before: float, last: str | None) -> sa.Select[Any]:
+    """Neither sent nor given up, and untouched for a while."""
+    key = (delivery.c.alert_id + " " + delivery.c.channel_id).label("id")
     return (
-        sa.select(alert)
-        .where(alert.c.id > (last or ""), alert.c.state == "pending", alert.c.updated_at < before, ~tried)
-        .where(alert.c.created_at >= after)
-        .order_by(alert.c.id)
+        sa.select(key, delivery.c.channel_id, delivery.c.job_id, alert)
+        .join(alert, alert.c.id == delivery.c.alert_id)
+        .where(key > (last or ""), delivery.c.state.in_(UNSETTLED))
+        .where(delivery.c.updated_at.between(after, before))
+        .order_by(key)
     )
 
 
 def _dispatch(row: AnyRow) -> NewOutboxJob:
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
     payload = DispatchAlert(
-        alert_id=row.id,
-        workspace_id=row.workspace_id,
-        rule_id=row.rule_id,
-        channels=row.channels,
-        dedupe_key=row.dedupe_key,
+        alert_id=values[alert.c.id],
+        workspace_id=values[alert.c.workspace_id],
+        rule_id=values[alert.c.rule_id],
+        channels=(values[delivery.c.channel_id],),
+        dedupe_key=values[alert.c.dedupe_key],
     )
-    return dispatch_job(f"alert-{row.id}", payload, row.severity)
+    (job,) = delivery_jobs(f"alert-{payload.alert_id}", payload, values[alert.c.severity])
+    held_by = values[delivery.c.job_id]
+    return job if held_by is None else msgspec.structs.replace(job, job_id=held_by)
 
 
 _KINDS: Final[tuple[tuple[_Page, Callable[[AnyRow], NewOutboxJob]], ...]] = (
     (_unbegun_ticks, _tick),
     (_open_runs, _check),
-    (_pending_alerts, _dispatch),
+    (_open_deliveries, _dispatch),
 )

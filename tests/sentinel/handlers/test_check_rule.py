@@ -83,7 +83,7 @@ async def test_an_alert_comes_with_the_job_that_brings_it_to_its_channels(checks
 
     (alert,) = await checks.store.alerts()
     (row,) = await checks.store.unsent(10, checks.clock.time())
-    assert (row.stream, row.job_id, row.lane) == (ALERTS_DISPATCH, f"alert-{alert.id}", "high")
+    assert (row.stream, row.job_id, row.lane) == (ALERTS_DISPATCH, f"alert-{alert.id}:ops", "high")
     payload = msgspec.json.decode(row.payload, type=DispatchAlert)
     assert (payload.alert_id, payload.rule_id, payload.channels) == (alert.id, WIDGET, ("ops",))
 

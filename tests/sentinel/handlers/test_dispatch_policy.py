@@ -108,13 +108,13 @@ async def test_a_dead_endpoint_is_tried_six_times_by_the_policy_then_a_dead_lett
         webhook = WebhookSender(client, ChannelCredentials({}), to_json, time.time)
         handlers = Handlers()
         handlers.on(ALERTS_DISPATCH, DispatchAlert, retry=DISPATCH_ALERT_RETRY)(
-            DispatchAlertHandler(store, {"webhook": webhook}, clock)
+            DispatchAlertHandler(store, broker, {"webhook": webhook}, clock)
         )
         hand = Hand(broker, Executor(handlers.of(ALERTS_DISPATCH)))
         payload = DispatchAlert(
             alert_id=alert_id, workspace_id="acme", rule_id="widget", channels=("ops",), dedupe_key="k"
         )
-        await Queue(ALERTS_DISPATCH, broker).enqueue(payload, job_id=f"alert-{alert_id}")
+        await Queue(ALERTS_DISPATCH, broker).enqueue(payload, job_id=f"alert-{alert_id}:ops")
 
         waits = await hand.run(clock)
 

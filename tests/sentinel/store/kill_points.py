@@ -87,7 +87,7 @@ async def rows_of(store: Store, rule_id: str) -> tuple[int, ...]:
         return tuple([(await connection.execute(one)).scalar_one() for one in wanted])
 
 
-OLD, NEW = (0, 0, 0, 0, 0, 0), (1, 1, 1, 1, 2, 1)
+OLD, NEW = (0, 0, 0, 0, 0, 0), (1, 1, 1, 1, 2, 2)
 
 
 async def check(store: Store, rule_id: str, fence: int) -> None:

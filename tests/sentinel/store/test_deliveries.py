@@ -116,16 +116,48 @@ async def test_resending_reaches_those_that_did_not_get_it(store: Store, alert_i
     await store.record_attempt(await claim(store, alert_id, "boss"), "dead", now=NOW)
     await store.mark_sent([row.id for row in await store.unsent(10, NOW)])
 
-    job_id = await store.resend(alert_id, NOW + 60)
+    job_ids = await store.resend(alert_id, NOW + 60)
 
     (row,) = await store.unsent(10, NOW + 60)
     payload = msgspec.json.decode(row.payload, type=DispatchAlert)
-    assert (row.job_id, payload.channels) == (job_id, ("ops", "boss"))
+    assert ([row.job_id], payload.channels) == (job_ids, ("boss",))
     assert payload.dedupe_key != "widget:drop"
+    assert row.job_id.endswith(":boss")
     assert (await claim(store, alert_id, fence=2)).settled == "sent"
     assert (await claim(store, alert_id, "boss", fence=2)).settled is None
     with pytest.raises(NotFound):
         await store.resend("none", NOW)
+
+
+async def test_the_other_side_knows_a_delivery_by_one_id_whichever_job_brings_it(
+    store: Store, alert_id: str
+) -> None:
+    first = await store.claim_delivery(alert_id, "ops", "job-a", 1, NOW, message_id="a:ops")
+    await store.record_attempt(first, "failed", now=NOW, last_attempt=True)
+    await store.resend(alert_id, NOW + 60)
+    again = await store.claim_delivery(alert_id, "ops", "job-b", 2, NOW, message_id="b:ops")
+    assert (first.message_id, again.message_id) == ("a:ops", "a:ops")
+
+
+async def test_resending_lets_one_that_is_being_sent_say_so(store: Store, alert_id: str) -> None:
+    in_hand = await claim(store, alert_id)
+    await store.resend(alert_id, NOW + 60, channels=["ops"])
+    await store.record_attempt(in_hand, "sent", now=NOW + 61)
+    assert (await claim(store, alert_id, fence=9)).settled == "sent"
+
+
+async def test_those_that_have_accepted_an_alert_are_not_among_the_open_ones(
+    store: Store, alert_id: str
+) -> None:
+    await store.record_attempt(await claim(store, alert_id), "sent", now=NOW)
+    assert await store.open_deliveries(alert_id, ["ops", "third", "boss", "third"], NOW) == ["third", "boss"]
+    assert {one.channel_id: one.state for one in (await store.alert(alert_id)).deliveries} == {
+        "ops": "sent",
+        "boss": "pending",
+        "third": "pending",
+    }
+    with pytest.raises(NotFound):
+        await store.open_deliveries("none", ["ops"], NOW)
 
 
 async def test_a_channel_the_alert_did_not_name_gets_a_delivery_of_its_own(

@@ -51,16 +51,23 @@ async def test_a_check_writes_run_observation_state_alert_and_job_together(store
     assert finished.alerts == (alert.id,)
     assert (alert.state, alert.run_id, alert.created_at) == ("pending", run.run_id, NOW + 1)
     assert alert.body == an_alert().body
-    (row,) = await store.unsent(10, NOW + 1)
-    assert (row.stream, row.job_id, row.lane) == (ALERTS_DISPATCH, f"alert-{alert.id}", "normal")
-    assert (row.unique, row.unique_for) == ("widget:drop", 300.0)
-    assert msgspec.json.decode(row.payload, type=DispatchAlert) == DispatchAlert(
-        alert_id=alert.id,
-        workspace_id="acme",
-        rule_id="widget",
-        channels=("ops", "boss"),
-        dedupe_key="widget:drop",
-    )
+    rows = await store.unsent(10, NOW + 1)
+    assert [(row.stream, row.job_id, row.lane) for row in rows] == [
+        (ALERTS_DISPATCH, f"alert-{alert.id}:ops", "normal"),
+        (ALERTS_DISPATCH, f"alert-{alert.id}:boss", "normal"),
+    ]
+    assert len({row.unique for row in rows}) == 2
+    assert all("widget:drop" in (row.unique or "") and row.unique_for == 300.0 for row in rows)
+    assert [msgspec.json.decode(row.payload, type=DispatchAlert) for row in rows] == [
+        DispatchAlert(
+            alert_id=alert.id,
+            workspace_id="acme",
+            rule_id="widget",
+            channels=(channel,),
+            dedupe_key="widget:drop",
+        )
+        for channel in ("ops", "boss")
+    ]
 
 
 async def test_a_failed_check_is_a_run_with_an_error_code_and_no_observation(store: Store) -> None:
@@ -254,7 +261,7 @@ async def test_a_taken_dedupe_key_is_recorded_as_a_duplicate_and_not_sent(store:
     assert list(second.suppressed.values()) == ["duplicate"]
     newest = (await store.alerts())[0]
     assert (newest.state, newest.suppressed, newest.deliveries) == ("suppressed", "duplicate", ())
-    assert len(await store.unsent(10, NOW + 1)) == 1
+    assert len(await store.unsent(10, NOW + 1)) == 2, "of the first, one for each channel"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ async def test_enabled_rules_are_counted_by_health(store: Store) -> None:
 
     assert counts.rules == {"ok": 1, "degraded": 0, "broken": 1}
     assert counts.rules_disabled == 1
-    assert (counts.outbox, counts.outbox_now, counts.outbox_oldest) == (1, 1, 10.0)
+    assert (counts.outbox, counts.outbox_now, counts.outbox_oldest) == (2, 2, 10.0)
     assert counts.alerts_pending == 1
 
 
@@ -84,9 +84,22 @@ async def test_unfinished_work_has_its_jobs_under_their_own_ids(store: Store) ->
     assert await unfinished(store, after=NOW - HOUR, before=NOW + 2) == [
         (RULES_RUN, ticked),
         (RULES_RUN, "under-way"),
-        (ALERTS_DISPATCH, f"alert-{alert_id}"),
+        (ALERTS_DISPATCH, f"alert-{alert_id}:boss"),
+        (ALERTS_DISPATCH, f"alert-{alert_id}:ops"),
     ]
     assert await unfinished(store, after=NOW + 2, before=NOW + 3) == []
+
+
+async def test_a_delivery_that_another_job_holds_is_told_by_that_ones_id_and_one_that_is_sent_not_at_all(
+    store: Store,
+) -> None:
+    await load(store)
+    alert_id = await raised_alert(store)
+    sent = await store.claim_delivery(alert_id, "ops", f"alert-{alert_id}:ops", 1, NOW)
+    await store.record_attempt(sent, "sent", now=NOW)
+    await store.claim_delivery(alert_id, "boss", "theirs:boss", 1, NOW)
+
+    assert await unfinished(store, after=NOW - HOUR, before=NOW + 1) == [(ALERTS_DISPATCH, "theirs:boss")]
 
 
 async def test_finished_work_has_no_jobs(store: Store) -> None:
