@@ -17,6 +17,7 @@ One worker does it, the one that leads (`Worker.leads`); two at once would only 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -105,9 +106,10 @@ class Upkeep:
         now = self._clock.time()
         found = self._store.unfinished(after=now - RESTORE_WITHIN, before=now - self._pace.restore_after)
         restored = 0
-        async for jobs in found:
-            for stream, same in groupby(jobs, key=_stream):
-                restored += await self._give(stream, list(same))
+        async with contextlib.aclosing(found):
+            async for jobs in found:
+                for stream, same in groupby(jobs, key=_stream):
+                    restored += await self._give(stream, list(same))
         return restored
 
     async def _give(self, stream: str, jobs: list[NewOutboxJob]) -> int:
