@@ -15,8 +15,8 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
 from sentinel.backing import redis_at, store_of
-from sentinel.channels import ConsoleSender, Senders, WebhookSender
-from sentinel.credentials import ChannelCredentials, Keyring
+from sentinel.channels import ConsoleSender, DiscreetSender, Senders, WebhookSender
+from sentinel.credentials import ChannelCredentials, Concealer, Keyring
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy, open_client
@@ -92,13 +92,15 @@ async def opened(
     settings: Settings,
     environ: Mapping[str, str],
     *,
+    concealer: Concealer | None = None,
     write: Callable[[str], object] | None = None,
     migrate: bool = False,
     clock: Clock | None = None,
 ) -> AsyncIterator[Parts]:
     """Everything a worker needs, connected and checked; closed with the block.
 
-    `environ` is asked for channel secrets by name only. `write` is where console channels write.
+    `environ` is asked for channel secrets by name only, and `concealer` learns them. `write` is where
+    console channels write.
     """
     clock = clock or SystemClock()
     policy = policy_of(settings)
@@ -112,14 +114,11 @@ async def opened(
         )
         fetcher = await stack.enter_async_context(Fetcher(policy))
         extractor = await stack.enter_async_context(open_extractor())
-        client = await stack.enter_async_context(open_client(policy))
+        senders = await stack.enter_async_context(
+            open_senders(settings, environ, concealer or Concealer(), clock, write=write)
+        )
         registry = CollectorRegistry()
         metrics = Metrics(registry, streams=STREAMS)
-        credentials = ChannelCredentials(environ, Keyring(settings.secret_keys))
-        senders: Senders = {
-            "webhook": WebhookSender(client, credentials, to_json, clock.time),
-            "console": ConsoleSender(write or _to_stdout, to_text),
-        }
         yield Parts(
             settings,
             store,
@@ -133,6 +132,25 @@ async def opened(
             SentinelMetrics(registry),
             clock,
         )
+
+
+@contextlib.asynccontextmanager
+async def open_senders(
+    settings: Settings,
+    environ: Mapping[str, str],
+    concealer: Concealer,
+    clock: Clock,
+    *,
+    write: Callable[[str], object] | None = None,
+) -> AsyncIterator[Senders]:
+    """Every way to tell somebody, none of which repeats a secret; see `opened`."""
+    credentials = ChannelCredentials(environ, Keyring(settings.secret_keys), concealer)
+    async with open_client(policy_of(settings)) as client:
+        senders: Senders = {
+            "webhook": WebhookSender(client, credentials, to_json, clock.time),
+            "console": ConsoleSender(write or _to_stdout, to_text),
+        }
+        yield {kind: DiscreetSender(sender, concealer) for kind, sender in senders.items()}
 
 
 def _to_stdout(text: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -17,6 +18,7 @@ from sentinel.backing import redis_at, store_of
 from sentinel.cli import logs
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
+from sentinel.credentials import Concealer
 from sentinel.settings import Given, Settings, Survey, mask_url
 
 if TYPE_CHECKING:
@@ -38,12 +40,17 @@ class Cli:
         self.config_file: Path | None = None
         self._streams = (stdout, stderr)
         self._settings: Settings | None = None
+        #: What must not be told: passwords of the settings, and every credential that is looked up.
+        self.concealer = Concealer()
 
     @property
     def settings(self) -> Settings:
         """Raises SettingsError."""
         if self._settings is None:
             self._settings = Settings.load(self.flags, self.environ, self._config)
+            self.concealer.learn_login(self._settings.redis.url)
+            self.concealer.learn_login(self._settings.database_url)
+            self.concealer.learn(*(b64encode(key).decode() for key in self._settings.secret_keys))
         return self._settings
 
     def survey(self) -> Survey:
@@ -76,7 +83,11 @@ class Cli:
         """Set logging up; `default` is the level without --quiet and --verbose."""
         s = self.settings
         level = logging.ERROR if s.quiet else logging.DEBUG if s.verbose else default
-        logs.set_up(self._streams[1], log_format=s.log_format, level=level)
+        logs.set_up(self._streams[1], log_format=s.log_format, level=level, conceal=self.conceal)
+
+    def conceal(self, text: str) -> str:
+        """`text` with everything masked that must not be told."""
+        return self.concealer.conceal(logs.redact(text))
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Run a command's coroutine function."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -31,11 +32,21 @@ _URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+@",
 _CHATTY: Final = ("httpx", "httpcore", "asyncio", "aiosqlite", "sqlalchemy", "alembic")
 
 
-def set_up(stream: TextIO, *, log_format: LogFormat | None, level: int) -> None:
-    """Send all logging to `stream`. Without a format: console on a terminal, JSON elsewhere."""
+def redact(text: str) -> str:
+    """`text` with the passwords of URLs masked."""
+    return _URL_PASSWORD.sub(rf"\1{MASK}@", text)
+
+
+def set_up(
+    stream: TextIO, *, log_format: LogFormat | None, level: int, conceal: Callable[[str], str] = redact
+) -> None:
+    """Send all logging to `stream`. Without a format: console on a terminal, JSON elsewhere.
+
+    `conceal` masks in every text what must not be told.
+    """
     chosen = log_format or ("console" if stream.isatty() else "json")
     handler = _OurHandler(stream)
-    handler.setFormatter(JsonFormatter() if chosen == "json" else ConsoleFormatter())
+    handler.setFormatter(JsonFormatter(conceal) if chosen == "json" else ConsoleFormatter(conceal))
     root = logging.getLogger()
     for old in [h for h in root.handlers if isinstance(h, _OurHandler)]:
         root.removeHandler(old)  # of a call before, in the same process
@@ -49,11 +60,6 @@ class _OurHandler(logging.StreamHandler[TextIO]):
     """Told apart from what others hang on the root logger."""
 
 
-def redact(text: str) -> str:
-    """`text` with the passwords of URLs masked."""
-    return _URL_PASSWORD.sub(rf"\1{MASK}@", text)
-
-
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """What was passed as `extra`, masked where its name says so."""
     return {
@@ -63,7 +69,21 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     }
 
 
-class JsonFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """What both have in common."""
+
+    def __init__(self, conceal: Callable[[str], str] = redact) -> None:
+        super().__init__()
+        self.conceal = conceal
+
+    def traceback(self, record: logging.LogRecord) -> str:
+        """The end of the traceback, '' where there is none. Masked before it is cut."""
+        if not record.exc_info:
+            return ""
+        return self.conceal(self.formatException(record.exc_info))[-MAX_TRACEBACK:]
+
+
+class JsonFormatter(_Formatter):
     """One JSON object a line: at, level, event, logger, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -72,39 +92,36 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, object] = {
             "at": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "event": redact(record.getMessage()),
+            "event": self.conceal(record.getMessage()),
             "logger": record.name,
         }
-        line |= {name: _plain(value) for name, value in fields_of(record).items() if name not in line}
-        if record.exc_info:
-            line["traceback"] = redact(self.formatException(record.exc_info))[-MAX_TRACEBACK:]
+        line |= {name: self._plain(value) for name, value in fields_of(record).items() if name not in line}
+        if traceback := self.traceback(record):
+            line["traceback"] = traceback
         return msgspec.json.encode(line).decode()
 
+    def _plain(self, value: object) -> object:
+        """A value JSON can hold; a number stays one."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._plain(part) for part in value]
+        return self.conceal(str(value))
 
-class ConsoleFormatter(logging.Formatter):
+
+class ConsoleFormatter(_Formatter):
     """Time, level, event and `name=value`, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without its end."""
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
-        fields = " ".join(f"{name}={_shown(value)}" for name, value in fields_of(record).items())
-        line = (
-            f"{at} {record.levelname.lower():<7} {printable(redact(record.getMessage()))} {fields}".rstrip()
-        )
-        if record.exc_info:
-            line += "\n" + redact(self.formatException(record.exc_info))[-MAX_TRACEBACK:]
+        fields = " ".join(f"{name}={self._shown(value)}" for name, value in fields_of(record).items())
+        event = printable(self.conceal(record.getMessage()))
+        line = f"{at} {record.levelname.lower():<7} {event} {fields}".rstrip()
+        if traceback := self.traceback(record):
+            line += "\n" + traceback
         return line
 
-
-def _plain(value: object) -> object:
-    """A value JSON can hold; a number stays one."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(part) for part in value]
-    return redact(str(value))
-
-
-def _shown(value: object) -> str:
-    text = f"{value:.3g}" if isinstance(value, float) else printable(redact(str(value)))
-    return repr(text) if not text or any(c.isspace() or c in "\"'=" for c in text) else text
+    def _shown(self, value: object) -> str:
+        text = f"{value:.3g}" if isinstance(value, float) else printable(self.conceal(str(value)))
+        return repr(text) if not text or any(c.isspace() or c in "\"'=" for c in text) else text

@@ -20,7 +20,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from sentinel.cli.context import Cli, cli_of, standard
 from sentinel.cli.exits import CommandError, Exit, ending_of
-from sentinel.cli.logs import redact
 
 PROGRAM: Final = "sentinel-worker"
 DISTRIBUTION: Final = "sentinel-worker"
@@ -198,8 +197,8 @@ def main(
 def _tell(cli: Cli, error: Exception) -> int:
     ending = ending_of(error)
     if cli.verbose:
-        cli.plain_out.stderr.write(redact("".join(traceback.format_exception(error))))
-    cli.plain_out.error([redact(message) for message in ending.messages], ending.hint)
+        cli.plain_out.stderr.write(cli.conceal("".join(traceback.format_exception(error))))
+    cli.plain_out.error([cli.conceal(message) for message in ending.messages], ending.hint)
     return ending.code
 
 

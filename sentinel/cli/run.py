@@ -120,7 +120,7 @@ def _work(
         out.say(f"working on {', '.join(streams)} as {worker.name}, redis {settings.redis.safe}{where}")
 
     async def main() -> int:
-        async with opened(settings, cli.environ, migrate=migrate) as parts:
+        async with opened(settings, cli.environ, concealer=cli.concealer, migrate=migrate) as parts:
             return (await work(parts, options, started=started)).handed_back
 
     handed_back = anyio.run(main)

@@ -51,6 +51,15 @@ class Concealer:
                 for form in _forms(secret):
                     self._remember(form)
 
+    def learn_login(self, url: str | None) -> None:
+        """Mask the password of an address that is otherwise no secret (Redis, a database)."""
+        if url and "@" in url and url not in self._known:
+            self._known[url] = None
+            user, colon, password = url.partition("://")[2].rpartition("@")[0].partition(":")
+            for part in (password if colon else user, unquote(password if colon else user)):
+                for form in _spelled(part):
+                    self._remember(form)
+
     def learn_query(self, url: str | None) -> None:
         """Mask what stands in the query of an address that is no secret itself."""
         if url and "?" in url and url not in self._known:

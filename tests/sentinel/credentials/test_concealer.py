@@ -70,6 +70,21 @@ def test_the_query_of_an_address_is_masked_and_its_path_is_not() -> None:
     )
 
 
+def test_of_an_address_the_password_is_masked_and_nothing_else() -> None:
+    concealer = Concealer()
+    for url in (
+        "postgresql://worker:p%40ss-1/@db:5432/sentinel",
+        "redis://lonely@cache:6379/0",
+        "unix:///run/redis.sock",
+    ):
+        concealer.learn_login(url)
+
+    assert (
+        concealer.conceal("worker p%40ss-1/ p@ss-1/ lonely db cache /run/redis.sock")
+        == "worker *** *** *** db cache /run/redis.sock"
+    )
+
+
 @given(st.text(min_size=4, max_size=40), st.text(max_size=60), st.text(max_size=60))
 def test_no_text_keeps_a_known_secret(secret: str, before: str, after: str) -> None:
     shown = knowing(secret).conceal(before + secret + after)
