@@ -305,17 +305,19 @@ class World:
 
     # --- looking on -------------------------------------------------------------------------------
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    async def until(
+        self, condition: Callable[[], Awaitable[bool]], what: str, *, patience: float = DEADLINE
+    ) -> None:
         """Return when it is so.
 
         Fail, saying what was waited for, when it is not so for long, or a worker ended by itself.
         """
-        give_up = anyio.current_time() + DEADLINE
+        give_up = anyio.current_time() + patience
         while not await condition():
             await anyio.sleep(LOOK_EVERY)
             late = anyio.current_time() > give_up
             if late or any(worker.wanted and not worker.lives for worker in self.workers):
-                words = f"not within {DEADLINE:g} s" if late else "a worker ended by itself, waiting for this"
+                words = f"not within {patience:g} s" if late else "a worker ended by itself, waiting for this"
                 logs = "\n".join(f"--- {worker!r}\n{worker.log_tail()}" for worker in self.workers)
                 raise AssertionError(f"{words}: {what}\n{logs}")
 
@@ -345,7 +347,7 @@ class World:
         (waiting,) = await self.rows(sa.select(sa.func.count()).select_from(outbox))
         return on_the_way + int(waiting[0])
 
-    async def settled(self) -> None:
+    async def settled(self, *, patience: float = DEADLINE) -> None:
         """Return when every rule and every tick was checked, every alert has ended and nothing is left to do."""
 
         async def is_so() -> bool:
@@ -354,7 +356,7 @@ class World:
             # Once more: what a check that ended meanwhile put into the outbox is seen there.
             return not await self.left()
 
-        await self.until(is_so, "everything is done")
+        await self.until(is_so, "everything is done", patience=patience)
 
     async def _unfinished(self) -> bool:
         """Work that the database knows of, whatever Redis says; dead letters are a person's."""
