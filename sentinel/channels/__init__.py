@@ -8,6 +8,7 @@ from sentinel.channels.discreet import DiscreetSender
 from sentinel.channels.http import HttpExchange
 from sentinel.channels.ntfy import NtfySender
 from sentinel.channels.pagerduty import PagerDutySender
+from sentinel.channels.discreet import DiscreetSender
 from sentinel.channels.sender import Credentials, Sender, Senders, Sent
 from sentinel.channels.signature import SigningKey, sign
 from sentinel.channels.slack import SlackSender
@@ -18,6 +19,7 @@ from sentinel.channels.webhook import WebhookSender
 __all__ = [
     "ConsoleSender",
     "Credentials",
+    "DiscreetSender",
     "DiscordSender",
     "DiscreetSender",
     "HttpExchange",
