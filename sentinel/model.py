@@ -322,7 +322,7 @@ class Workspace(_Strict, frozen=True, kw_only=True):
     quiet_hours: QuietHours | None = None
 
 
-ChannelType = Literal["webhook", "console"]
+ChannelType = Literal["webhook", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "console"]
 
 
 _VARIABLES: Final = r"^[A-Za-z_][A-Za-z0-9_]*(,[A-Za-z_][A-Za-z0-9_]*)*$"
@@ -354,9 +354,14 @@ class Channel(_Strict, frozen=True, kw_only=True):
 
     id: Id
     type: ChannelType
-    #: webhook: where to.
+    #: webhook: where to. telegram, ntfy, pagerduty: where the service is, if not where it always is.
     url: Annotated[str, Meta(max_length=8192)] | None = None
-    #: By name: webhook signing_secret.
+    #: telegram: whom to tell, a number or @name of a public channel.
+    chat_id: Annotated[str, Meta(pattern=r"^(@[A-Za-z][A-Za-z0-9_]{3,63}|-?\d{1,20})$")] | None = None
+    #: ntfy: what to publish to.
+    topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    #: By name: webhook signing_secret; slack, discord, teams url; telegram bot_token; ntfy token;
+    #: pagerduty routing_key.
     credentials: dict[str, Credential] = {}
     #: webhook: short for the credential signing_secret (`whsec_...`) of `env`.
     secret_env: Annotated[str, Meta(pattern=_VARIABLES)] | None = msgspec.field(

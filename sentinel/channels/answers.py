@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import quote
 
 from sentinel.errors import EndpointGone, SendFailed, SendLater, SendRefused
 
@@ -15,11 +14,6 @@ from sentinel.errors import EndpointGone, SendFailed, SendLater, SendRefused
 MAX_RETRY_AFTER: Final = 3600.0
 #: Characters of an answer that are kept as the reason.
 MAX_EXCERPT: Final = 200
-
-#: What a secret is shown as.
-MASK: Final = "***"
-#: Characters of a secret at the end of a cut answer that are worth masking.
-_MIN_REMAINS: Final = 4
 
 #: 4xx that pass: timeout, too early, too many.
 _PASSING: Final = frozenset((408, 425, 429))
@@ -29,16 +23,12 @@ _UNPRINTABLE: Final = re.compile(
 )
 
 
-def failure(
-    status: int, headers: Mapping[str, str], answer: bytes, *, now: float, hidden: Collection[str] = ()
-) -> SendFailed:
+def failure(status: int, headers: Mapping[str, str], answer: bytes, *, now: float) -> SendFailed:
     """The failure that a status other than 2xx is.
 
     `answer` is the beginning of the body, `now` seconds since the epoch (a Retry-After may be a date).
-    `hidden` are secrets that were sent: many a server repeats the address it was asked.
     """
-    plain = headers.get("content-encoding", "identity") == "identity"
-    said = excerpt(answer, hidden=hidden) if plain else ""
+    said = excerpt(answer) if headers.get("content-encoding", "identity") == "identity" else ""
     detail = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if status == 410:
         return EndpointGone(detail, http_status=status)
@@ -66,23 +56,14 @@ def retry_after(text: str | None, *, now: float) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
-def excerpt(answer: bytes, *, hidden: Collection[str] = ()) -> str:
-    """The beginning of an answer as one harmless line, with every secret in `hidden` masked."""
-    text = conceal(answer[: MAX_EXCERPT * 4].decode("utf-8", "replace"), hidden)
+def seconds_of(found: object) -> float | None:
+    """Seconds that the JSON of an answer asks for, 0 to an hour; None: no such number."""
+    if isinstance(found, bool) or not isinstance(found, int | float) or found != found or found < 0:  # noqa: PLR0124 - NaN
+        return None
+    return min(float(found), MAX_RETRY_AFTER)
+
+
+def excerpt(answer: bytes) -> str:
+    """The beginning of an answer as one harmless line."""
+    text = answer[: MAX_EXCERPT * 4].decode("utf-8", "replace")
     return _UNPRINTABLE.sub(" ", text).strip()[:MAX_EXCERPT]
-
-
-def conceal(text: str, hidden: Collection[str]) -> str:
-    """`text` with every secret in `hidden` masked, as it was written and as a URL writes it.
-
-    A secret that the end of `text` cuts off is masked too.
-    """
-    for secret in sorted({form for one in hidden if one for form in (one, quote(one, safe=""))}, key=len)[
-        ::-1
-    ]:
-        text = text.replace(secret, MASK)
-        for length in range(min(len(secret), len(text)) - 1, _MIN_REMAINS - 1, -1):
-            if text.endswith(secret[:length]):
-                text = text[:-length] + MASK
-                break
-    return text

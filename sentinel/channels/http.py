@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import anyio
 import httpx
@@ -12,11 +12,13 @@ import msgspec
 
 from sentinel.channels import answers
 from sentinel.channels.sender import DEADLINE
-from sentinel.errors import CheckFailure, SendFailed, SendLater, SendRefused
+from sentinel.errors import CheckFailure, EndpointGone, SendFailed, SendLater, SendRefused
 
 #: Bytes of an answer that are read, and seconds that its body may take once its status is known.
 MAX_ANSWER: Final = 64 * 1024
 ANSWER_WAIT: Final = 5.0
+#: Characters of the other side's name for a message.
+MAX_NAME: Final = 120
 #: Seconds that closing the connection may take.
 CLOSE_WAIT: Final = 1.0
 
@@ -37,6 +39,23 @@ class Answer(msgspec.Struct, frozen=True):
     def accepted(self) -> bool:
         """2xx, and nothing else."""
         return 200 <= self.status < 300
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body where it is a JSON object, else {}."""
+        try:
+            found = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, RecursionError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def name_of(self, found: object) -> str | None:
+        """The other side's name for a message, fit to be kept: short text or a number, or None."""
+        if isinstance(found, bool) or not isinstance(found, str | int):
+            return None
+        if isinstance(found, int) and found.bit_length() > 64:
+            return None
+        return answers.excerpt(str(found)[:MAX_NAME].encode()) or None
 
 
 class HttpExchange:
@@ -69,9 +88,18 @@ class HttpExchange:
         except httpx.HTTPError as exc:
             raise SendLater(_what_happened(exc)) from exc
 
-    def failure(self, answer: Answer, *, hidden: Collection[str] = ()) -> SendFailed:
-        """What an answer that is not 2xx means; it may repeat none of `hidden` (see answers.failure)."""
-        return answers.failure(answer.status, answer.headers, answer.body, now=self._now(), hidden=hidden)
+    def failure(self, answer: Answer, *, asked: float | None = None, gone: bool = False) -> SendFailed:
+        """What an answer that is not 2xx means.
+
+        `asked` is the wait (seconds) that the body asks for, which wins over the header; `gone` that the
+        body says the endpoint is no more.
+        """
+        failed = answers.failure(answer.status, answer.headers, answer.body, now=self._now())
+        if gone:
+            return EndpointGone(failed.detail, http_status=answer.status)
+        if asked is not None and isinstance(failed, SendLater):
+            return SendLater(failed.detail, http_status=answer.status, retry_after=asked)
+        return failed
 
     def _request(self, url: str, body: bytes, headers: Mapping[str, str]) -> httpx.Request:
         if not url:

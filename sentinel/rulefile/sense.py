@@ -56,8 +56,34 @@ FITTING: Final[dict[str, tuple[str, ...]]] = {
 #: Conditions that say nothing without a value.
 _NEED_VALUE: Final = NUMERIC_CONDITIONS | {"availability_is", "text_contains", "text_matches"}
 
-#: The credentials of each type of channel.
-CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {"webhook": (SIGNING_SECRET,), "console": ()}
+#: The credentials of each type of channel, and the one that it cannot be without.
+CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {
+    "webhook": (SIGNING_SECRET,),
+    "slack": ("url",),
+    "discord": ("url",),
+    "teams": ("url",),
+    "telegram": ("bot_token",),
+    "ntfy": ("token",),
+    "pagerduty": ("routing_key",),
+    "console": (),
+}
+NEEDED_CREDENTIALS: Final[dict[ChannelType, str]] = {
+    "slack": "url",
+    "discord": "url",
+    "teams": "url",
+    "telegram": "bot_token",
+    "pagerduty": "routing_key",
+}
+#: Fields that say where, each with the types that have it; in those of the second list it is required.
+_PLACES: Final[dict[str, tuple[tuple[ChannelType, ...], tuple[ChannelType, ...], str]]] = {
+    "chat_id": (("telegram",), ("telegram",), 'chatId: "-1001234567890"'),
+    "topic": (("ntfy",), ("ntfy",), "topic: my-alerts"),
+}
+#: What the values of credentials look like, and how to say so.
+_VALUE_FORMS: Final = {
+    "bot_token": (re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{30,100}"), "a bot's token is 123456789:AA..."),
+    "routing_key": (re.compile(r"[A-Za-z0-9]{32}"), "an integration key has 32 letters and digits"),
+}
 
 _CREDENTIAL_NAME: Final = re.compile(r"[a-z_]{1,30}")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
@@ -129,13 +155,36 @@ class Sense:
         self._pass_on(schedule.check_timezone(parts.get("timezone")), path)
 
     def _channel(self, parts: dict[str, Any], path: str) -> None:
-        if (url := parts.get("url")) is not None:
+        kind, url = parts.get("type"), parts.get("url")
+        if url is not None and kind is not None and "url" in CREDENTIALS[kind]:
+            self._note(
+                join(path, "url"),
+                f"the address of a {kind} channel is a secret",
+                "credentials: {url: {env: NAME}}",
+            )
+        elif url is not None:
             self._address(url, join(path, "url"))
-        elif parts.get("type") == "webhook":
+        elif kind == "webhook":
             self._note(join(path, "url"), "a webhook needs a url", "url: https://hooks.example.com/in")
-
+        if kind is not None:
+            self._place(kind, parts, path)
         self._variables(parts.get("secret_env"), join(path, "secret_env"))
         self._credentials(parts, join(path, "credentials"))
+
+    def _place(self, kind: ChannelType, parts: dict[str, Any], path: str) -> None:
+        """What a type of channel needs, and what it has no use for."""
+        for name, (having, needing, example) in _PLACES.items():
+            where = join(path, _as_written(name))
+            if name in parts and parts[name] is not None and kind not in having:
+                self._note(
+                    where, f"a {kind} channel has no {_as_written(name)}", f"it is for {', '.join(having)}"
+                )
+            elif kind in needing and parts.get(name) is None:
+                self._note(where, f"a {kind} channel needs {_as_written(name)}", example)
+        needed = NEEDED_CREDENTIALS.get(kind)
+        if needed is not None and needed not in parts.get("credentials", {}):
+            where = join(join(path, "credentials"), needed)
+            self._note(where, f"a {kind} channel needs it", f"credentials: {{{needed}: {{env: NAME}}}}")
 
     def _credentials(self, parts: dict[str, Any], path: str) -> None:
         kind, credentials = parts.get("type"), parts.get("credentials", {})
@@ -177,6 +226,14 @@ class Sense:
                     SigningKey.parse(value)
             except ValueError as error:
                 self._note(path, str(error))
+        elif name == "url":
+            try:
+                for value in values:
+                    guard.check_url(value, self._policy)
+            except CheckFailure:
+                self._note(path, "the value is not an address that may be called", "https://...")
+        elif (form := _VALUE_FORMS.get(name)) and not all(form[0].fullmatch(value) for value in values):
+            self._note(path, "the value does not look like one", form[1])
 
     def _condition(self, parts: dict[str, Any], path: str) -> None:
         kind, value = parts.get("type"), parts.get("value")
@@ -283,6 +340,12 @@ class Sense:
                 )
             elif one is not None:
                 first[one] = index
+
+
+def _as_written(name: str) -> str:
+    """A field as it is written in a file: chat_id -> chatId."""
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 def _named(written: Any) -> list[str | None]:

@@ -30,6 +30,8 @@ _FORMS: Final = {
     "id": "letters, digits and . _ : - after a letter or digit",
     "start": "HH:MM, as 07:00",
     "end": "HH:MM, as 07:00",
+    "chatId": "a number, as -1001234567890, or the @name of a public channel",
+    "topic": "letters, digits, _ and -, at most 64",
     "currency": "three capital letters, as EUR",
     "attribute": "text, html, value or attr:NAME",
     "secret_env": "the NAME of the environment variable that holds the secret, not the secret",

@@ -87,13 +87,8 @@ def test_a_compressed_answer_is_not_quoted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "shown"),
-    [
-        (b"404 page /bot12:AA/s not found", "404 page /bot***/s not found"),
-        (b"no such path: bot12%3AAA", "no such path: bot***"),
-        (b"cut in the middle: 12:A", "cut in the middle: ***"),
-        (b"nothing of it", "nothing of it"),
-    ],
+    ("found", "seconds"),
+    [(0, 0.0), (7, 7.0), (0.25, 0.25), (1e9, 3600.0), (-1, None), (True, None), ("7", None), (None, None)],
 )
-def test_a_secret_that_the_answer_repeats_is_masked(answer: bytes, shown: str) -> None:
-    assert answers.excerpt(answer, hidden=["12:AA", ""]) == shown
+def test_seconds_in_the_body_of_an_answer_are_read_and_clamped(found: object, seconds: float | None) -> None:
+    assert answers.seconds_of(found) == seconds
