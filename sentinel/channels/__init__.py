@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from sentinel.channels.console import ConsoleSender
+from sentinel.channels.discord import DiscordSender
 from sentinel.channels.discreet import DiscreetSender
+from sentinel.channels.http import HttpExchange
+from sentinel.channels.ntfy import NtfySender
+from sentinel.channels.pagerduty import PagerDutySender
 from sentinel.channels.sender import Credentials, Sender, Senders, Sent
 from sentinel.channels.signature import SigningKey, sign
+from sentinel.channels.slack import SlackSender
+from sentinel.channels.teams import TeamsSender
+from sentinel.channels.telegram import TelegramSender
 from sentinel.channels.webhook import WebhookSender
 
 __all__ = [
     "ConsoleSender",
     "Credentials",
+    "DiscordSender",
     "DiscreetSender",
+    "HttpExchange",
+    "NtfySender",
+    "PagerDutySender",
     "Sender",
     "Senders",
     "Sent",
     "SigningKey",
+    "SlackSender",
+    "TeamsSender",
+    "TelegramSender",
     "WebhookSender",
     "sign",
 ]
