@@ -15,7 +15,19 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
 from sentinel.backing import redis_at, store_of
-from sentinel.channels import ConsoleSender, DiscreetSender, Senders, WebhookSender
+from sentinel.channels import (
+    ConsoleSender,
+    DiscordSender,
+    DiscreetSender,
+    HttpExchange,
+    NtfySender,
+    PagerDutySender,
+    Senders,
+    SlackSender,
+    TeamsSender,
+    TelegramSender,
+    WebhookSender,
+)
 from sentinel.credentials import ChannelCredentials, Concealer, Keyring
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
@@ -33,7 +45,16 @@ from sentinel.jobs import (
 )
 from sentinel.model import Health
 from sentinel.relay import Relay
-from sentinel.render import to_json, to_text
+from sentinel.render import (
+    to_discord,
+    to_json,
+    to_ntfy,
+    to_pagerduty,
+    to_slack,
+    to_teams,
+    to_telegram,
+    to_text,
+)
 from sentinel.scheduler import Scheduler
 from sentinel.settings import RedisChoice, Settings
 from sentinel.store import Store
@@ -146,8 +167,15 @@ async def open_senders(
     """Every way to tell somebody, none of which repeats a secret; see `opened`."""
     credentials = ChannelCredentials(environ, Keyring(settings.secret_keys), concealer)
     async with open_client(policy_of(settings)) as client:
+        http = HttpExchange(client, clock.time)
         senders: Senders = {
             "webhook": WebhookSender(client, credentials, to_json, clock.time),
+            "slack": SlackSender(http, credentials, to_slack),
+            "discord": DiscordSender(http, credentials, to_discord),
+            "teams": TeamsSender(http, credentials, to_teams),
+            "telegram": TelegramSender(http, credentials, to_telegram),
+            "ntfy": NtfySender(http, credentials, to_ntfy),
+            "pagerduty": PagerDutySender(http, credentials, to_pagerduty),
             "console": ConsoleSender(write or _to_stdout, to_text),
         }
         yield {kind: DiscreetSender(sender, concealer) for kind, sender in senders.items()}
