@@ -15,11 +15,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from sentinel.model import Document, DocumentField
+from sentinel.model import Document, DocumentField, DocumentMember, DocumentRow
 from sentinel.render import clean
 from sentinel.render.difference import Piece, difference, shortened
 from sentinel.render.fit import ELLIPSIS, cut
 from sentinel.render.payload import iso
+from sentinel.render.rows import summary
 from sentinel.render.values import describe, describe_percent
 
 #: was, now: a value that was replaced, and its successor. removed, added: parts of a longer text.
@@ -27,6 +28,9 @@ Style = Literal["plain", "strong", "was", "now", "removed", "added"]
 
 #: Fields of one alert that a message tells; more are counted.
 MAX_FIELDS: Final = 10
+#: Rows of one list, and members of a digest, that are told; more are counted.
+MAX_ROWS: Final = 10
+MAX_MEMBERS: Final = 15
 #: Pieces of one difference: Telegram takes 100 entities in a message and drops the rest unsaid.
 MAX_PIECES: Final = 30
 #: Values longer than this are told by their difference (characters); alone, so much of them is told.
@@ -37,7 +41,7 @@ MAX_WORDS: Final = 400
 #: A link that is longer is left out: services refuse the whole message for it (characters).
 MAX_LINK: Final = 2000
 
-_KINDS: Final = {"change": "Alert", "health": "Health", "recovery": "Recovery"}
+_KINDS: Final = {"change": "Alert", "health": "Health", "recovery": "Recovery", "digest": "Digest"}
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -52,17 +56,23 @@ Line = tuple[Run, ...]
 
 def headline(document: Document) -> str:
     """What it is, how bad, and the title: `Alert (warning): Widget: 149.99 EUR -> 129.99 EUR`."""
-    return f"{_KINDS.get(document.kind, document.kind.capitalize())} ({document.severity}): {document.title}"
+    return f"{_KINDS[document.kind]} ({document.severity}): {document.title}"
 
 
 def told(document: Document) -> list[Line]:
-    """What changed: a line for each field, the last one for those that are left out."""
-    lines = [_field(field) for field in document.fields[:MAX_FIELDS]]
+    """What changed: what a template made of it, or a line for each field, row and member of a digest."""
+    if document.words:
+        return [(Run(line),) for line in document.words.splitlines()]
+    lines = [line for field in document.fields[:MAX_FIELDS] for line in _field(field)]
     if lines and (by := describe_percent(document.percent)):
         lines[0] = (*lines[0], Run(f" ({by})"))
-    if (hidden := len(document.fields) - MAX_FIELDS) > 0:
-        lines.append((Run(f"and {hidden} more field{'s' * (hidden > 1)}"),))
-    return lines
+    lines += _more(len(document.fields) - MAX_FIELDS, "field")
+    lines += [_member(member) for member in document.members[:MAX_MEMBERS]]
+    return lines + _more(document.more + max(0, len(document.members) - MAX_MEMBERS), "alert")
+
+
+def _more(hidden: int, what: str) -> list[Line]:
+    return [(Run(f"and {hidden} more {what}{'s' * (hidden > 1)}"),)] if hidden > 0 else []
 
 
 def frame(document: Document) -> list[Line]:
@@ -70,7 +80,7 @@ def frame(document: Document) -> list[Line]:
     rows = []
     if (health := document.health) is not None:
         rows += [("Code", health.code), ("Detail", health.detail), ("To do", health.recommendation)]
-    rows += [("Because", because(document)), ("Rule", document.rule)]
+    rows += [("Because", because(document)), ("Rule", document.rule), ("Note", document.note)]
     rows.append(("At", iso(document.occurred_at)))
     return [(Run(label, "strong"), Run(f": {cut(words, MAX_WORDS)}")) for label, words in rows if words]
 
@@ -141,13 +151,38 @@ def _ended(kept: list[Line], cost: Callable[[Run], int]) -> list[Line]:
     return [*kept[:-1], (*before, Run(text, last.style))]
 
 
-def _field(field: DocumentField) -> Line:
-    before, after = (clean.line(describe(side), clean.MAX_TEXT) for side in (field.before, field.after))
+def _field(field: DocumentField) -> list[Line]:
     name = (Run(field.name, "strong"), Run(": "))
+    if (rows := field.rows) is not None:
+        listed = [_row(row) for row in rows.changes[:MAX_ROWS]]
+        untold = rows.untold + max(0, len(rows.changes) - MAX_ROWS)
+        return [(*name, Run(summary(rows))), *listed, *_more(untold, "row")]
+    before, after = (clean.line(describe(side), clean.MAX_TEXT) for side in (field.before, field.after))
     if field.before is None or field.after is None or max(len(before), len(after)) <= SHORT:
-        old, new = clean.clip(before, MAX_ALONE), clean.clip(after, MAX_ALONE)
-        return (*name, Run(old, "was"), Run(" → "), Run(new, "now"))
-    return (*name, *_runs(shortened(difference(before, after))))
+        return [(*name, *_replaced(before, after))]
+    return [(*name, *_runs(shortened(difference(before, after))))]
+
+
+def _replaced(before: str, after: str) -> Line:
+    old, new = clean.clip(before, MAX_ALONE), clean.clip(after, MAX_ALONE)
+    return (Run(old, "was"), Run(" → "), Run(new, "now"))
+
+
+def _row(row: DocumentRow) -> Line:
+    """`changed 4711: price 5 → 6, stock 3 → 2`."""
+    runs = [Run(f"{row.kind} "), Run(row.key, "strong")]
+    for index, cell in enumerate(row.cells):
+        name = f" {cell.name}" if cell.name else ""
+        runs.append(Run(f"{',' if index else ':' * bool(row.key)}{name} "))
+        if row.kind == "changed":
+            runs += _replaced(cell.before or "nothing", cell.after or "nothing")
+        else:
+            runs.append(Run(cell.after or cell.before or "nothing"))
+    return tuple(runs)
+
+
+def _member(member: DocumentMember) -> Line:
+    return (Run("• "), Run(member.title, "strong"), Run(f" ({member.rule})" if member.rule else ""))
 
 
 def _runs(pieces: Sequence[Piece]) -> Iterable[Run]:

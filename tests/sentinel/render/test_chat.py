@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +50,12 @@ TEXT = st.one_of(
     st.text(alphabet="🧑\u200d🤝\u0301e\U0001f3fd🇸🇰￼", max_size=9000),
     st.integers(1, 16_000).map(lambda n: "old words and new " * (n // 18)),
 )
-VALUE = st.one_of(st.none(), TEXT, st.lists(TEXT, max_size=3), st.floats(allow_nan=False))
+VALUE = st.one_of(
+    st.none(),
+    TEXT,
+    st.lists(st.one_of(TEXT, st.fixed_dictionaries({"id": TEXT, "price": TEXT})), max_size=20),
+    st.floats(allow_nan=False),
+)
 BODY = st.fixed_dictionaries(
     {
         "rule": TEXT,
@@ -64,14 +70,20 @@ BODY = st.fixed_dictionaries(
         ),
         "conditions": st.lists(st.fixed_dictionaries({"condition": TEXT, "severity": TEXT}), max_size=50),
     },
-    optional={"code": TEXT, "detail": TEXT, "recommendation": TEXT},
+    optional={
+        "members": st.lists(st.fixed_dictionaries({"title": TEXT, "rule": TEXT}), max_size=60),
+        "more": st.integers(0, 10**12),
+        "code": TEXT,
+        "detail": TEXT,
+        "recommendation": TEXT,
+    },
 )
 DOCUMENTS = st.builds(
     document,
     alert_id=st.sampled_from(["7", "a" * 120]),
     workspace_id=st.sampled_from(["acme", "w" * 120]),
     rule_id=st.sampled_from(["widget", "r" * 120]),
-    kind=st.sampled_from(["change", "health", "recovery"]),
+    kind=st.sampled_from(["change", "health", "recovery", "digest"]),
     severity=st.sampled_from(["info", "warning", "critical"]),
     title=TEXT,
     body=BODY,
@@ -321,6 +333,54 @@ def test_recovery_resolves_what_trouble_opened_and_a_change_is_an_alert_of_its_o
     assert trouble["dedup_key"] == again["dedup_key"] == recovery["dedup_key"]
     assert len({trouble["dedup_key"], one["dedup_key"], two["dedup_key"]}) == 3
     assert one["payload"]["custom_details"]["fields"][0]["after"] == {"amount": "129.99", "currency": "EUR"}
+
+
+def test_rows_are_told_one_by_one_and_the_rest_is_counted() -> None:
+    before = [{"sku": f"a{n}", "price": n} for n in range(30)]
+    after = [{"sku": f"a{n}", "price": n + 1} for n in range(30)]
+    words = document(
+        alert_id="7",
+        workspace_id="acme",
+        rule_id="list",
+        kind="change",
+        severity="info",
+        title="The list changed",
+        body={"fields": [{"name": "items", "before": before, "after": after}]},
+        occurred_at=0.0,
+    )
+
+    message = to_ntfy(words)["message"]
+    assert message.startswith("items: 30 rows changed\nchanged a0: price 0 → 1\nchanged a1: price 1 → 2\n")
+    assert "\nand 20 more rows\n" in message
+
+
+def test_a_digest_lists_its_alerts_and_counts_the_rest() -> None:
+    members = [{"title": f"Widget {n} fell", "rule": f"w{n}"} for n in range(20)]
+    words = document(
+        alert_id="7",
+        workspace_id="acme",
+        rule_id="-",
+        kind="digest",
+        severity="warning",
+        title="20 alerts",
+        body={"members": members, "more": 5},
+        occurred_at=0.0,
+    )
+
+    message = to_ntfy(words)["message"]
+    assert message.startswith("• Widget 0 fell (w0)\n• Widget 1 fell (w1)\n")
+    assert "\nand 10 more alerts\n" in message
+
+
+def test_what_a_template_made_is_told_in_place_of_the_fields() -> None:
+    words = msgspec.structs.replace(
+        change(), words="Now 129.99 EUR\n@channel come", note="made by a template"
+    )
+
+    text = to_telegram(words)["text"]
+    assert "Now 129.99 EUR\n@\u2060channel come\n" in text
+    assert "<b>Note</b>: made by a template" in text
+    assert "149.99 EUR</s>" not in text
 
 
 # --- cutting -----------------------------------------------------------------------------------------------
