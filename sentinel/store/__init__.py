@@ -22,6 +22,7 @@ from sentinel.store.records import (
     OutboxJob,
     Outcome,
     Pruned,
+    Resealed,
     RunRecord,
     RunResult,
     RunTicket,
@@ -29,6 +30,7 @@ from sentinel.store.records import (
     StoredAlert,
     StoredChannel,
     StoredRule,
+    Unopened,
 )
 from sentinel.store.store import Store
 
@@ -51,6 +53,7 @@ __all__ = [
     "OutboxJob",
     "Outcome",
     "Pruned",
+    "Resealed",
     "RunRecord",
     "RunResult",
     "RunTicket",
@@ -60,4 +63,5 @@ __all__ = [
     "StoredAlert",
     "StoredChannel",
     "StoredRule",
+    "Unopened",
 ]

@@ -57,6 +57,27 @@ class StoredChannel(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None = None
 
 
+class Unopened(msgspec.Struct, frozen=True):
+    """A stored credential that none of the keys opens."""
+
+    workspace_id: str
+    channel_id: str
+    name: str
+    #: Why, without anything of it.
+    problem: str
+
+
+class Resealed(msgspec.Struct, frozen=True):
+    """What became of the credentials of some channels."""
+
+    #: Sealed anew under the first key, and found to be under it.
+    resealed: int
+    current: int
+    unopened: tuple[Unopened, ...]
+    #: Where the next batch goes on; None: this was the last.
+    last: tuple[str, str] | None
+
+
 class FieldChange(msgspec.Struct, frozen=True):
     """One field that an import changes. Values that may hold credentials read `***`."""
 

@@ -153,7 +153,7 @@ class Rules(Part):
     async def channel(self, workspace_id: str, channel_id: str) -> Channel:
         """Raises NotFound."""
         async with self._database.reading() as connection:
-            return (await _read_channel(connection, workspace_id, channel_id)).channel
+            return (await read_channel(connection, workspace_id, channel_id)).channel
 
     async def channels(self, workspace_id: str | None = None) -> list[StoredChannel]:
         """All channels, by workspace and id."""
@@ -161,7 +161,7 @@ class Rules(Part):
         if workspace_id is not None:
             wanted = wanted.where(channel.c.workspace_id == workspace_id)
         async with self._database.reading() as connection:
-            return [_stored_channel(row) for row in await connection.execute(wanted)]
+            return [stored_channel(row) for row in await connection.execute(wanted)]
 
     async def _tell_invalid(
         self, connection: AsyncConnection, workspace_id: str, claimed: DueRule, now: float
@@ -292,12 +292,13 @@ def _stored_rule(row: AnyRow) -> StoredRule:
     )
 
 
-async def _read_channel(connection: AsyncConnection, workspace_id: str, channel_id: str) -> StoredChannel:
+async def read_channel(connection: AsyncConnection, workspace_id: str, channel_id: str) -> StoredChannel:
+    """In the caller's transaction. Raises NotFound."""
     wanted = sa.select(channel).where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
     row = (await connection.execute(wanted)).first()
     if row is None:
         raise NotFound(f"no channel {channel_id}")
-    return _stored_channel(row)
+    return stored_channel(row)
 
 
 async def disable_channel(
@@ -308,7 +309,7 @@ async def disable_channel(
     False: it was off already, or is gone.
     """
     try:
-        stored = await _read_channel(connection, workspace_id, channel_id)
+        stored = await read_channel(connection, workspace_id, channel_id)
     except NotFound:
         return False
     if not stored.channel.enabled:
@@ -322,7 +323,8 @@ async def disable_channel(
     return True
 
 
-def _stored_channel(row: AnyRow) -> StoredChannel:
+def stored_channel(row: AnyRow) -> StoredChannel:
+    """A row with all columns of `channel`; stored credentials are still sealed."""
     sealed = {
         name: SealedCredential(stored=True, workspace=row.workspace_id, sealed=text)
         for name, text in (row.credentials or {}).items()

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from sentinel.store.alerts import Alerts
+from sentinel.store.channels import ChannelRows
 from sentinel.store.database import Database, parse_url
 from sentinel.store.imports import Imports
 from sentinel.store.outbox import Outbox
@@ -15,7 +16,7 @@ from sentinel.store.schema import Schema
 from sentinel.store.upkeep import Upkeep
 
 
-class Store(Schema, Imports, Rules, Runs, Alerts, Outbox, Upkeep):
+class Store(Schema, Imports, Rules, ChannelRows, Runs, Alerts, Outbox, Upkeep):
     """Everything sentinel remembers. Frozen structs go in and come out; times are UTC seconds.
 
     Every method is one transaction of bounded length (30 s, usually a millisecond) that is

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 import sqlalchemy as sa
 
 from sentinel.credentials import ChannelCredentials, Keyring
-from sentinel.errors import RuleFileError, SendRefused
+from sentinel.errors import NotFound, RuleFileError, SendFailed, SendRefused
 from sentinel.model import Channel, Credential, CredentialRef, RulesFile, Workspace
 from sentinel.store import FieldChange, ImportReport, Store
 from sentinel.store.tables import channel as channels
@@ -145,3 +146,100 @@ async def test_switching_a_channel_off_and_on_keeps_its_credentials(store: Store
     await put(store, a_file(STORED))
 
     assert await value(store) == (SECRET,)
+
+
+# --- one channel at a time ------------------------------------------------------------------------
+
+
+async def test_a_channel_is_found_by_its_id_where_one_workspace_has_it(store: Store) -> None:
+    await put(store, a_file(SECRET, None))
+    await put(store, a_file(OTHER, workspace="beta"))
+
+    assert (await store.find_channel("c1")).workspace_id == "acme"
+    assert (await store.find_channel("c0", "beta")).workspace_id == "beta"
+    for wrong in (("c0", None), ("c1", "beta"), ("c9", None)):
+        with pytest.raises(NotFound, match=wrong[0]):
+            await store.find_channel(*wrong)
+
+
+async def test_a_switched_channel_keeps_its_credentials(store: Store) -> None:
+    await put(store, a_file(SECRET))
+
+    assert await store.set_channel_enabled("acme", "c0", False, NOW)
+    assert not await store.set_channel_enabled("acme", "c0", False, NOW)
+    assert not (await store.channel("acme", "c0")).enabled
+    assert await store.set_channel_enabled("acme", "c0", True, NOW)
+    assert await value(store) == (SECRET,)
+    with pytest.raises(NotFound):
+        await store.set_channel_enabled("acme", "c9", True, NOW)
+
+
+async def test_a_deleted_channel_takes_its_credentials_along(store: Store) -> None:
+    await put(store, a_file(SECRET))
+
+    await store.delete_channel("acme", "c0")
+
+    assert (await every_row(store))["channel"] == []
+    with pytest.raises(NotFound):
+        await store.delete_channel("acme", "c0")
+
+
+# --- rotation -------------------------------------------------------------------------------------
+
+BOTH = Keyring([bytes(range(32)), bytes(32)])
+
+
+async def test_rotation_goes_batch_by_batch_and_twice_is_once(store: Store) -> None:
+    await put(store, a_file(SECRET, None, OTHER, SECRET, CredentialRef(env="A")))
+    await put(store, a_file(SECRET, workspace="beta"))
+
+    batches, after = [], ("", "")
+    while True:
+        batch = await store.reseal(BOTH, after=after, limit=2)
+        batches.append((batch.resealed, batch.current, batch.last))
+        if batch.last is None:
+            break
+        after = batch.last
+
+    assert batches == [(2, 0, ("acme", "c2")), (2, 0, ("beta", "c0")), (0, 0, None)]
+    assert await value(store, NEW) == (SECRET,)
+    assert await value(store, NEW, channel_id="c2") == (OTHER,)
+    with pytest.raises(SendFailed):
+        await value(store, OLD)
+    before = await every_row(store)
+    again = await store.reseal(BOTH)
+    assert (again.resealed, again.current, again.unopened) == (0, 4, ())
+    assert await every_row(store) == before
+
+
+async def test_what_none_of_the_keys_opens_stays_and_is_told(store: Store) -> None:
+    await put(store, a_file(SECRET, OTHER))
+    await put(store, a_file(SECRET, workspace="beta"), keyring=Keyring([bytes([7]) * 32]))
+
+    found = await store.reseal(BOTH)
+
+    assert found.resealed == 2
+    assert [(one.workspace_id, one.channel_id, one.name) for one in found.unopened] == [
+        ("beta", "c0", "signing_secret")
+    ]
+    assert await value(store, Keyring([bytes([7]) * 32]), workspace="beta") == (SECRET,)
+
+
+async def test_a_value_that_is_imported_while_keys_are_rotated_is_not_lost(
+    store: Store, other: Store
+) -> None:
+    await put(store, a_file(*[SECRET] * 20))
+
+    async def rotate() -> None:
+        after: tuple[str, str] | None = ("", "")
+        while after is not None:
+            after = (await store.reseal(BOTH, after=after, limit=1)).last
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(rotate)
+        for _ in range(5):
+            await put(other, a_file(*[OTHER] * 20), keyring=BOTH)
+            await put(other, a_file(*[SECRET] * 20), keyring=BOTH)
+
+    for number in range(20):
+        assert await value(store, BOTH, channel_id=f"c{number}") == (SECRET,)

@@ -1,0 +1,146 @@
+"""Channels as they are stored: found, switched, deleted, and their credentials sealed anew."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+
+from sentinel.credentials import Keyring, Place
+from sentinel.errors import CredentialUnreadable, NotFound, Unreadable
+from sentinel.model import Workspace
+from sentinel.store.base import Part
+from sentinel.store.imports import RULE_DEFINITION, as_workspace, channel_columns, read_workspace
+from sentinel.store.records import Resealed, StoredChannel, Unopened
+from sentinel.store.rules import stored_channel
+from sentinel.store.tables import channel, rule, workspace
+
+#: Channels whose credentials are sealed anew in one transaction.
+BATCH: Final = 100
+
+
+class ChannelRows(Part):
+    """Channels, one at a time."""
+
+    async def find_channel(self, channel_id: str, workspace_id: str | None = None) -> StoredChannel:
+        """The channel of that id; without a workspace there must be one only. Raises NotFound."""
+        wanted = sa.select(channel).where(channel.c.id == channel_id).order_by(channel.c.workspace_id)
+        if workspace_id is not None:
+            wanted = wanted.where(channel.c.workspace_id == workspace_id)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(wanted.limit(3))).all()
+        match rows:
+            case [row]:
+                return stored_channel(row)
+            case []:
+                raise NotFound(f"no channel {channel_id}")
+        spaces = ", ".join(row.workspace_id for row in rows)
+        raise NotFound(f"several workspaces have a channel {channel_id} ({spaces}): name one")
+
+    async def workspace(self, workspace_id: str | None = None) -> Workspace | None:
+        """A workspace, or the only one there is; None: it is not there, or there is none at all.
+
+        Raises NotFound where there are several and none was named.
+        """
+        async with self._database.reading() as connection:
+            if workspace_id is not None:
+                return await read_workspace(connection, workspace_id)
+            rows = (await connection.execute(sa.select(workspace).order_by(workspace.c.id).limit(3))).all()
+        if len(rows) > 1:
+            raise NotFound(f"several workspaces ({', '.join(row.id for row in rows)}): name one")
+        return as_workspace(rows[0]) if rows else None
+
+    async def set_channel_enabled(
+        self, workspace_id: str, channel_id: str, enabled: bool, now: float
+    ) -> bool:
+        """Switch a channel on or off, in its definition too. False: it was so already. Raises NotFound."""
+        ours = (channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
+        async with self._database.writing() as connection:
+            wanted = sa.select(channel.c.definition).where(*ours).with_for_update()
+            row = (await connection.execute(wanted)).first()
+            if row is None:
+                raise NotFound(f"no channel {channel_id}")
+            if row.definition.enabled == enabled:
+                return False
+            changed = msgspec.structs.replace(row.definition, enabled=enabled)
+            await connection.execute(
+                sa.update(channel).where(*ours).values(disabled_reason=None, **channel_columns(changed, now))
+            )
+            return True
+
+    async def delete_channel(self, workspace_id: str, channel_id: str) -> None:
+        """Forget a channel and its credentials; what is still owed to it is dead. Raises NotFound."""
+        async with self._database.writing() as connection:
+            gone = await connection.execute(
+                sa.delete(channel)
+                .where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
+                .returning(channel.c.id)
+            )
+            if gone.first() is None:
+                raise NotFound(f"no channel {channel_id}")
+
+    async def rules_that_tell(self, workspace_id: str, channel_id: str) -> list[str]:
+        """Ids of the rules that name a channel."""
+        wanted = sa.select(rule.c.id, RULE_DEFINITION).where(rule.c.workspace_id == workspace_id)
+        async with self._database.reading() as connection:
+            return [
+                row.id
+                for row in await connection.execute(wanted.order_by(rule.c.id))
+                if not isinstance(row.definition, Unreadable)
+                and channel_id in row.definition.alert_policy.channels
+            ]
+
+    async def reseal(
+        self, keyring: Keyring, *, after: tuple[str, str] = ("", ""), limit: int = BATCH
+    ) -> Resealed:
+        """Seal the stored credentials of the next channels under the first key, in one transaction.
+
+        `after`: `last` of the batch before. What is under the first key already stays untouched, and
+        so does what opens with none of the keys; that is told. Readers that have both keys never
+        notice: a row holds the one or the other.
+        """
+        position = sa.tuple_(channel.c.workspace_id, channel.c.id)
+        wanted = (
+            sa.select(channel.c.workspace_id, channel.c.id, channel.c.credentials)
+            .where(position > sa.tuple_(*map(sa.literal, after)), channel.c.credentials.is_not(None))
+            .order_by(channel.c.workspace_id, channel.c.id)
+            .limit(limit)
+            .with_for_update()
+        )
+        resealed = current = 0
+        unopened: list[Unopened] = []
+        last: tuple[str, str] | None = None
+        async with self._database.writing() as connection:
+            # An import keeps what it read: it must not have read what is sealed anew meanwhile.
+            await self._database.serialise(connection)
+            rows = (await connection.execute(wanted)).all()
+            for row in rows:
+                last = (row.workspace_id, row.id)
+                sealed, failed = _under_first_key(keyring, row.workspace_id, row.id, row.credentials)
+                unopened += failed
+                changed = sum(sealed[name] != row.credentials[name] for name in sealed)
+                resealed += changed
+                current += len(sealed) - changed - len(failed)
+                if changed:
+                    ours = (channel.c.workspace_id == row.workspace_id, channel.c.id == row.id)
+                    await connection.execute(sa.update(channel).where(*ours).values(credentials=sealed))
+        return Resealed(resealed, current, tuple(unopened), last if len(rows) == limit else None)
+
+
+def _under_first_key(
+    keyring: Keyring, workspace_id: str, channel_id: str, before: dict[str, str]
+) -> tuple[dict[str, str], list[Unopened]]:
+    """The credentials of a channel, all under the first key where they can be opened."""
+    after: dict[str, str] = {}
+    failed: list[Unopened] = []
+    for name, sealed in before.items():
+        place = Place(workspace_id, channel_id, name)
+        try:
+            # Opened also where the key is the right one: what does not open is worth knowing today.
+            text = keyring.open(sealed, place)
+            after[name] = sealed if keyring.is_current(sealed) else keyring.seal(text, place)
+        except CredentialUnreadable as error:
+            after[name] = sealed
+            failed.append(Unopened(workspace_id, channel_id, name, str(error)))
+    return after, failed
