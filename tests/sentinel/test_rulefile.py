@@ -328,6 +328,60 @@ channels:
     assert "the NAME of the environment variable" in found["channels[3].secret_env"].hint
 
 
+@pytest.mark.parametrize(
+    ("channel", "field", "says"),
+    [
+        ("type: slack", "credentials.url", "a slack channel needs it"),
+        ('type: slack, url: "https://hooks.slack.com/services/T/B/x"', "url", "is a secret"),
+        ("type: discord, credentials: {url: hunter2hunter2}", "credentials.url", "not an address"),
+        ("type: teams, credentials: {token: {env: T}}", "credentials.token", "no credential of that name"),
+        ("type: telegram, credentials: {bot_token: {env: T}}", "chatId", "needs chatId"),
+        ('type: telegram, chatId: "a b", credentials: {bot_token: {env: T}}', "chatId", "form"),
+        (
+            'type: telegram, chatId: "-5", credentials: {bot_token: hunter2hunter2}',
+            "credentials.bot_token",
+            "look",
+        ),
+        ("type: ntfy", "topic", "needs topic"),
+        ("type: ntfy, topic: a/b", "topic", "form"),
+        ("type: ntfy, topic: a, chatId: '5'", "chatId", "has no chatId"),
+        ("type: pagerduty", "credentials.routing_key", "needs it"),
+        ("type: pagerduty, credentials: {routing_key: hunter2hunter2}", "credentials.routing_key", "look"),
+        ("type: console, topic: a", "topic", "has no topic"),
+    ],
+)
+def test_a_channel_says_where_and_by_which_credential(channel: str, field: str, says: str) -> None:
+    found = problems(f"channels: [{{id: a, {channel}}}]")
+    problem = found[f"channels[0].{field}"]
+    assert says in problem.message
+    assert problem.hint
+    assert "hunter2" not in str(list(found.values()))
+
+
+def test_every_type_of_channel_can_be_written() -> None:
+    rules = load(
+        """
+channels:
+  - {id: s, type: slack, credentials: {url: "https://hooks.slack.com/services/T0/B0/x"}}
+  - {id: d, type: discord, credentials: {url: {env: D}}}
+  - {id: t, type: teams, credentials: {url: {file: /run/secrets/teams}}}
+  - {id: g, type: telegram, chatId: "@acme_alerts", credentials: {bot_token: {env: G}}}
+  - {id: n, type: ntfy, topic: acme, url: "https://ntfy.example.com"}
+  - {id: p, type: pagerduty, credentials: {routing_key: {env: P}}}
+""",
+        PUBLIC,
+    )
+    assert [channel.type for channel in rules.channels] == [
+        "slack",
+        "discord",
+        "teams",
+        "telegram",
+        "ntfy",
+        "pagerduty",
+    ]
+    assert (rules.channels[3].chat_id, rules.channels[4].topic) == ("@acme_alerts", "acme")
+
+
 def test_a_private_address_names_the_setting_and_is_taken_where_it_is_allowed() -> None:
     found = problems(rule(url="http://192.168.1.5/"))
     assert "SENTINEL_ALLOW_PRIVATE_NETWORKS" in found["rules[0].url"].hint
