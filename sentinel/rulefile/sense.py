@@ -13,9 +13,9 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from sentinel.channels import SMTP_URL, SigningKey, SmtpServer
+from sentinel.channels import SigningKey
 from sentinel.credentials import SIGNING_SECRET, file_trouble, trouble, values_of
-from sentinel.decide import fallbacks, schedule
+from sentinel.decide import schedule
 from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import check_extraction
 from sentinel.extract.css import trouble as css_trouble
@@ -37,7 +37,6 @@ from sentinel.model import (
     Schedule,
     Workspace,
 )
-from sentinel.render import mailbox
 from sentinel.rulefile.shape import BAD, join
 from sentinel.settings import is_setting
 
@@ -66,7 +65,6 @@ CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {
     "telegram": ("bot_token",),
     "ntfy": ("token",),
     "pagerduty": ("routing_key",),
-    "email": (SMTP_URL,),
     "console": (),
 }
 NEEDED_CREDENTIALS: Final[dict[ChannelType, str]] = {
@@ -80,11 +78,6 @@ NEEDED_CREDENTIALS: Final[dict[ChannelType, str]] = {
 _PLACES: Final[dict[str, tuple[tuple[ChannelType, ...], tuple[ChannelType, ...], str]]] = {
     "chat_id": (("telegram",), ("telegram",), 'chatId: "-1001234567890"'),
     "topic": (("ntfy",), ("ntfy",), "topic: my-alerts"),
-}
-#: What reads the values of credentials (its ValueError quotes none), and an example.
-_VALUE_PARSERS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
-    SIGNING_SECRET: (SigningKey.parse, ""),
-    SMTP_URL: (SmtpServer.parse, "smtp://user:password@host:587"),
 }
 #: What the values of credentials look like, and how to say so.
 _VALUE_FORMS: Final = {
@@ -175,7 +168,6 @@ class Sense:
             self._note(join(path, "url"), "a webhook needs a url", "url: https://hooks.example.com/in")
         if kind is not None:
             self._place(kind, parts, path)
-            self._addresses(kind, parts, path)
         self._variables(parts.get("secret_env"), join(path, "secret_env"))
         self._credentials(parts, join(path, "credentials"))
 
@@ -193,23 +185,6 @@ class Sense:
         where = join(join(path, "credentials"), needed or "")
         if needed is not None and needed not in parts.get("credentials", {}) and not self._told(where):
             self._note(where, f"a {kind} channel needs it", f"credentials: {{{needed}: {{env: NAME}}}}")
-
-    def _addresses(self, kind: str, parts: dict[str, Any], path: str) -> None:
-        """Whom to write to, and who writes: of an e-mail channel alone."""
-        written = {"to": parts.get("to") or [], "sender": [parts["sender"]] if parts.get("sender") else []}
-        for name, listed in written.items():
-            where = join(path, name)
-            if kind != "email" and listed:
-                self._note(where, f"a {kind} channel has no {name}", "leave it out")
-            elif kind == "email" and not listed:
-                example = "to: [ops@example.com]" if name == "to" else "sender: Alerts <alerts@example.com>"
-                self._note(where, f"an email channel needs {name}", example)
-            for index, one in enumerate(listed if kind == "email" else []):
-                try:
-                    mailbox(one)
-                except ValueError as error:
-                    place = f"{where}[{index}]" if name == "to" else where
-                    self._note(place, f"{shown(one)} is not an address: {error}")
 
     def _told(self, path: str) -> bool:
         """Whether what is at `path`, or around it, could not be read: then it is not missing as well."""
@@ -249,12 +224,12 @@ class Sense:
             self._note(path, "the value is empty")
         elif problem := trouble(values):
             self._note(path, f"the value {problem}")
-        elif (parser := _VALUE_PARSERS.get(name)) is not None:
+        elif name == SIGNING_SECRET:
             try:
                 for value in values:
-                    parser[0](value)
+                    SigningKey.parse(value)
             except ValueError as error:
-                self._note(path, str(error), parser[1])
+                self._note(path, str(error))
         elif name == "url":
             try:
                 for value in values:
@@ -325,7 +300,6 @@ class Sense:
         channels = _named(written.get("channels"))
         self._unique(channels, "channels")
         known = [one for one in channels if one] + list(self._known_channels)
-        self._fallbacks(written.get("channels"), known)
         rules = written.get("rules")
         self._unique(_named(rules), "rules")
         for index, rule in enumerate(rules if isinstance(rules, list) else []):
@@ -333,22 +307,6 @@ class Sense:
             if isinstance(policy, dict):
                 self._routes(policy.get("channels"), known, f"rules[{index}].alertPolicy.channels")
                 self._unique(_named(policy.get("conditions")), f"rules[{index}].alertPolicy.conditions")
-
-    def _fallbacks(self, channels: Any, known: list[str]) -> None:
-        """Where each channel leads that cannot be told."""
-        ways: dict[str, str | None] = {}
-        places: dict[str, str] = {}
-        for index, one in enumerate(channels if isinstance(channels, list) else []):
-            match one:
-                case {"id": str(name), "fallback": str(instead)}:
-                    ways[name] = instead
-                    places[name] = f"channels[{index}].fallback"
-        for name, path in places.items():
-            instead = ways[name] or ""
-            if instead not in known:
-                self._note(path, f"there is no channel {shown(instead)}", did_you_mean(instead, known))
-            elif problem := fallbacks.trouble(name, ways):
-                self._note(path, problem)
 
     def _routes(self, wanted: Any, known: list[str], path: str) -> None:
         for index, name in enumerate(wanted if isinstance(wanted, list) else []):
