@@ -41,8 +41,6 @@ MAX_WORDS: Final = 400
 #: A link that is longer is left out: services refuse the whole message for it (characters).
 MAX_LINK: Final = 2000
 
-_KINDS: Final = {"change": "Alert", "health": "Health", "recovery": "Recovery", "digest": "Digest"}
-
 
 class Run(msgspec.Struct, frozen=True):
     """Words of one style."""
@@ -56,7 +54,8 @@ Line = tuple[Run, ...]
 
 def headline(document: Document) -> str:
     """What it is, how bad, and the title: `Alert (warning): Widget: 149.99 EUR -> 129.99 EUR`."""
-    return f"{_KINDS[document.kind]} ({document.severity}): {document.title}"
+    kind = "Alert" if document.kind == "change" else document.kind.capitalize()
+    return f"{kind} ({document.severity}): {document.title}"
 
 
 def told(document: Document) -> list[Line]:
