@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
+import anyio.to_thread
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
@@ -50,6 +53,10 @@ class Database:
         self.read_only = read_only
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(url, read_only) if self.is_sqlite else _postgres_engine(url, read_only)
+        #: Of the SQLite driver, one a connection.
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        if self.is_sqlite:
+            sa.event.listen(self._engine.sync_engine, "connect", self._connected)
         # SQLite lets one writer in at a time anyway; queueing here is fairer than its busy handler.
         self._writers: anyio.Lock | None = anyio.Lock() if self.is_sqlite else None
 
@@ -89,6 +96,14 @@ class Database:
         """Close every connection. Using the database again opens new ones."""
         with anyio.move_on_after(CLEANUP_WAIT, shield=True):
             await self._engine.dispose()
+            # A connection that was thrown away ends in its own time, and its driver's thread then wants to
+            # tell an event loop that must still be there.
+            await anyio.to_thread.run_sync(_join, list(self._threads), abandon_on_cancel=True)
+
+    def _connected(self, connection: Any, _record: object) -> None:  # Any: SQLAlchemy's adapter of aiosqlite
+        thread = getattr(connection.driver_connection, "_thread", None)
+        if isinstance(thread, threading.Thread):
+            self._threads.add(thread)
 
     def make_folder(self) -> None:
         """The folder of an SQLite file that is not there yet."""
@@ -274,6 +289,11 @@ def _milliseconds(seconds: float) -> str:
 def _as_it_is(text: str) -> str:
     """JSON is encoded and decoded by `columns.Document`, which knows the type."""
     return text
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(CLEANUP_WAIT)
 
 
 async def _give_up(undoing: Any) -> None:  # Any: a coroutine whose result nobody wants

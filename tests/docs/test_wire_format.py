@@ -78,7 +78,8 @@ async def every_way_of_a_job(rig: Rig, look: Callable[[], Awaitable[None]]) -> N
     await look()
     await vanished(rig, hand)
     await rig.broker.set_paused(rig.stream, paused=True)
-    await rig.broker.limit(rig.stream, "host:shop.test", rate=1, burst=1)
+    for who in ("first", "second"):
+        await rig.broker.limit(rig.stream, "host:shop.test", rate=1, burst=1, who=who)
     await rig.put(NewJob(payload=b"{}", id="later", delay=60, lane="high"))
     await rig.put(NewJob(payload=b"{}", id="low", lane="low"))
     await look()
@@ -125,8 +126,11 @@ async def test_every_key_that_was_made_is_told_and_no_other_is(seen: Seen) -> No
 
 def test_the_names_of_the_keys_are_the_programs() -> None:
     made = StreamKeys.of("S")
-    special = {made.unique("<key>"), made.job_id("<job id>"), made.call("<call id>"), made.limit("<key>")}
-    assert set(told("Keys")) == {*msgspec.structs.astuple(made), *special}
+    of_a_name = {
+        *(made.unique("<key>"), made.job_id("<job id>"), made.call("<call id>")),
+        *(made.limit("<key>"), made.promises("<key>")),
+    }
+    assert set(told("Keys")) == {*msgspec.structs.astuple(made), *of_a_name}
 
 
 def test_version_and_group_are_the_programs() -> None:

@@ -86,11 +86,11 @@ async def test_the_list_of_what_is_in_hand_can_be_narrowed(rig: Rig) -> None:
     await rig.put(*(job(n) for n in range(4)))
     alice, bob = rig.hand("alice"), rig.hand("bob")
     old = await alice.take(2)
-    await rig.let_pass(0.05)
+    await rig.let_pass(0.6)
     new = await bob.take(2)
     of_bob = await rig.broker.pending(rig.stream, worker="bob")
     assert {entry.entry_id for entry in of_bob} == {lease.entry_id for lease in new}
-    idle = await rig.broker.pending(rig.stream, idle_over=0.04)
+    idle = await rig.broker.pending(rig.stream, idle_over=0.5)
     assert {entry.entry_id for entry in idle} == {lease.entry_id for lease in old}
     assert len(await rig.broker.pending(rig.stream, limit=3)) == 3
     assert await rig.broker.pending(rig.stream, worker="carol") == []
