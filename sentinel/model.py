@@ -580,7 +580,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     alert_id: str
     workspace_id: str
     rule_id: str
-    kind: Literal["change", "health", "recovery", "digest"]
+    #: test: somebody tries the channel.
+    kind: Literal["change", "health", "recovery", "digest", "test"]
     severity: Severity
     title: str
     #: The rule's name for people.

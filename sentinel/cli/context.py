@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import logging
 import os
 import sys
@@ -132,6 +133,16 @@ class Cli:
         self._streams[1].flush()
         if self.stdin.readline().strip().lower() not in ("y", "yes"):
             raise CommandError(Exit.FAILED, "not confirmed; nothing was changed")
+
+    def secret(self, question: str) -> str:
+        """A secret from the terminal, unseen, or the next line of stdin. Raises CommandError: none."""
+        if self.stdin is sys.stdin and self.stdin.isatty():
+            answer = getpass.getpass(question)
+        else:
+            answer = self.stdin.readline()
+        if not answer.strip():
+            raise CommandError(Exit.USAGE, "a secret is missing", "one line of stdin for each --secret")
+        return answer.strip()
 
 
 def cli_of(context: typer.Context) -> Cli:

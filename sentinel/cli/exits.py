@@ -59,7 +59,7 @@ _FULL_HINT = "nothing was written; give Redis more memory or disk, or let worker
 _WHICH_HINT = "sentinel-worker config show tells which {} is meant and where that was said"
 _UTF8 = "an argument or a line of input is not UTF-8 text"
 #: What is not there -> the command that shows what there is.
-_LISTS = {"rule": "rules list", "alert": "alerts list"}
+_LISTS = {"rule": "rules list", "alert": "alerts list", "channel": "channels list"}
 
 
 def _table() -> tuple[tuple[type[Exception], Exit, str], ...]:

@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "fetch": ("sentinel.cli.fetch", "Show what the fetcher makes of a URL."),
     "history": ("sentinel.cli.history", "Show what a rule's checks found, newest first."),
     "alerts": ("sentinel.cli.alerts", "Alerts, and what became of them."),
+    "channels": ("sentinel.cli.channels", "Channels: look at, add, try, switch, rotate keys."),
     "migrate": ("sentinel.cli.migrate", "Bring the database's schema to this program's version."),
     "health": ("sentinel.cli.health", "Say whether every part answers, one line each."),
     "config": ("sentinel.cli.config", "Show what is set, and where it was said."),

@@ -17,7 +17,7 @@ MAX_WIDTH: Final = 400
 #: Texts longer than this are told by their difference, characters.
 _SHORT: Final = 60
 
-_KINDS: Final = {"change": "ALERT", "health": "HEALTH", "recovery": "RECOVERY"}
+_KINDS: Final = {"change": "ALERT", "health": "HEALTH", "recovery": "RECOVERY", "test": "TEST"}
 
 
 def to_text(document: Document) -> str:

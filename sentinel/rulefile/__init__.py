@@ -1,6 +1,7 @@
 """Rules as files: YAML in with every problem named at once, YAML out, a JSON Schema for editors.
 
     load(text or path, policy) -> RulesFile     raises RuleFileError(problems)
+    build(plain value, policy) -> RulesFile   the same of what the YAML stands for
     dump(rules_file) -> str                     loads again to the same
     json_schema() -> dict
 
@@ -24,7 +25,7 @@ from sentinel.rulefile.output import plain
 from sentinel.rulefile.sense import Sense
 from sentinel.rulefile.shape import BAD, Reader
 
-__all__ = ["dump", "json_schema", "load"]
+__all__ = ["build", "dump", "json_schema", "load"]
 
 
 def load(source: Path | str, policy: NetworkPolicy, *, known_channels: Collection[str] = ()) -> RulesFile:
@@ -33,7 +34,11 @@ def load(source: Path | str, policy: NetworkPolicy, *, known_channels: Collectio
     `policy` says which addresses rules and webhooks may name; `known_channels`: ids of channels that
     exist already and need not be in the file. Raises RuleFileError with every problem found.
     """
-    value = document.read(source)
+    return build(document.read(source), policy, known_channels=known_channels)
+
+
+def build(value: Any, policy: NetworkPolicy, *, known_channels: Collection[str] = ()) -> RulesFile:
+    """The same of the plain value that a file would hold."""
     problems: list[Problem] = []
     sense = Sense(problems, policy, known_channels)
     made = Reader(problems, sense).struct(RulesFile, value, "")

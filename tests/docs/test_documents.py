@@ -32,6 +32,7 @@ STAND_INS = {
     "FILE": "f.yaml",
     "RULE": "r",
     "ALERT": "a",
+    "CHANNEL": "c",
     "ID": "j",
     "URL": "http://e.test/",
 }

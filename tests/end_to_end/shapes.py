@@ -294,11 +294,56 @@ class Config(Document):
     settings: list[Setting]
 
 
+class ChannelLine(Document):
+    schema: Literal["sentinel.channel/1"]
+    channel_id: str
+    workspace_id: str
+    type: str
+    enabled: bool
+    disabled_reason: str | None
+    url: str | None
+    #: Where each is; a value that is kept is only said to be there.
+    credentials: dict[str, dict[Literal["env", "file", "stored"], str | bool]]
+    options: dict[str, Json]
+
+
+class ChannelTest(Document):
+    schema: Literal["sentinel.channel_test/1"]
+    channel_id: str
+    workspace_id: str
+    type: str
+    status: Literal["sent", "later", "refused", "gone"]
+    http_status: int | None
+    latency_seconds: Seconds
+    provider_id: str | None
+    detail: str
+    retry_after_seconds: Seconds | None
+
+
+class ChannelDeleted(Document):
+    schema: Literal["sentinel.channel_deleted/1"]
+    channel_id: str
+    workspace_id: str
+
+
+class Unreadable(Document):
+    workspace_id: str
+    channel_id: str
+    credential: str
+
+
+class KeyRotation(Document):
+    schema: Literal["sentinel.key_rotation/1"]
+    encrypted_anew: Count
+    unchanged: Count
+    unreadable: list[Unreadable]
+
+
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Dead, Requeued, Receipt, Paused, Observation, Alert, RuleTest, Fetch, RuleLine,
-        Import, Switch, Deleted, Migration, Health, Config,
+        Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def program(tmp_path: Path, thread_site: Site, redis_url: str) -> Program:
     thread_site.route("/gone", Reply(status=404, body="nobody here"))
     (tmp_path / "rules.yaml").write_text(RULES.format(site=thread_site.url))
     environ = {"SENTINEL_ALLOW_PRIVATE_NETWORKS": "true", "RATE_LIMITING_ENABLED": "false"}
+    environ["SENTINEL_SECRET_KEY"] = base64.b64encode(bytes(32)).decode()
     return Program(tmp_path, environ | {"REDIS_URL": redis_url})
 
 
@@ -117,6 +119,7 @@ def test_every_document_has_its_shape_for_every_kind_of_value(
     pages(ask, thread_site.url)
     jobs_in_every_place(ask, redis_url)
     rules_and_the_rest(ask)
+    channels(ask)
 
     print("\n" + ", ".join(f"{name} {count}" for name, count in sorted(ask.seen.items())))
     assert set(ask.seen) == set(SCHEMAS) - {"streamq.claimed/1"}  # that one: test_queues.py
@@ -173,6 +176,16 @@ def rules_and_the_rest(ask: Asking) -> None:
     ask("rules", "delete", "price", "--yes")
     for command in (["migrate", "status"], ["health"], ["config", "show"]):
         ask(*command)
+
+
+def channels(ask: Asking) -> None:
+    assert [line["channel_id"] for line in ask("channels", "list")] == ["gone", "hook"]
+    (shown,) = ask_more(ask, "channels", "show", "hook")
+    assert set(shown) == {"rules"}
+    ask("channels", "test", "hook")
+    ask("channels", "test", "gone", code=Exit.NO)
+    ask("channels", "rotate-key")
+    ask("channels", "delete", "gone", "--yes")
 
 
 def ask_more(ask: Asking, *command: str) -> list[dict[str, Any]]:
