@@ -65,8 +65,7 @@ class TestAdd:
 
     def test_fields_and_references_are_options(self, run: Run) -> None:
         result = run(
-            "channels", "add", "phone", "--type", "telegram", "--env", "bot_token=BOT_TOKEN", "--set", "chatId=-100123",
-            "--set", "ratePerMinute=20", "--set", "enabled=false", "--json",
+            "channels", "add", "phone", "--type", "telegram", "--env", "bot_token=BOT_TOKEN", "--set", "chatId=-100123",  "--set", "enabled=false", "--json",
         )  # fmt: skip
 
         (document,) = result.lines
