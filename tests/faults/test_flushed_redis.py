@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+
 import pytest
 import redis.asyncio as aioredis
 
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
 from tests.faults.world import World
 
+#: Path of the receiver.
+HOOK = "/hook"
 #: Seconds after which unfinished work is given to Redis again; 120 where nobody says otherwise.
 RESTORE = 3.0
 
@@ -24,35 +29,43 @@ class Forgotten:
         )
 
 
-async def flush_when_busy(world: World, forgotten: Forgotten) -> None:
-    """FLUSHALL while checks are in hand and wait, and alerts are on their way."""
+async def flush_when_busy(world: World, forgotten: Forgotten, ids: Sequence[str]) -> None:
+    """FLUSHALL while checks are in hand and wait, and alerts are on their way: gates hold them there.
+
+    The first two rules' pages answer, so that there are alerts, which the receiver holds; the others'
+    are held, so that checks fill every slot and the rest wait.
+    """
+    gates = [world.receiver.gates.setdefault(HOOK, threading.Event())]
+    gates += [world.pages.gates.setdefault(f"/{rule_id}", threading.Event()) for rule_id in ids[2:]]
+    await world.tick()
     async with aioredis.Redis.from_url(world.server.url) as client:
 
         async def busy() -> bool:
             checks, alerts = [await world.broker.stats(stream) for stream in (RULES_RUN, ALERTS_DISPATCH)]
-            if not (
-                checks.leased and sum(checks.ready.values()) and alerts.leased + sum(alerts.ready.values())
-            ):
+            waiting, dispatches = sum(checks.ready.values()), alerts.leased + sum(alerts.ready.values())
+            if not (checks.leased and waiting and dispatches):
                 return False
             await client.flushall()
             forgotten.in_hand += checks.leased
-            forgotten.waiting += sum(checks.ready.values())
-            forgotten.dispatches += alerts.leased + sum(alerts.ready.values())
+            forgotten.waiting += waiting
+            forgotten.dispatches += dispatches
             return True
 
         await world.until(busy, "checks are in hand and wait, alerts are on their way")
+    world.receiver.gates, world.pages.gates = {}, {}
+    for gate in gates:
+        gate.set()
 
 
 async def flushes(world: World, *, rules: int, flushes: int) -> Forgotten:
     """Work on ticks of every rule while Redis is flushed again and again."""
-    world.import_rules(rules)
+    ids = world.import_rules(rules)
     for _ in range(2):
         world.start(SENTINEL_RESTORE_SECONDS=str(RESTORE))
     await world.settled()  # every rule has a value: from here on every check is a change, and an alert
     forgotten = Forgotten()
     for _ in range(flushes):
-        await world.tick()
-        await flush_when_busy(world, forgotten)
+        await flush_when_busy(world, forgotten, ids)
         await world.settled()
     return forgotten
 
