@@ -29,6 +29,7 @@ from sentinel.channels import (
     WebhookSender,
 )
 from sentinel.credentials import ChannelCredentials, Concealer, Keyring
+from sentinel.errors import TemporaryFailure
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy, open_client
@@ -227,6 +228,17 @@ def handlers_of(parts: Parts) -> Handlers:
     return handlers
 
 
+async def outbox_waits(store: Store, clock: Clock) -> bool:
+    """Whether committed rows still call for jobs; a burst is not over before. A database that is away
+    for now has not said no.
+    """
+    try:
+        return (await store.counts(clock.time())).outbox_now > 0
+    except TemporaryFailure as error:
+        log.warning("store_trouble", extra={"error": str(error)})
+        return True
+
+
 async def work(
     parts: Parts, options: RunOptions, *, started: Callable[[Worker, int | None], None] | None = None
 ) -> WorkerResult:
@@ -241,7 +253,7 @@ async def work(
     async def also_busy() -> bool:
         if schedules and not scheduler.caught_up:
             return True
-        return (await parts.store.counts(parts.clock.time())).outbox_now > 0
+        return await outbox_waits(parts.store, parts.clock)
 
     worker = Worker(
         parts.broker,
