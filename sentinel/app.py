@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from sentinel.backing import redis_at, store_of
 from sentinel.channels import (
+    AppriseSender,
     ConsoleSender,
     DiscordSender,
     DiscreetSender,
@@ -51,6 +52,7 @@ from sentinel.render import (
     to_json,
     to_ntfy,
     to_pagerduty,
+    to_plain,
     to_slack,
     to_teams,
     to_telegram,
@@ -177,6 +179,7 @@ async def open_senders(
             "telegram": TelegramSender(http, credentials, to_telegram),
             "ntfy": NtfySender(http, credentials, to_ntfy),
             "pagerduty": PagerDutySender(http, credentials, to_pagerduty),
+            "apprise": AppriseSender(settings.apprise_schemes, credentials, to_plain),
             "console": ConsoleSender(write or _to_stdout, to_text),
         }
         yield {kind: DiscreetSender(sender, concealer) for kind, sender in senders.items()}

@@ -322,7 +322,7 @@ class Workspace(_Strict, frozen=True, kw_only=True):
     quiet_hours: QuietHours | None = None
 
 
-ChannelType = Literal["webhook", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "console"]
+ChannelType = Literal["webhook", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "apprise", "console"]
 
 
 _VARIABLES: Final = r"^[A-Za-z_][A-Za-z0-9_]*(,[A-Za-z_][A-Za-z0-9_]*)*$"
@@ -361,7 +361,7 @@ class Channel(_Strict, frozen=True, kw_only=True):
     #: ntfy: what to publish to.
     topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     #: By name: webhook signing_secret; slack, discord, teams url; telegram bot_token; ntfy token;
-    #: pagerduty routing_key.
+    #: pagerduty routing_key; apprise url.
     credentials: dict[str, Credential] = {}
     #: webhook: short for the credential signing_secret (`whsec_...`) of `env`.
     secret_env: Annotated[str, Meta(pattern=_VARIABLES)] | None = msgspec.field(

@@ -109,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     renew_seconds: float
     #: The first encrypts, all decrypt. Empty: credentials that need storing are refused.
     secret_keys: tuple[bytes, ...]
+    #: Of Apprise's URLs: those that channels may use.
+    apprise_schemes: tuple[str, ...]
     json: bool
     quiet: bool
     verbose: bool
@@ -303,6 +305,13 @@ def _secret_keys(text: str) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
+def _schemes(text: str) -> tuple[str, ...]:
+    schemes = tuple(part.strip().lower().removesuffix("://") for part in text.split(",") if part.strip())
+    if not all(scheme.isascii() and scheme.isalnum() for scheme in schemes):
+        raise ValueError("must be names of schemes, separated by commas, as gotify,matrixs")
+    return schemes
+
+
 def _text(text: str) -> str:
     return text
 
@@ -349,6 +358,7 @@ VARIABLES: Final = (
         "STREAMQ_ALLOW_EVICTION", "allow_eviction", _truth, False, "start on a Redis that may drop jobs"
     ),
     Variable("SENTINEL_SECRET_KEY", "secret_key", _secret_keys, (), "encrypts channel credentials", _masked),
+    Variable("SENTINEL_APPRISE_SCHEMES", "apprise_schemes", _schemes, (), "what Apprise may send to"),
     Variable("SENTINEL_STATE_DIR", "state_dir", _folder, Path(".sentinel"), "SQLite, embedded Redis, blobs"),
     Variable("SENTINEL_EMBEDDED", "embedded", _truth, False, "the embedded Redis, whatever REDIS_* says"),
     Variable("SENTINEL_JSON", "json", _truth, False, "JSON on stdout"),
@@ -408,6 +418,7 @@ class _Loader:
             lease_seconds=self._of("STREAMQ_LEASE_SECONDS", float),
             renew_seconds=self._of("STREAMQ_RENEW_SECONDS", float),
             secret_keys=self._of("SENTINEL_SECRET_KEY", tuple),
+            apprise_schemes=self._of("SENTINEL_APPRISE_SCHEMES", tuple),
             json=self._of("SENTINEL_JSON", bool),
             quiet=self._of("SENTINEL_QUIET", bool),
             verbose=self._of("SENTINEL_VERBOSE", bool),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentinel.channels.apprise import AppriseSender
 from sentinel.channels.console import ConsoleSender
 from sentinel.channels.discord import DiscordSender
 from sentinel.channels.discreet import DiscreetSender
@@ -16,6 +17,7 @@ from sentinel.channels.telegram import TelegramSender
 from sentinel.channels.webhook import WebhookSender
 
 __all__ = [
+    "AppriseSender",
     "ConsoleSender",
     "Credentials",
     "DiscordSender",

@@ -65,6 +65,7 @@ CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {
     "telegram": ("bot_token",),
     "ntfy": ("token",),
     "pagerduty": ("routing_key",),
+    "apprise": ("url",),
     "console": (),
 }
 NEEDED_CREDENTIALS: Final[dict[ChannelType, str]] = {
@@ -73,6 +74,7 @@ NEEDED_CREDENTIALS: Final[dict[ChannelType, str]] = {
     "teams": "url",
     "telegram": "bot_token",
     "pagerduty": "routing_key",
+    "apprise": "url",
 }
 #: Fields that say where, each with the types that have it; in those of the second list it is required.
 _PLACES: Final[dict[str, tuple[tuple[ChannelType, ...], tuple[ChannelType, ...], str]]] = {
@@ -201,7 +203,7 @@ class Sense:
             elif name == SIGNING_SECRET and parts.get("secret_env"):
                 self._note(where, "secret_env says already where it is", "leave one of them out")
             elif isinstance(credential, str):
-                self._value(name, credential, where)
+                self._value(kind, name, credential, where)
             elif credential.env is not None:
                 self._variables(credential.env, join(where, "env"))
             elif credential.file is not None and (problem := file_trouble(credential.file)):
@@ -217,7 +219,7 @@ class Sense:
                     path, f"{name} is a setting of sentinel's own", "a credential has a variable of its own"
                 )
 
-    def _value(self, name: str, text: str, path: str) -> None:
+    def _value(self, kind: str | None, name: str, text: str, path: str) -> None:
         """A value itself, which no problem may quote."""
         values = values_of(text)
         if not values:
@@ -230,7 +232,7 @@ class Sense:
                     SigningKey.parse(value)
             except ValueError as error:
                 self._note(path, str(error))
-        elif name == "url":
+        elif name == "url" and kind != "apprise":
             try:
                 for value in values:
                     guard.check_url(value, self._policy)
