@@ -322,7 +322,9 @@ class Workspace(_Strict, frozen=True, kw_only=True):
     quiet_hours: QuietHours | None = None
 
 
-ChannelType = Literal["webhook", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "apprise", "console"]
+ChannelType = Literal[
+    "webhook", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "apprise", "console"
+]
 
 
 _VARIABLES: Final = r"^[A-Za-z_][A-Za-z0-9_]*(,[A-Za-z_][A-Za-z0-9_]*)*$"
