@@ -160,13 +160,19 @@ def _check(row: AnyRow) -> NewOutboxJob:
 
 
 def _open_deliveries(after: float, before: float, last: str | None) -> sa.Select[Any]:
-    """Neither sent nor given up, and untouched for a while."""
+    """Neither sent nor given up, and untouched for a while.
+
+    A delivery that is tried again may wait for a day, as the other side may ask: of an old alert its
+    job may be there though its id is forgotten, and would come too early. One that was reopened and
+    not tried yet was called for when that was done.
+    """
+    called_for_lately = sa.or_(alert.c.created_at >= after, delivery.c.state == "pending")
     key = (delivery.c.alert_id + " " + delivery.c.channel_id).label("id")
     return (
         sa.select(key, delivery.c.channel_id, delivery.c.job_id, alert)
         .join(alert, alert.c.id == delivery.c.alert_id)
         .where(key > (last or ""), delivery.c.state.in_(UNSETTLED))
-        .where(delivery.c.updated_at.between(after, before))
+        .where(delivery.c.updated_at.between(after, before), called_for_lately)
         .order_by(key)
     )
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 
-from sentinel.jobs import ALERTS_DISPATCH
+from sentinel.jobs import ALERTS_DISPATCH, delivery_job_id
 from tests.faults.world import WorkerProcess, World
 
 #: Where the receiver listens.
@@ -69,7 +69,7 @@ async def test_a_worker_frozen_past_its_lease_can_write_nothing_and_goes_on_work
     sent = world.receiver.gates[HOOK]
     other = await take_over(world)
     (alert,) = await world.store.alerts()
-    dispatch = f"alert-{alert.id}"
+    dispatch = delivery_job_id(f"alert-{alert.id}", "hook")
 
     # What it waited for comes in before it can hear of anything: only the fences are in its way.
     assert world.server.pid is not None

@@ -28,7 +28,7 @@ import sqlalchemy as sa
 import yaml
 
 from sentinel.embedded import EmbeddedRedis
-from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN, RunRule
+from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN, RunRule, delivery_job_id
 from sentinel.store import Store
 from sentinel.store.tables import alert, delivery, observation, outbox, rule, run
 from streamq import Queue, RedisBroker
@@ -366,7 +366,9 @@ class World:
         never = ~_has_ended(run.c.rule_id == rule.c.id)
         claimed = await self.rows(sa.select(rule.c.claimed_job_id).where(open_tick | due_again | never))
         pending = await self.rows(sa.select(alert.c.id).where(alert.c.state == "pending"))
-        jobs = {row.claimed_job_id for row in claimed} | {f"alert-{row.id}" for row in pending}
+        jobs = {row.claimed_job_id for row in claimed} | {
+            delivery_job_id(f"alert-{row.id}", "hook") for row in pending
+        }
         return bool(jobs) and bool(jobs - (await self._ends())[1])
 
     async def rows(self, query: sa.Select[Any]) -> list[Any]:

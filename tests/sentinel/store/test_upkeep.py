@@ -119,3 +119,15 @@ async def test_every_page_of_unfinished_work_is_told_once(store: Store) -> None:
     assert sorted(job for _, job in await unfinished(store, after=0, before=NOW + 1)) == sorted(
         one.job_id for one in claimed
     )
+
+
+async def test_a_delivery_that_waits_for_its_next_try_is_not_lost_because_its_jobs_id_is_forgotten(
+    store: Store,
+) -> None:
+    await load(store)
+    alert_id = await raised_alert(store)
+    later = NOW + 30 * HOUR
+    ticket = await store.claim_delivery(alert_id, "ops", "its-job", 1, later)
+    await store.record_attempt(ticket, "failed", now=later)
+    assert await unfinished(store, after=later - 23 * HOUR, before=later + 1) == []
+    assert ("alerts:dispatch", "its-job") in await unfinished(store, after=NOW, before=later + 1)
