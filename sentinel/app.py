@@ -31,6 +31,7 @@ from sentinel.channels import (
 )
 from sentinel.credentials import ChannelCredentials, Concealer, Keyring
 from sentinel.errors import TemporaryFailure
+from sentinel.decide.endpoint import Breaker
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy, open_client
@@ -211,6 +212,8 @@ def handlers_of(parts: Parts) -> Handlers:
         parts.clock,
         observer=parts.sentinel_metrics,
         queue_observer=parts.metrics,
+        breaker=Breaker(after=settings.endpoint_failures),
+        poke=parts.relay.poke,
     )
     handlers.on(
         RULES_RUN,

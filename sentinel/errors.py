@@ -16,6 +16,7 @@
     |   +-- SendRefused      trying again changes nothing: the delivery is dead
     |       +-- EndpointGone the other side asks never to be called again: the channel is disabled
     +-- StaleWorker          another delivery of the job has written already; this write was refused
+    +-- NotYet               the delivery has to wait for its turn; nothing was changed
     +-- NotFound             no such rule, alert, channel ...
     +-- CheckFailure         a stage of a check ended with an error code: a result, not a failed job
 
@@ -31,6 +32,9 @@ from typing import Final, Literal
 import msgspec
 
 Severity = Literal["info", "warning", "critical"]
+#: Why a delivery waits: an older alert of its rule comes first, its endpoint asked for it, its endpoint
+#: does not work, its channel has had its share.
+HoldReason = Literal["order", "retry_after", "breaker", "rate"]
 
 
 class SentinelError(Exception):
@@ -130,6 +134,16 @@ class EndpointGone(SendRefused):
 
 class StaleWorker(SentinelError):
     """A newer delivery of the job has the row; this write was refused and nothing was changed."""
+
+
+class NotYet(SentinelError):
+    """The delivery has to wait for its turn. Nothing was changed, and no attempt was made."""
+
+    def __init__(self, reason: HoldReason, until: float) -> None:
+        super().__init__(f"{reason}: not before {until:.3f}")
+        self.reason = reason
+        #: Seconds since the epoch.
+        self.until = until
 
 
 class NotFound(SentinelError):

@@ -46,12 +46,12 @@ class AlertRecorded(msgspec.Struct, frozen=True):
 
 
 class DeliveryEnded(msgspec.Struct, frozen=True):
-    """A channel was tried."""
+    """A channel was tried, or could not be yet (`held`)."""
 
     alert_id: str
     #: webhook, console ...
     channel_kind: str
-    outcome: Literal["sent", "retry", "dead", "skipped"]
+    outcome: Literal["sent", "retry", "dead", "skipped", "held"]
     #: Seconds from change seen to accepted; None: not accepted.
     seconds: float | None = None
 

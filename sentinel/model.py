@@ -369,6 +369,10 @@ class Channel(_Strict, frozen=True, kw_only=True):
     secret_env: Annotated[str, Meta(pattern=_VARIABLES)] | None = msgspec.field(
         default=None, name="secret_env"
     )
+    #: Messages a minute at most, over all workers; more wait for their turn.
+    rate_per_minute: Annotated[float, Meta(gt=0, le=6000)] | None = None
+    #: The channel that is told where this one was not, for good.
+    fallback: Id | None = None
     enabled: bool = True
 
     def __repr__(self) -> str:

@@ -126,6 +126,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: bool
     #: Seconds after which unfinished work is given to Redis again, should it have lost its jobs.
     restore_seconds: float
+    #: Different deliveries that fail in a row before their endpoint is left alone for a while.
+    endpoint_failures: int
     told: tuple[Sourced, ...]
 
     @staticmethod
@@ -374,6 +376,9 @@ VARIABLES: Final = (
     Variable(
         "SENTINEL_RESTORE_SECONDS", "restore_seconds", _number(0, 3600), 120.0, "what Redis lost is put back"
     ),
+    Variable(
+        "SENTINEL_ENDPOINT_FAILURES", "endpoint_failures", _whole(2, 1_000_000), 5, "before it is left alone"
+    ),
 )
 
 _NAMES: Final = frozenset(variable.name for variable in VARIABLES)
@@ -430,6 +435,7 @@ class _Loader:
             metrics_port=self._or_none("SENTINEL_METRICS_PORT", int),
             scheduler=self._of("SENTINEL_SCHEDULER", bool),
             restore_seconds=self._of("SENTINEL_RESTORE_SECONDS", float),
+            endpoint_failures=self._of("SENTINEL_ENDPOINT_FAILURES", int),
             told=tuple(self._tell(variable, redis, database) for variable in VARIABLES),
         )
 

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
 import re
+from collections.abc import Callable
 from typing import Final, Literal, NoReturn
 
 import anyio
 import msgspec
 
 from sentinel.channels import Senders, Sent
+from sentinel.decide.endpoint import TOO_MANY_WAIT, Breaker
 from sentinel.errors import (
     EndpointGone,
+    HoldReason,
     NotFound,
+    NotYet,
     SendFailed,
     SendLater,
     SendRefused,
@@ -29,6 +34,7 @@ from sentinel.errors import (
 from sentinel.events import DeliveryEnded, Observer, ignore
 from sentinel.jobs import (
     ALERTS_DISPATCH,
+    DISPATCH_ALERT_RETRY,
     DispatchAlert,
     alert_job_id,
     delivery_job_id,
@@ -38,7 +44,7 @@ from sentinel.model import Channel, Document
 from sentinel.render import document
 from sentinel.store import DeliveryTicket, Store, StoredAlert
 from sentinel.store import Outcome as Written
-from streamq import Broker, DeadLetter, InvalidJob, Job, NewJob, Queue, RetryIn
+from streamq import Broker, DeadLetter, InvalidJob, Job, NewJob, Queue, Retry, RetryIn, Snooze
 from streamq.clock import Clock
 from streamq.events import Observer as QueueObserver
 
@@ -48,6 +54,12 @@ log = logging.getLogger("sentinel.dispatch")
 MAX_CHANNELS: Final = 100
 #: An endpoint that says "at once" means soon, not a tight loop (seconds).
 MIN_RETRY_AFTER: Final = 1.0
+#: Seconds that a delivery waits at least where it has to.
+MIN_SNOOZE: Final = 0.05
+#: Deliveries a second that come back to an endpoint for which they waited, and seconds over which they are
+#: spread at most.
+SPREAD_RATE: Final = 10.0
+MAX_SPREAD: Final = 60.0
 #: Seconds that writing down an attempt may take once it was made, whoever cancels meanwhile.
 RECORD_WAIT: Final = 10.0
 
@@ -74,21 +86,35 @@ class DispatchAlertHandler:
         *,
         observer: Observer = ignore,
         queue_observer: QueueObserver | None = None,
+        retry: Retry = DISPATCH_ALERT_RETRY,
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
+        poke: Callable[[], None] = lambda: None,
+        rng: random.Random | None = None,
     ) -> None:
-        """`queue_observer` is told of the jobs that a split adds."""
+        """`queue_observer` is told of the jobs that a split adds; `retry` is the stream's policy.
+
+        `poke` is called when there is something in the outbox; `rng` spreads those who wait for the
+        same endpoint.
+        """
         self._store = store
+        self._broker = broker
         self._queue = Queue(ALERTS_DISPATCH, broker, observer=queue_observer)
         self._senders = senders
         self._clock = clock
         self._observer = observer
+        self._retry = retry
+        self._breaker = breaker
+        self._poke = poke
+        self._rng = rng or random.Random()  # noqa: S311 - spreads waits
 
     async def __call__(self, job: Job[DispatchAlert]) -> None:
         """Try the delivery once, or split the job into its deliveries.
 
         Raises RetryIn or DeliveryFailed while the channel is worth another attempt (on the last one
         it is a dead letter, `exhausted`), DeadLetter `delivery_refused` when it needs a person,
-        `alert_not_found`, `invalid_payload`; StaleWorker when a later delivery of the job has taken
-        over.
+        `alert_not_found`, `invalid_payload`; Snooze while its turn has not come (an older alert of
+        its rule, the endpoint's wish or trouble, the channel's rate); StaleWorker when a later
+        delivery of the job has taken over.
         """
         alert = await self._load(job.payload)
         whole = alert_job_id(job.id, job.payload)
@@ -150,18 +176,20 @@ class DispatchAlertHandler:
         )
 
     async def _deliver(self, job: Job[DispatchAlert], alert: StoredAlert, message: str) -> None:
-        """Claim, send unless it is settled, write down what came of it. Raises as __call__ does."""
+        """Wait for its turn, claim, send unless it is settled, write down what came of it.
+
+        Raises as __call__ does.
+        """
         (channel_id,) = job.payload.channels
         if not _ID.fullmatch(channel_id):
             raise DeadLetter("invalid_payload", f"not the id of a channel: {channel_id[:120]}")
-        ticket = await self._store.claim_delivery(
-            alert.id, channel_id, job.id, job.fence, self._clock.time(), message_id=message
-        )
-        channel = await self._channel(ticket)
+        await self._wait_turn(job, alert, channel_id)
+        ticket = await self._claim(job, alert, channel_id, message)
+        channel = ticket.channel
         if ticket.settled == "sent":
             return
         if channel is not None and not channel.enabled:
-            await self._mute(ticket, channel)
+            await self._mute(ticket)
             return
         if ticket.settled == "dead":
             raise DeadLetter("delivery_refused", f"{channel_id}: refused before")
@@ -170,15 +198,67 @@ class DispatchAlertHandler:
         try:
             sent = await self._send(channel, words, ticket.message_id)
         except SendFailed as failed:
-            await self._failed(job, ticket, channel, failed, self._clock.monotonic() - began)
+            await self._failed(job, ticket, failed, self._clock.monotonic() - began)
         else:
-            await self._sent(ticket, words, channel, sent, self._clock.monotonic() - began)
+            await self._sent(ticket, words, sent, self._clock.monotonic() - began)
 
-    async def _channel(self, ticket: DeliveryTicket) -> Channel | None:
+    # --- whose turn it is -------------------------------------------------------------------------
+
+    async def _wait_turn(self, job: Job[DispatchAlert], alert: StoredAlert, channel_id: str) -> None:
+        """Raises Snooze while it is somebody else's turn, or nobody's."""
+        now = self._clock.time()
+        prospect = await self._store.prospect(alert, channel_id, now, breaker=self._breaker)
+        channel = prospect.channel
+        if prospect.hold is not None:
+            spread = 0.0 if prospect.hold.reason == "order" else self._spread(prospect.waiting)
+            raise self._held(job, channel, prospect.hold.reason, prospect.hold.until - now + spread)
+        if channel is None or not channel.enabled or channel.rate_per_minute is None:
+            return
+        wait = await self._broker.limit(
+            ALERTS_DISPATCH,
+            f"channel:{alert.workspace_id}:{channel_id}",
+            rate=channel.rate_per_minute / 60.0,
+            burst=1,
+            who=job.id,
+        )
+        if wait > 0:
+            raise self._held(job, channel, "rate", wait)
+
+    async def _claim(
+        self, job: Job[DispatchAlert], alert: StoredAlert, channel_id: str, message: str
+    ) -> DeliveryTicket:
+        """The delivery in our hands, the channel as it is at this moment. Raises Snooze, StaleWorker."""
+        now = self._clock.time()
         try:
-            return await self._store.channel(ticket.workspace_id, ticket.channel_id)
-        except NotFound:
-            return None
+            return await self._store.claim_delivery(
+                alert.id, channel_id, job.id, job.fence, now, message_id=message, breaker=self._breaker
+            )
+        except NotYet as later:
+            raise self._held(job, None, later.reason, later.until - now + self._spread(1)) from later
+
+    def _spread(self, waiting: int) -> float:
+        """Seconds to come later than one might, so that those who wait do not come all at once."""
+        return self._rng.uniform(0.0, min(MAX_SPREAD, max(1.0, waiting / SPREAD_RATE)))
+
+    def _held(
+        self, job: Job[DispatchAlert], channel: Channel | None, reason: HoldReason, seconds: float
+    ) -> Snooze:
+        alert_id, (channel_id,) = job.payload.alert_id, job.payload.channels
+        kind = "unknown" if channel is None else channel.type
+        self._observer(DeliveryEnded(alert_id, kind, "held"))
+        log.info(
+            "delivery_held",
+            extra={
+                "job_id": job.id,
+                "alert_id": alert_id,
+                "channel_id": channel_id,
+                "reason": reason,
+                "seconds": round(seconds, 3),
+            },
+        )
+        return Snooze(max(seconds, MIN_SNOOZE))
+
+    # --- sending ----------------------------------------------------------------------------------
 
     async def _send(self, channel: Channel | None, words: Document, message_id: str) -> Sent:
         """Hand over to the channel's sender. Raises SendFailed, whatever goes wrong."""
@@ -199,24 +279,25 @@ class DispatchAlertHandler:
 
     # --- one clause per outcome -----------------------------------------------------------------
 
-    async def _sent(
-        self, ticket: DeliveryTicket, words: Document, channel: Channel | None, sent: Sent, latency: float
-    ) -> None:
+    async def _sent(self, ticket: DeliveryTicket, words: Document, sent: Sent, latency: float) -> None:
         await self._write(
-            ticket, "sent", http_status=sent.http_status, provider_id=sent.provider_id, latency=latency
+            ticket,
+            "sent",
+            http_status=sent.http_status,
+            provider_id=sent.provider_id,
+            latency=latency,
         )
-        self._observe(ticket, channel, "sent", max(0.0, self._clock.time() - words.occurred_at))
+        self._observe(ticket, "sent", max(0.0, self._clock.time() - words.occurred_at))
 
     async def _failed(
-        self,
-        job: Job[DispatchAlert],
-        ticket: DeliveryTicket,
-        channel: Channel | None,
-        failed: SendFailed,
-        latency: float,
+        self, job: Job[DispatchAlert], ticket: DeliveryTicket, failed: SendFailed, latency: float
     ) -> NoReturn:
         """Raises what the job needs now."""
         later = isinstance(failed, SendLater)
+        wait = _asked_for(failed)
+        delay = self._retry.delay_after(job.attempt) if later and not job.last_attempt else None
+        if delay is not None and failed.retry_after is not None:
+            delay = wait
         await self._write(
             ticket,
             "failed" if later else "dead",
@@ -224,22 +305,24 @@ class DispatchAlertHandler:
             error=failed.detail,
             latency=latency,
             last_attempt=job.last_attempt,
+            delay=delay,
+            wait=wait if later else None,
             disables=isinstance(failed, EndpointGone),
         )
         if isinstance(failed, EndpointGone):
             log.warning("channel_disabled", extra={"channel_id": ticket.channel_id, "detail": failed.detail})
-        self._observe(ticket, channel, "retry" if later and not job.last_attempt else "dead")
+        self._observe(ticket, "retry" if later and not job.last_attempt else "dead")
         told = f"{ticket.channel_id}: {failed.detail}"
         if not later:
             raise DeadLetter("delivery_refused", told) from failed
-        if failed.retry_after is None or job.last_attempt:
+        if failed.retry_after is None or wait is None or job.last_attempt:
             raise DeliveryFailed(told) from failed
-        raise RetryIn(max(failed.retry_after, MIN_RETRY_AFTER), told) from failed
+        raise RetryIn(wait, told) from failed
 
-    async def _mute(self, ticket: DeliveryTicket, channel: Channel) -> None:
+    async def _mute(self, ticket: DeliveryTicket) -> None:
         if ticket.settled is None:
-            await self._write(ticket, "dead", error="the channel is disabled")
-            self._observe(ticket, channel, "skipped")
+            await self._write(ticket, "dead", error="the channel is disabled", asked=False)
+            self._observe(ticket, "skipped")
 
     async def _write(
         self,
@@ -251,36 +334,45 @@ class DispatchAlertHandler:
         provider_id: str | None = None,
         latency: float | None = None,
         last_attempt: bool = False,
+        delay: float | None = None,
+        wait: float | None = None,
+        asked: bool = True,
         disables: bool = False,
     ) -> None:
-        """Write the attempt down. Raises StaleWorker, TemporaryFailure.
+        """Write the attempt down; `delay`: seconds until the next. Raises StaleWorker, TemporaryFailure.
 
         Shielded: an attempt that was made and is forgotten is made twice.
         """
         try:
             with anyio.fail_after(RECORD_WAIT, shield=True):
+                now = self._clock.time()
                 await self._store.record_attempt(
                     ticket,
                     outcome,
-                    now=self._clock.time(),
+                    now=now,
                     http_status=http_status,
                     error=error,
                     provider_id=provider_id,
                     latency=latency,
                     last_attempt=last_attempt,
+                    next_at=None if delay is None else now + delay,
+                    wait=wait,
+                    asked=asked,
                     disables=disables,
+                    breaker=self._breaker,
                 )
         except TimeoutError as exc:
             raise DeliveryFailed(f"an attempt could not be written down within {RECORD_WAIT:g} s") from exc
+        if ticket.channel is not None and ticket.channel.fallback is not None and outcome != "sent":
+            self._poke()  # there may be a job for it
 
     def _observe(
         self,
         ticket: DeliveryTicket,
-        channel: Channel | None,
         outcome: Literal["sent", "retry", "dead", "skipped"],
         seconds: float | None = None,
     ) -> None:
-        kind = "unknown" if channel is None else channel.type
+        kind = "unknown" if ticket.channel is None else ticket.channel.type
         self._observer(DeliveryEnded(ticket.alert_id, kind, outcome, seconds))
         log.info(
             "delivery_ended",
@@ -293,6 +385,13 @@ class DispatchAlertHandler:
                 "outcome": outcome,
             },
         )
+
+
+def _asked_for(failed: SendFailed) -> float | None:
+    """Seconds that an endpoint wants to be left alone, by everybody."""
+    if failed.retry_after is not None:
+        return max(failed.retry_after, MIN_RETRY_AFTER)
+    return TOO_MANY_WAIT if failed.http_status == 429 else None
 
 
 def message_id(job_id: str, channel_id: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from sentinel.channels import SigningKey
 from sentinel.credentials import SIGNING_SECRET, file_trouble, trouble, values_of
-from sentinel.decide import schedule
+from sentinel.decide import fallbacks, schedule
 from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import check_extraction
 from sentinel.extract.css import trouble as css_trouble
@@ -302,6 +302,7 @@ class Sense:
         channels = _named(written.get("channels"))
         self._unique(channels, "channels")
         known = [one for one in channels if one] + list(self._known_channels)
+        self._fallbacks(written.get("channels"), known)
         rules = written.get("rules")
         self._unique(_named(rules), "rules")
         for index, rule in enumerate(rules if isinstance(rules, list) else []):
@@ -309,6 +310,22 @@ class Sense:
             if isinstance(policy, dict):
                 self._routes(policy.get("channels"), known, f"rules[{index}].alertPolicy.channels")
                 self._unique(_named(policy.get("conditions")), f"rules[{index}].alertPolicy.conditions")
+
+    def _fallbacks(self, channels: Any, known: list[str]) -> None:
+        """Where each channel leads that cannot be told."""
+        ways: dict[str, str | None] = {}
+        places: dict[str, str] = {}
+        for index, one in enumerate(channels if isinstance(channels, list) else []):
+            match one:
+                case {"id": str(name), "fallback": str(instead)}:
+                    ways[name] = instead
+                    places[name] = f"channels[{index}].fallback"
+        for name, path in places.items():
+            instead = ways[name] or ""
+            if instead not in known:
+                self._note(path, f"there is no channel {shown(instead)}", did_you_mean(instead, known))
+            elif problem := fallbacks.trouble(name, ways):
+                self._note(path, problem)
 
     def _routes(self, wanted: Any, known: list[str], path: str) -> None:
         for index, name in enumerate(wanted if isinstance(wanted, list) else []):

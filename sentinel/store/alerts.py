@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinel.decide.endpoint import Breaker, Hold, hold
+from sentinel.decide.fallbacks import MAX_FALLBACKS
 from sentinel.errors import NotFound, StaleWorker
-from sentinel.jobs import DispatchAlert, delivery_job_id
+from sentinel.jobs import DISPATCH_ALERT_RETRY, DispatchAlert, delivery_job_id
 from sentinel.store.base import AnyRow, Part, new_id
+from sentinel.store.endpoints import admit, note_answer, read_endpoint
 from sentinel.store.imports import chunks
 from sentinel.store.outbox import add_jobs
 from sentinel.store.records import (
@@ -21,11 +24,20 @@ from sentinel.store.records import (
     DeliveryState,
     DeliveryTicket,
     Outcome,
+    Prospect,
     StoredAlert,
+    StoredChannel,
 )
-from sentinel.store.rules import disable_channel
+from sentinel.store.rules import disable_channel, read_channel
 from sentinel.store.runs import MAX_DETAIL, delivery_jobs
 from sentinel.store.tables import alert, delivery, delivery_attempt
+
+#: Seconds an alert waits for an older one of its rule after the last that was heard of that one: its
+#: whole schedule, and the sends.
+ORDER_PATIENCE: Final = sum(DISPATCH_ALERT_RETRY.delays) + 120.0
+#: Older ones that are looked at, and seconds that each of them is given.
+ORDER_LOOK: Final = 30
+ORDER_STEP: Final = 1.0
 
 
 class Alerts(Part):
@@ -74,6 +86,40 @@ class Alerts(Part):
             sent = set(await connection.scalars(settled))
         return [channel_id for channel_id in wanted if channel_id not in sent]
 
+    async def prospect(
+        self,
+        told: StoredAlert,
+        channel_id: str,
+        now: float,
+        *,
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
+    ) -> Prospect:
+        """Whether an alert can be brought to a channel now, or what has to come before it.
+
+        Nothing is changed, and nothing is promised: `claim_delivery` says it once more. What is settled
+        and what is switched off waits for nothing.
+        """
+        async with self._database.reading() as connection:
+            found = await _channel(connection, told.workspace_id, channel_id)
+            if found is None or not found.channel.enabled:
+                return Prospect(channel=None if found is None else found.channel)
+            state = sa.select(delivery.c.state).where(
+                delivery.c.alert_id == told.id, delivery.c.channel_id == channel_id
+            )
+            if (await connection.execute(state)).scalar() in ("sent", "dead"):
+                return Prospect(channel=found.channel)
+            endpoint = await read_endpoint(connection, told.workspace_id, channel_id)
+            wait = None if endpoint is None else hold(endpoint, told.id, now, breaker)
+            if wait is None:
+                return Prospect(
+                    channel=found.channel, hold=await _older_first(connection, told, channel_id, now)
+                )
+            return Prospect(
+                channel=found.channel,
+                hold=wait,
+                waiting=await _waiting(connection, told.workspace_id, channel_id),
+            )
+
     async def claim_delivery(
         self,
         alert_id: str,
@@ -83,15 +129,17 @@ class Alerts(Part):
         now: float,
         *,
         message_id: str | None = None,
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
     ) -> DeliveryTicket:
-        """Take a delivery in hand, before anything is sent.
+        """Take a delivery in hand, in the moment before it is sent.
 
         `message_id` (default: the job's id) is what the other side will know it by, if this is the
         first time that it is taken; the ticket has the one that holds.
 
         `ticket.settled`: sent already, or refused for good; do not send. A channel the alert did
-        not name gets a delivery of its own. Raises NotFound (no such alert), StaleWorker (a later
-        delivery of the job holds it), StoreUnavailable.
+        not name gets a delivery of its own. Raises, with nothing changed: NotFound (no such alert),
+        StaleWorker (a later delivery of the job holds it), NotYet (its endpoint is to be left
+        alone), StoreUnavailable.
         """
         async with self._database.writing() as connection:
             await self._make_delivery(connection, alert_id, channel_id, now)
@@ -108,6 +156,7 @@ class Alerts(Part):
                     fence=fence,
                     job_id=job_id,
                     message_id=sa.func.coalesce(delivery.c.message_id, message_id or job_id),
+                    next_at=None,
                     updated_at=now,
                 )
                 .returning(delivery)
@@ -121,6 +170,10 @@ class Alerts(Part):
                     raise StaleWorker
             else:
                 await _settle_alert(connection, alert_id, now)
+            # Read last, so that a channel which was switched off meanwhile is not told.
+            found = await _channel(connection, row.workspace_id, channel_id)
+            if settled is None and found is not None and found.channel.enabled:
+                await admit(connection, row.workspace_id, channel_id, alert_id, now=now, breaker=breaker)
             return DeliveryTicket(
                 alert_id=alert_id,
                 channel_id=channel_id,
@@ -129,6 +182,7 @@ class Alerts(Part):
                 fence=fence,
                 attempt=row.attempts + (settled is None),
                 message_id=row.message_id or message_id or job_id,
+                channel=None if found is None else found.channel,
                 settled=settled,
             )
 
@@ -143,13 +197,21 @@ class Alerts(Part):
         provider_id: str | None = None,
         latency: float | None = None,
         last_attempt: bool = False,
+        next_at: float | None = None,
+        wait: float | None = None,
+        asked: bool = True,
         disables: bool = False,
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
     ) -> AlertState:
-        """Write down what came of an attempt, and what that makes of the alert.
+        """Write down what came of an attempt, and what that makes of the alert and of the endpoint.
 
-        sent: accepted. failed: may pass; it will be tried again unless `last_attempt`. dead: refused
-        for good; `disables`: the channel is switched off with it, for the reason `error`. `latency`
-        in seconds. Recording the same attempt twice records it once. Raises, with nothing written:
+        sent: accepted. failed: may pass; it will be tried again (at `next_at`) unless `last_attempt`.
+        dead: refused for good; `disables`: the channel is switched off with it, for the reason
+        `error`. `latency` in seconds; `wait`: seconds for which the other side wants to be left
+        alone; `asked`: it was asked at all. A delivery that ends without being sent is made to the
+        channel's fallback, and its job put into the outbox.
+
+        Recording the same attempt twice records it once. Raises, with nothing written:
         StaleWorker (a later delivery of the job has the delivery, or it is sent already),
         StoreUnavailable.
         """
@@ -164,6 +226,7 @@ class Alerts(Part):
                 http_status=http_status,
                 error=shown,
                 provider_id=provider_id,
+                next_at=next_at if state == "retrying" else None,
                 updated_at=now,
                 sent_at=now if outcome == "sent" else None,
             ):
@@ -187,7 +250,22 @@ class Alerts(Part):
                     at=now,
                 )
             )
-            return await _settle_alert(connection, ticket.alert_id, now)
+            if state in ("failed", "dead"):
+                await self._fall_back(connection, ticket, now, asked=asked)
+            after = await _settle_alert(connection, ticket.alert_id, now)
+            if asked:
+                await note_answer(
+                    self._database,
+                    connection,
+                    ticket,
+                    outcome,
+                    now=now,
+                    http_status=http_status,
+                    error=shown or "",
+                    wait=wait,
+                    breaker=breaker,
+                )
+            return after
 
     async def resend(self, alert_id: str, now: float, *, channels: Sequence[str] | None = None) -> list[str]:
         """Send an alert again to those of its channels that did not get it; the ids of their jobs.
@@ -220,15 +298,51 @@ class Alerts(Part):
             await add_jobs(self._database, connection, row.workspace_id, jobs, now)
             return [job.job_id for job in jobs]
 
-    async def _make_delivery(
-        self, connection: AsyncConnection, alert_id: str, channel_id: str, now: float
+    async def _fall_back(
+        self, connection: AsyncConnection, ticket: DeliveryTicket, now: float, *, asked: bool
     ) -> None:
-        """The row of an alert and a channel, if it is not there. Raises NotFound."""
+        """Have the channel's fallback told, once; `asked` False: nobody was, the channel is off.
+
+        One that a person has switched off has no fallback: they want silence.
+        """
+        found = await _channel(connection, ticket.workspace_id, ticket.channel_id)
+        if found is None or found.channel.fallback is None:
+            return
+        if not asked and found.disabled_reason is None:
+            return
+        if await _falls(connection, ticket.alert_id, ticket.channel_id) >= MAX_FALLBACKS:
+            return
+        instead = found.channel.fallback
+        if not await self._make_delivery(
+            connection, ticket.alert_id, instead, now, fallback_of=ticket.channel_id
+        ):
+            return  # it is told anyway, or was
+        row = (await connection.execute(sa.select(alert).where(alert.c.id == ticket.alert_id))).one()
+        payload = DispatchAlert(
+            alert_id=row.id,
+            workspace_id=row.workspace_id,
+            rule_id=row.rule_id,
+            channels=(instead,),
+            dedupe_key=row.dedupe_key,
+        )
+        jobs = delivery_jobs(f"alert-{row.id}", payload, row.severity)
+        await add_jobs(self._database, connection, row.workspace_id, jobs, now)
+
+    async def _make_delivery(
+        self,
+        connection: AsyncConnection,
+        alert_id: str,
+        channel_id: str,
+        now: float,
+        *,
+        fallback_of: str | None = None,
+    ) -> bool:
+        """The row of an alert and a channel; False: it is there already. Raises NotFound."""
         found = await connection.execute(sa.select(alert.c.workspace_id).where(alert.c.id == alert_id))
         workspace_id = found.scalar()
         if workspace_id is None:
             raise NotFound(f"no alert {alert_id}")
-        await connection.execute(
+        made = await connection.execute(
             self._database.insert(delivery)
             .values(
                 alert_id=alert_id,
@@ -237,11 +351,76 @@ class Alerts(Part):
                 state="pending",
                 fence=0,
                 attempts=0,
+                fallback_of=fallback_of,
                 created_at=now,
                 updated_at=now,
             )
             .on_conflict_do_nothing()
+            .returning(delivery.c.channel_id)
         )
+        return made.first() is not None
+
+
+# --- what has to come first -----------------------------------------------------------------------
+
+
+async def _older_first(
+    connection: AsyncConnection, told: StoredAlert, channel_id: str, now: float
+) -> Hold | None:
+    """Alerts of one rule come to a channel in their order, for as long as that can be."""
+    fresh = now - ORDER_PATIENCE
+    wanted = (
+        sa.select(delivery.c.next_at)
+        .join(alert, alert.c.id == delivery.c.alert_id)
+        .where(
+            delivery.c.workspace_id == told.workspace_id,
+            delivery.c.channel_id == channel_id,
+            delivery.c.state.in_(UNSETTLED),
+            alert.c.rule_id == told.rule_id,
+            sa.or_(
+                alert.c.created_at < told.created_at,
+                sa.and_(alert.c.created_at == told.created_at, alert.c.id < told.id),
+            ),
+            sa.or_(delivery.c.updated_at > fresh, delivery.c.next_at > fresh),
+        )
+        .limit(ORDER_LOOK)
+    )
+    older = list((await connection.execute(wanted)).scalars())
+    if not older:
+        return None
+    # The longer the line, the later a look is worth it; none is before the first in line has its turn.
+    return Hold("order", max(now, *(time or now for time in older)) + len(older) * ORDER_STEP)
+
+
+async def _waiting(connection: AsyncConnection, workspace_id: str, channel_id: str) -> int:
+    wanted = sa.select(sa.func.count()).where(
+        delivery.c.workspace_id == workspace_id,
+        delivery.c.channel_id == channel_id,
+        delivery.c.state.in_(UNSETTLED),
+    )
+    count: int = (await connection.execute(wanted)).scalar_one()
+    return count
+
+
+async def _channel(connection: AsyncConnection, workspace_id: str, channel_id: str) -> StoredChannel | None:
+    try:
+        return await read_channel(connection, workspace_id, channel_id)
+    except NotFound:
+        return None
+
+
+async def _falls(connection: AsyncConnection, alert_id: str, channel_id: str) -> int:
+    """How many channels have failed before this one was told in their place."""
+    falls, last = 0, channel_id
+    while falls < MAX_FALLBACKS:
+        before = (await _read_delivery(connection, alert_id, last)).fallback_of
+        if before is None:
+            break
+        falls, last = falls + 1, before
+    return falls
+
+
+# --- moving ---------------------------------------------------------------------------------------
 
 
 async def _move_delivery(connection: AsyncConnection, ticket: DeliveryTicket, **values: Any) -> bool:
@@ -271,6 +450,7 @@ async def _reopen(
         .values(
             state=sa.case((delivery.c.state == "sending", "sending"), else_="pending"),
             job_id=job_id,
+            next_at=None,
             updated_at=now,
         )
     )
@@ -299,7 +479,8 @@ async def _read_delivery(connection: AsyncConnection, alert_id: str, channel_id:
 async def _settle_alert(connection: AsyncConnection, alert_id: str, now: float) -> AlertState:
     """The alert's state follows its deliveries'."""
     # Locked, so that two channels that end at the same moment see each other's end (PostgreSQL).
-    locked = sa.select(alert.c.state).where(alert.c.id == alert_id).with_for_update()
+    # Not against the foreign keys of deliveries that are made meanwhile.
+    locked = sa.select(alert.c.state).where(alert.c.id == alert_id).with_for_update(key_share=True)
     before = (await connection.execute(locked)).scalar_one()
     states = list(
         await connection.scalars(sa.select(delivery.c.state).where(delivery.c.alert_id == alert_id))

@@ -14,7 +14,7 @@ from sentinel.store.base import Part
 from sentinel.store.imports import RULE_DEFINITION, as_workspace, channel_columns, read_workspace
 from sentinel.store.records import Resealed, StoredChannel, Unopened
 from sentinel.store.rules import stored_channel
-from sentinel.store.tables import channel, rule, workspace
+from sentinel.store.tables import channel, channel_state, rule, workspace
 
 #: Channels whose credentials are sealed anew in one transaction.
 BATCH: Final = 100
@@ -79,6 +79,11 @@ class ChannelRows(Part):
             )
             if gone.first() is None:
                 raise NotFound(f"no channel {channel_id}")
+            await connection.execute(
+                sa.delete(channel_state).where(
+                    channel_state.c.workspace_id == workspace_id, channel_state.c.channel_id == channel_id
+                )
+            )
 
     async def rules_that_tell(self, workspace_id: str, channel_id: str) -> list[str]:
         """Ids of the rules that name a channel."""

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.credentials import Keyring, Place, defined
+from sentinel.decide import fallbacks
 from sentinel.errors import CredentialUnreadable, Problem, RuleFileError, Unreadable
 from sentinel.model import Channel, CredentialRef, Rule, RulesFile, RuleState, Workspace
 from sentinel.settings import MASK
 from sentinel.store.base import AnyRow, Part
 from sentinel.store.columns import Document, Perhaps
 from sentinel.store.records import Changes, FieldChange, ImportReport, ItemChange
-from sentinel.store.tables import channel, rule, rule_state, rule_tag, source, workspace
+from sentinel.store.tables import channel, channel_state, rule, rule_state, rule_tag, source, workspace
 
 _Item = TypeVar("_Item", Rule, Channel)
 
@@ -95,6 +96,7 @@ class _Plan:
             {name: definition for name, (definition, _) in before.items()},
             changed={name for name, sealed in plan.sealed.items() if sealed.changed},
         )
+        _check_fallbacks(file, {name: definition for name, (definition, _) in before.items()})
         plan.rules = _Difference.between(file.rules, await _stored_rules(connection, file))
         return plan
 
@@ -168,6 +170,18 @@ class _Plan:
                     disabled_reason=None,
                     credentials=self.sealed[item.id].kept or None,
                     **channel_columns(item, now),
+                )
+            )
+        # How another endpoint answered says nothing of the one that it is now.
+        moved = [
+            item.id
+            for before, item in self.channels.updated
+            if before is None or _goes_elsewhere(before, item) or self.sealed[item.id].changed
+        ]
+        for ids in chunks(moved):
+            await connection.execute(
+                sa.delete(channel_state).where(
+                    channel_state.c.workspace_id == self.workspace.id, channel_state.c.channel_id.in_(ids)
                 )
             )
 
@@ -262,6 +276,30 @@ class _Difference(Generic[_Item]):
             updated=tuple(change(*pair) for pair in self.updated),
             unchanged=tuple(item.id for item in self.unchanged),
         )
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+def _goes_elsewhere(before: Channel, after: Channel) -> bool:
+    """Something other is asked than before; how often, and what comes in its place, is not that."""
+    same = {"rate_per_minute": after.rate_per_minute, "fallback": after.fallback, "enabled": after.enabled}
+    return msgspec.structs.replace(before, **same) != after
+
+
+def _check_fallbacks(file: RulesFile, stored: Mapping[str, Channel | Unreadable]) -> None:
+    """Among all channels that the workspace will have. Raises RuleFileError."""
+    readable = [one for one in stored.values() if isinstance(one, Channel)]
+    ways = {one.id: one.fallback for one in [*readable, *file.channels]}
+    problems = []
+    for place, item in enumerate(file.channels):
+        where = f"channels[{place}].fallback"
+        if item.fallback is not None and item.fallback not in ways and item.fallback not in stored:
+            problems.append(Problem(where, f"there is no channel {item.fallback}"))
+        elif problem := fallbacks.trouble(item.id, ways):
+            problems.append(Problem(where, problem))
+    if problems:
+        raise RuleFileError(problems)
 
 
 # --- credentials ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from sentinel.decide.endpoint import Hold
 from sentinel.errors import Severity
 from sentinel.jobs import Trigger
 from sentinel.model import ChangeKind, Channel, Health, Rule, RuleState, Value, Workspace
@@ -286,6 +287,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: str | None = None
     error: str | None = None
     sent_at: float | None = None
+    #: When it is tried again, where it is to be.
+    next_at: float | None = None
+    #: The channel in whose place this one is told.
+    fallback_of: str | None = None
     #: Oldest first; only where asked for.
     history: tuple[Attempt, ...] = ()
 
@@ -324,8 +329,21 @@ class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     #: What the other side knows the delivery by: the same on every try, whichever job makes it.
     message_id: str
+    #: As it was when the delivery was taken; None: there is no such channel.
+    channel: Channel | None = None
     #: Set: sent already, or refused for good. Do not send.
     settled: Literal["sent", "dead"] | None = None
+
+
+class Prospect(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a delivery can be made now."""
+
+    #: None: there is no such channel.
+    channel: Channel | None
+    #: Why and until when it has to wait, or None.
+    hold: Hold | None = None
+    #: How many are to be delivered to the channel, itself included; only told where it has to wait.
+    waiting: int = 0
 
 
 # --- upkeep ----------------------------------------------------------------------------------

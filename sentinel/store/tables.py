@@ -1,7 +1,7 @@
 """Every table. Migrations make them; `tests/sentinel/store/test_schema.py` holds the two together.
 
     workspace 1-* source 1-* rule 1-1 rule_state
-    workspace 1-* channel
+    workspace 1-* channel 1-0..1 channel_state
     run 1-0..1 observation          run 1-* alert 1-* delivery 1-* delivery_attempt
     outbox                          blob
 
@@ -204,6 +204,24 @@ channel: Final = sa.Table(
     sa.Column("updated_at", Micros, nullable=False),
 )
 
+#: How a channel's endpoint has answered lately: one column per field of `Endpoint`.
+channel_state: Final = sa.Table(
+    "channel_state",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), primary_key=True),
+    sa.Column("channel_id", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("failing_since", Micros),
+    sa.Column("opened", sa.Integer, nullable=False),
+    sa.Column("open_until", Micros),
+    sa.Column("probe", sa.Text),
+    sa.Column("probe_until", Micros),
+    sa.Column("retry_at", Micros),
+    sa.Column("last_ok_at", Micros),
+    sa.Column("last_error", Words),
+    sa.Column("updated_at", Micros, nullable=False),
+)
+
 alert: Final = sa.Table(
     "alert",
     metadata,
@@ -256,9 +274,23 @@ delivery: Final = sa.Table(
     sa.Column("http_status", sa.Integer),
     sa.Column("provider_id", Words),
     sa.Column("error", Words),
+    #: When it is tried again; null unless it is `retrying`.
+    sa.Column("next_at", Micros),
+    #: The channel in whose place this one is told.
+    sa.Column("fallback_of", sa.Text),
     sa.Column("created_at", Micros, nullable=False),
     sa.Column("updated_at", Micros, nullable=False),
     sa.Column("sent_at", Micros),
+)
+_OPEN: Final = delivery.c.state.in_(
+    [sa.literal_column(f"'{state}'") for state in ("pending", "sending", "retrying")]
+)
+sa.Index(
+    "ix_delivery_open",
+    delivery.c.workspace_id,
+    delivery.c.channel_id,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
 )
 
 delivery_attempt: Final = sa.Table(

@@ -263,6 +263,8 @@ def upgrade() -> None:
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("provider_id", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("fallback_of", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
@@ -273,6 +275,34 @@ def upgrade() -> None:
             ["workspace_id"], ["workspace.id"], name=op.f("fk_delivery_workspace_id_workspace")
         ),
         sa.PrimaryKeyConstraint("alert_id", "channel_id", name=op.f("pk_delivery")),
+    )
+    op.create_index(
+        "ix_delivery_open",
+        "delivery",
+        ["workspace_id", "channel_id"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('pending', 'sending', 'retrying')"),
+        postgresql_where=sa.text("state IN ('pending', 'sending', 'retrying')"),
+    )
+
+    op.create_table(
+        "channel_state",
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("channel_id", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("opened", sa.Integer(), nullable=False),
+        sa.Column("open_until", sa.BigInteger(), nullable=True),
+        sa.Column("probe", sa.Text(), nullable=True),
+        sa.Column("probe_until", sa.BigInteger(), nullable=True),
+        sa.Column("retry_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_ok_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_channel_state_workspace_id_workspace")
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", "channel_id", name=op.f("pk_channel_state")),
     )
 
     op.create_table(
@@ -354,6 +384,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "channel_state",
         "delivery_attempt",
         "rule_tag",
         "rule_state",
