@@ -20,6 +20,7 @@ from sentinel.channels import (
     ConsoleSender,
     DiscordSender,
     DiscreetSender,
+    EmailSender,
     HttpExchange,
     NtfySender,
     PagerDutySender,
@@ -30,11 +31,11 @@ from sentinel.channels import (
     WebhookSender,
 )
 from sentinel.credentials import ChannelCredentials, Concealer, Keyring
-from sentinel.errors import TemporaryFailure
 from sentinel.decide.endpoint import Breaker
+from sentinel.errors import TemporaryFailure
 from sentinel.extract.contained import Extractor, open_extractor
 from sentinel.fetch.fetcher import Fetcher
-from sentinel.fetch.guard import NetworkPolicy, open_client
+from sentinel.fetch.guard import NetworkPolicy, mail_dialer, open_client, trusted_context
 from sentinel.handlers.check_rule import CheckRuleHandler
 from sentinel.handlers.dispatch_alert import DispatchAlertHandler
 from sentinel.jobs import (
@@ -50,6 +51,7 @@ from sentinel.model import Health
 from sentinel.relay import Relay
 from sentinel.render import (
     to_discord,
+    to_email,
     to_json,
     to_ntfy,
     to_pagerduty,
@@ -181,6 +183,14 @@ async def open_senders(
             "ntfy": NtfySender(http, credentials, to_ntfy),
             "pagerduty": PagerDutySender(http, credentials, to_pagerduty),
             "apprise": AppriseSender(settings.apprise_schemes, credentials, to_plain),
+            "email": EmailSender(
+                mail_dialer(policy_of(settings)),
+                credentials,
+                to_email,
+                clock.time,
+                default_url=settings.smtp_url,
+                tls=trusted_context(),
+            ),
             "console": ConsoleSender(write or _to_stdout, to_text),
         }
         yield {kind: DiscreetSender(sender, concealer) for kind, sender in senders.items()}

@@ -323,7 +323,7 @@ class Workspace(_Strict, frozen=True, kw_only=True):
 
 
 ChannelType = Literal[
-    "webhook", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "apprise", "console"
+    "webhook", "slack", "discord", "teams", "telegram", "ntfy", "pagerduty", "apprise", "email", "console"
 ]
 
 
@@ -362,8 +362,11 @@ class Channel(_Strict, frozen=True, kw_only=True):
     chat_id: Annotated[str, Meta(pattern=r"^(@[A-Za-z][A-Za-z0-9_]{3,63}|-?\d{1,20})$")] | None = None
     #: ntfy: what to publish to.
     topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    #: email: whom to write to, and who writes: `name@example.com` or `Name <name@example.com>`.
+    to: Annotated[list[Annotated[str, Meta(min_length=3, max_length=320)]], Meta(max_length=50)] = []
+    sender: Annotated[str, Meta(min_length=3, max_length=320)] | None = None
     #: By name: webhook signing_secret; slack, discord, teams url; telegram bot_token; ntfy token;
-    #: pagerduty routing_key; apprise url.
+    #: pagerduty routing_key; apprise url; email smtp_url (`smtp://user:password@host:587`).
     credentials: dict[str, Credential] = {}
     #: webhook: short for the credential signing_secret (`whsec_...`) of `env`.
     secret_env: Annotated[str, Meta(pattern=_VARIABLES)] | None = msgspec.field(

@@ -111,6 +111,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_keys: tuple[bytes, ...]
     #: Of Apprise's URLs: those that channels may use.
     apprise_schemes: tuple[str, ...]
+    #: The mail server of e-mail channels that name none; it may hold a password.
+    smtp_url: str | None
     json: bool
     quiet: bool
     verbose: bool
@@ -307,6 +309,13 @@ def _secret_keys(text: str) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
+def _smtp_url(text: str) -> str:
+    """The rest of it is read where it is used."""
+    if not text.startswith(("smtp://", "smtps://")):
+        raise ValueError("must begin with smtp:// or smtps://")
+    return text
+
+
 def _schemes(text: str) -> tuple[str, ...]:
     schemes = tuple(part.strip().lower().removesuffix("://") for part in text.split(",") if part.strip())
     if not all(scheme.isascii() and scheme.isalnum() for scheme in schemes):
@@ -360,6 +369,7 @@ VARIABLES: Final = (
         "STREAMQ_ALLOW_EVICTION", "allow_eviction", _truth, False, "start on a Redis that may drop jobs"
     ),
     Variable("SENTINEL_SECRET_KEY", "secret_key", _secret_keys, (), "encrypts channel credentials", _masked),
+    Variable("SENTINEL_SMTP_URL", "smtp_url", _smtp_url, None, "mail server of e-mail channels", mask_url),
     Variable("SENTINEL_APPRISE_SCHEMES", "apprise_schemes", _schemes, (), "what Apprise may send to"),
     Variable("SENTINEL_STATE_DIR", "state_dir", _folder, Path(".sentinel"), "SQLite, embedded Redis, blobs"),
     Variable("SENTINEL_EMBEDDED", "embedded", _truth, False, "the embedded Redis, whatever REDIS_* says"),
@@ -424,6 +434,7 @@ class _Loader:
             renew_seconds=self._of("STREAMQ_RENEW_SECONDS", float),
             secret_keys=self._of("SENTINEL_SECRET_KEY", tuple),
             apprise_schemes=self._of("SENTINEL_APPRISE_SCHEMES", tuple),
+            smtp_url=self._or_none("SENTINEL_SMTP_URL", str),
             json=self._of("SENTINEL_JSON", bool),
             quiet=self._of("SENTINEL_QUIET", bool),
             verbose=self._of("SENTINEL_VERBOSE", bool),

@@ -6,6 +6,7 @@ from sentinel.channels.apprise import AppriseSender
 from sentinel.channels.console import ConsoleSender
 from sentinel.channels.discord import DiscordSender
 from sentinel.channels.discreet import DiscreetSender
+from sentinel.channels.email import SMTP_URL, EmailSender, SmtpServer
 from sentinel.channels.http import HttpExchange
 from sentinel.channels.ntfy import NtfySender
 from sentinel.channels.pagerduty import PagerDutySender
@@ -17,11 +18,13 @@ from sentinel.channels.telegram import TelegramSender
 from sentinel.channels.webhook import WebhookSender
 
 __all__ = [
+    "SMTP_URL",
     "AppriseSender",
     "ConsoleSender",
     "Credentials",
     "DiscordSender",
     "DiscreetSender",
+    "EmailSender",
     "HttpExchange",
     "NtfySender",
     "PagerDutySender",
@@ -30,6 +33,7 @@ __all__ = [
     "Sent",
     "SigningKey",
     "SlackSender",
+    "SmtpServer",
     "TeamsSender",
     "TelegramSender",
     "WebhookSender",

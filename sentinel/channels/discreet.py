@@ -30,6 +30,10 @@ class DiscreetSender:
                 http_status=failed.http_status,
                 retry_after=failed.retry_after,
             ) from None
-        if sent.provider_id is None:
+        if sent.provider_id is None and sent.note is None:
             return sent
-        return msgspec.structs.replace(sent, provider_id=self._concealer.conceal(sent.provider_id))
+        told = (
+            None if text is None else self._concealer.conceal(text) for text in (sent.provider_id, sent.note)
+        )
+        provider_id, note = told
+        return msgspec.structs.replace(sent, provider_id=provider_id, note=note)

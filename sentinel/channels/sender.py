@@ -19,6 +19,8 @@ class Sent(msgspec.Struct, frozen=True):
     http_status: int | None = None
     #: The other side's name for it, where it gives one.
     provider_id: str | None = None
+    #: What else there is to know: who of several did not get it, and why.
+    note: str | None = None
 
 
 class Sender(Protocol):

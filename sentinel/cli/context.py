@@ -51,6 +51,7 @@ class Cli:
             self._settings = Settings.load(self.flags, self.environ, self._config)
             self.concealer.learn_login(self._settings.redis.url)
             self.concealer.learn_login(self._settings.database_url)
+            self.concealer.learn_login(self._settings.smtp_url)
             self.concealer.learn(*(b64encode(key).decode() for key in self._settings.secret_keys))
         return self._settings
 

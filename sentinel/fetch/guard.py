@@ -10,12 +10,14 @@ What is not understood is refused.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
+import socket
 import ssl
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -70,6 +72,11 @@ _PRIVATE_HINT: Final = (
 
 #: Addresses of one name that are tried before giving up.
 _MAX_TRIED: Final = 4
+
+#: Seconds for one address of a mail server to answer the call.
+_MAIL_SECONDS: Final = 8.0
+#: Ports of mail servers (RFC 6409, 8314, and the one providers add where 25 and 587 are blocked).
+_MAIL_PORTS: Final = frozenset({25, 465, 587, 2525})
 
 _URL = re.compile(r"(?i)(https?)://([^/?#]*)((?:[/?#].*)?)", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^\[\]:]*)(?::([1-9][0-9]{0,4}))?")
@@ -262,6 +269,65 @@ def open_client(
     )
 
 
+def mail_dialer(policy: NetworkPolicy) -> Callable[[str, int], Awaitable[socket.socket]]:
+    """`dial_mail` for who knows no policy."""
+
+    async def dial(host: str, port: int) -> socket.socket:
+        return await dial_mail(host, port, policy)
+
+    return dial
+
+
+async def dial_mail(
+    host: str,
+    port: int,
+    policy: NetworkPolicy,
+    *,
+    resolve: Resolve = system_resolve,
+    dns_seconds: float = 10.0,
+) -> socket.socket:
+    """A socket connected to a mail server, by the same rules as the web: checked, then dialled.
+
+    The caller closes it, and sets the deadline. Raises Refused, OSError.
+    """
+    if port in _SERVICE_PORTS - _MAIL_PORTS:
+        raise _refused(f"port {port} belongs to a service that is not a mail server")
+    if port not in _MAIL_PORTS and not policy.allow_private:
+        raise _refused(f"port {port} is not one of {sorted(_MAIL_PORTS)}")
+    canonical = _check_host(f"[{host}]" if ":" in host else host, policy).strip("[]")
+    backend = _GuardBackend(
+        policy,
+        resolve=resolve,
+        inner=httpcore.AnyIOBackend(),
+        dns_seconds=dns_seconds,
+        max_read_bytes=None,
+    )
+    tried = (await backend.checked_addresses(canonical, port))[:_MAX_TRIED]
+    for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
+        try:
+            return await _connected(address, port)
+        except OSError:  # TimeoutError is one
+            if left == 1:
+                raise
+    raise _refused("no address to connect to")
+
+
+async def _connected(address: str, port: int) -> socket.socket:
+    connected = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connected.setblocking(False)
+        with anyio.fail_after(_MAIL_SECONDS):
+            await asyncio.get_running_loop().sock_connect(connected, (address, port))
+        peer = addresses.parse(connected.getpeername()[0])
+    except BaseException:
+        connected.close()
+        raise
+    if peer != addresses.parse(address):
+        connected.close()
+        raise _refused("the connection went to another address than the one checked")
+    return connected
+
+
 class GuardTransport(httpx.AsyncHTTPTransport):
     """httpx's transport on a pool that dials through the guard."""
 
@@ -275,7 +341,7 @@ class GuardTransport(httpx.AsyncHTTPTransport):
         backend: httpcore.AsyncNetworkBackend | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        context = ssl_context or _trusted_context()
+        context = ssl_context or trusted_context()
         super().__init__(verify=context, trust_env=False, retries=0)
         self._policy = policy
         # The one private name of httpx we use (httpx is pinned for it): there is no public way to
@@ -331,7 +397,7 @@ class _GuardBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,  # Any: httpcore's own union of setsockopt tuples
     ) -> httpcore.AsyncNetworkStream:
         async with _stage("dns"):
-            checked = await self._checked_addresses(host, port)
+            checked = await self.checked_addresses(host, port)
         deadline = time.monotonic() + timeout if timeout is not None else None
         async with _stage("connect"):
             tried = checked[:_MAX_TRIED]
@@ -348,7 +414,7 @@ class _GuardBackend(httpcore.AsyncNetworkBackend):
                 return await self._verified(stream, address)
         raise _refused("no address to connect to")
 
-    async def _checked_addresses(self, host: str, port: int) -> list[str]:
+    async def checked_addresses(self, host: str, port: int) -> list[str]:
         """Every address of `host`, if all of them may be dialled: one bad record refuses the name."""
         if addresses.parse(host) is not None:
             answers: Sequence[str] = [host]
@@ -450,7 +516,7 @@ async def _stage(name: str) -> AsyncIterator[None]:
 
 
 @functools.cache
-def _trusted_context() -> ssl.SSLContext:
+def trusted_context() -> ssl.SSLContext:
     """The machine's certificate authorities (an intranet's own among them) and Mozilla's list.
 
     Reading them takes some 30 ms and they never change under us: one context serves the process.

@@ -285,6 +285,7 @@ class DispatchAlertHandler:
             "sent",
             http_status=sent.http_status,
             provider_id=sent.provider_id,
+            error=sent.note,
             latency=latency,
         )
         self._observe(ticket, "sent", max(0.0, self._clock.time() - words.occurred_at))

@@ -9,6 +9,8 @@ from sentinel.model import Document, DocumentField, DocumentHealth
 from sentinel.render.difference import Piece, difference
 from sentinel.render.discord import to_discord
 from sentinel.render.document import document
+from sentinel.render.email import Mail, to_email
+from sentinel.render.email_address import mailbox
 from sentinel.render.ntfy import to_ntfy
 from sentinel.render.pagerduty import to_pagerduty
 from sentinel.render.payload import to_json
@@ -23,11 +25,14 @@ __all__ = [
     "Document",
     "DocumentField",
     "DocumentHealth",
+    "Mail",
     "Piece",
     "describe",
     "difference",
     "document",
+    "mailbox",
     "to_discord",
+    "to_email",
     "to_json",
     "to_ntfy",
     "to_pagerduty",

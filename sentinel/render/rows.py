@@ -99,7 +99,7 @@ def summary(rows: DocumentRows) -> str:
 def _parsed(value: object) -> object:
     """The list or object that a value is, or that its text spells; else None."""
     match value:
-        case {"canonical": str(text)} if len(value) <= 2:
+        case {"canonical": str(text), **rest} if not rest:
             return _loads(text)
         case dict() if frozenset(value) in _VALUES:
             return None

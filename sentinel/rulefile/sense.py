@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from sentinel.channels import SigningKey
+from sentinel.channels import SMTP_URL, SigningKey, SmtpServer
 from sentinel.credentials import SIGNING_SECRET, file_trouble, trouble, values_of
 from sentinel.decide import fallbacks, schedule
 from sentinel.errors import CheckFailure, Problem
@@ -37,6 +37,7 @@ from sentinel.model import (
     Schedule,
     Workspace,
 )
+from sentinel.render import mailbox
 from sentinel.rulefile.shape import BAD, join
 from sentinel.settings import is_setting
 
@@ -66,6 +67,7 @@ CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {
     "ntfy": ("token",),
     "pagerduty": ("routing_key",),
     "apprise": ("url",),
+    "email": (SMTP_URL,),
     "console": (),
 }
 NEEDED_CREDENTIALS: Final[dict[ChannelType, str]] = {
@@ -80,6 +82,11 @@ NEEDED_CREDENTIALS: Final[dict[ChannelType, str]] = {
 _PLACES: Final[dict[str, tuple[tuple[ChannelType, ...], tuple[ChannelType, ...], str]]] = {
     "chat_id": (("telegram",), ("telegram",), 'chatId: "-1001234567890"'),
     "topic": (("ntfy",), ("ntfy",), "topic: my-alerts"),
+}
+#: What reads the values of credentials (its ValueError quotes none), and an example.
+_VALUE_PARSERS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
+    SIGNING_SECRET: (SigningKey.parse, ""),
+    SMTP_URL: (SmtpServer.parse, "smtp://user:password@host:587"),
 }
 #: What the values of credentials look like, and how to say so.
 _VALUE_FORMS: Final = {
@@ -170,6 +177,7 @@ class Sense:
             self._note(join(path, "url"), "a webhook needs a url", "url: https://hooks.example.com/in")
         if kind is not None:
             self._place(kind, parts, path)
+            self._addresses(kind, parts, path)
         self._variables(parts.get("secret_env"), join(path, "secret_env"))
         self._credentials(parts, join(path, "credentials"))
 
@@ -187,6 +195,23 @@ class Sense:
         where = join(join(path, "credentials"), needed or "")
         if needed is not None and needed not in parts.get("credentials", {}) and not self._told(where):
             self._note(where, f"a {kind} channel needs it", f"credentials: {{{needed}: {{env: NAME}}}}")
+
+    def _addresses(self, kind: str, parts: dict[str, Any], path: str) -> None:
+        """Whom to write to, and who writes: of an e-mail channel alone."""
+        written = {"to": parts.get("to") or [], "sender": [parts["sender"]] if parts.get("sender") else []}
+        for name, listed in written.items():
+            where = join(path, name)
+            if kind != "email" and listed:
+                self._note(where, f"a {kind} channel has no {name}", "leave it out")
+            elif kind == "email" and not listed:
+                example = "to: [ops@example.com]" if name == "to" else "sender: Alerts <alerts@example.com>"
+                self._note(where, f"an email channel needs {name}", example)
+            for index, one in enumerate(listed if kind == "email" else []):
+                try:
+                    mailbox(one)
+                except ValueError as error:
+                    place = f"{where}[{index}]" if name == "to" else where
+                    self._note(place, f"{shown(one)} is not an address: {error}", "ann@example.com")
 
     def _told(self, path: str) -> bool:
         """Whether what is at `path`, or around it, could not be read: then it is not missing as well."""
@@ -226,12 +251,12 @@ class Sense:
             self._note(path, "the value is empty")
         elif problem := trouble(values):
             self._note(path, f"the value {problem}")
-        elif name == SIGNING_SECRET:
+        elif (parser := _VALUE_PARSERS.get(name)) is not None:
             try:
                 for value in values:
-                    SigningKey.parse(value)
+                    parser[0](value)
             except ValueError as error:
-                self._note(path, str(error))
+                self._note(path, str(error), parser[1])
         elif name == "url" and kind != "apprise":
             try:
                 for value in values:

@@ -348,6 +348,16 @@ channels:
         ("type: pagerduty", "credentials.routing_key", "needs it"),
         ("type: pagerduty, credentials: {routing_key: hunter2hunter2}", "credentials.routing_key", "look"),
         ("type: console, topic: a", "topic", "has no topic"),
+        ("type: email, sender: a@example.com", "to", "needs to"),
+        ("type: email, to: [a@example.com]", "sender", "needs sender"),
+        ("type: email, to: [a@example.com, ann], sender: a@example.com", "to[1]", "there is no @"),
+        ("type: email, to: [a@example.com], sender: a@localhost", "sender", "not a domain"),
+        ("type: console, to: [a@example.com]", "to", "has no to"),
+        (
+            "type: email, to: [a@example.com], sender: a@example.com, credentials: {smtp_url: 'https://u:hunter2hunter2@x'}",
+            "credentials.smtp_url",
+            "smtp://",
+        ),
     ],
 )
 def test_a_channel_says_where_and_by_which_credential(channel: str, field: str, says: str) -> None:
@@ -368,6 +378,7 @@ channels:
   - {id: g, type: telegram, chatId: "@acme_alerts", credentials: {bot_token: {env: G}}}
   - {id: n, type: ntfy, topic: acme, url: "https://ntfy.example.com"}
   - {id: p, type: pagerduty, credentials: {routing_key: {env: P}}}
+  - {id: m, type: email, to: [a@example.com], sender: A <a@example.com>, credentials: {smtp_url: {env: M}}}
 """,
         PUBLIC,
     )
@@ -378,6 +389,7 @@ channels:
         "telegram",
         "ntfy",
         "pagerduty",
+        "email",
     ]
     assert (rules.channels[3].chat_id, rules.channels[4].topic) == ("@acme_alerts", "acme")
 
