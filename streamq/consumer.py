@@ -26,7 +26,7 @@ from streamq.slots import Running, Slots
 
 log = logging.getLogger("streamq.worker")
 
-#: Seconds of one blocking read: long, so that an idle worker says little; the watch over it is
+#: Seconds of one blocking read at most: long, so that an idle worker says little; the watch over it is
 #: `StreamConsumer.last_read`.
 BLOCK: Final = 10.0
 #: Seconds between looks at a paused stream ("every worker obeys within a second").
@@ -80,6 +80,9 @@ class StreamConsumer:
         self._clock = clock
         self._tell = tell
         self.peers = PeerWatch(worker, lease=options.lease)
+        # A frozen worker's read still waits at the server, and would be handed what is taken back from it:
+        # by the time its lease is over, its read must be.
+        self._block = min(BLOCK, options.lease - options.renew)
         self._slots = Slots(
             Executor(registration), registration.concurrency, started=self._on_started, ended=self._on_ended
         )
@@ -314,7 +317,7 @@ class StreamConsumer:
         try:
             with scope:
                 while True:
-                    wakeup = await self._broker.wait(self.stream, self._worker, timeout=BLOCK)
+                    wakeup = await self._broker.wait(self.stream, self._worker, timeout=self._block)
                     self._heard(wakeup.server_ms)
                     if wakeup.leases or wakeup.knocked or wakeup.paused:
                         break

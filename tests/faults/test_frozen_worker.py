@@ -16,8 +16,7 @@ HOOK = "/hook"
 
 async def freeze_at_work(world: World, rule_ids: list[str]) -> WorkerProcess:
     """A worker frozen with two checks and a dispatch in hand, whose answers wait for gates."""
-    # No slot is free then: a frozen worker that reads would swallow what is given back to others.
-    worker = world.start("--no-scheduler", WORKER_CONCURRENCY_ALERTS="1")
+    worker = world.start("--no-scheduler")
     changing, *held = rule_ids
     world.receiver.gates[HOOK] = threading.Event()
     for look in ("first", "second"):

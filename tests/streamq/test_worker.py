@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import msgspec
 import redis.asyncio as aioredis
 
@@ -223,3 +224,67 @@ async def test_killed_workers_lose_no_job(server_url: str, tmp_path: Path) -> No
     assert (stats.leased, stats.delayed, stats.dead, sum(stats.ready.values())) == (0, 0, 0, 0)
     # What ran twice was in the hands of a killed worker: at most its four slots and what it had read ahead.
     assert again <= kills * 8
+
+
+HOLDER = """
+import asyncio, sys
+import msgspec
+from streamq import Handlers, RedisBroker, Worker, WorkerOptions
+
+class Note(msgspec.Struct, frozen=True):
+    n: int
+
+handlers = Handlers()
+
+@handlers.on("notes", Note, concurrency=4)
+async def note(job):
+    print("has it", job.crashes, flush=True)
+    if job.crashes == 0:
+        await asyncio.sleep(3600)
+
+async def main():
+    async with RedisBroker.from_url(sys.argv[1]) as broker:
+        await Worker(broker, handlers, options=WorkerOptions(lease=1.5, renew=0.3)).run()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_frozen_worker_does_not_swallow_what_is_taken_back_from_it(
+    server_url: str, tmp_path: Path
+) -> None:
+    """It has free slots, so a read of its own waits at the server when it is frozen."""
+    script = tmp_path / "holder.py"
+    script.write_text(HOLDER)
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, str(script), server_url], env=ENVIRONMENT, stdout=subprocess.PIPE
+        )
+
+    async with RedisBroker.from_url(server_url) as broker:
+        frozen = start()
+        workers = [frozen]
+        try:
+            with anyio.fail_after(DEADLINE):
+                await Queue("notes", broker).enqueue(Note(1))
+                assert await said(frozen) == b"has it 0\n"
+                os.kill(frozen.pid, signal.SIGSTOP)
+                workers.append(start())
+                # Handed to the frozen one's read first, it would come as its second crash.
+                assert await said(workers[1]) == b"has it 1\n"
+                while (await broker.stats("notes")).counters.get("done", 0) == 0:  # noqa: ASYNC110 - another process works
+                    await anyio.sleep(0.02)
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+                if worker.stdout is not None:
+                    worker.stdout.close()
+
+
+async def said(process: subprocess.Popen[bytes]) -> bytes:
+    """The next line a process says."""
+    stdout = process.stdout
+    assert stdout is not None
+    return await anyio.to_thread.run_sync(stdout.readline, abandon_on_cancel=True)
