@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -153,7 +154,18 @@ def _what_happened(error: httpx.HTTPError) -> str:
         case httpx.TimeoutException():
             return "no answer in time"
         case httpx.ConnectError():
-            return "no connection could be made"
+            return _why_unsafe(error) or "no connection could be made"
         case httpx.ProtocolError():
             return "the connection ended early, or the answer is not valid HTTP"
     return "the connection broke"
+
+
+def _why_unsafe(error: BaseException) -> str | None:
+    """What is wrong with the other side's TLS, where that is what it was."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, ssl.SSLError):
+            why = getattr(link, "verify_message", "") or "it is not TLS, or none that we take"
+            return f"no secure connection could be made: {why}"[:200]
+        link = link.__cause__ or link.__context__
+    return None

@@ -119,7 +119,8 @@ def failed(
         retry_at=_latest(endpoint.retry_at, None if wait is None else now + wait),
         last_error=error,
     )
-    probed = endpoint.open_until is not None and endpoint.probe == alert_id
+    # One that came at its own time while it was open is no probe: its failure says nothing new.
+    probed = endpoint.open_until is not None and endpoint.open_until <= now and endpoint.probe == alert_id
     broke = endpoint.open_until is None and after.failures >= breaker.after
     if not (probed or broke):
         return after

@@ -44,6 +44,11 @@ def test_the_delivery_whose_failure_opened_it_may_come_at_its_own_time() -> None
     assert hold(OPEN, "c", NOW + 1, BREAKER) is None
     assert hold(OPEN, "a", NOW + 1, BREAKER) is not None
 
+    again = failed(
+        probing(OPEN, "c", NOW + 1, BREAKER), "c", NOW + 2, BREAKER, first=False, wait=None, error="no"
+    )
+    assert (again.open_until, again.opened) == (OPEN.open_until, 1), "and keeps the others away no longer"
+
 
 def test_half_open_one_tries_and_the_others_look_again_soon() -> None:
     then = NOW + 10
