@@ -30,6 +30,7 @@ from sentinel.channels import (
     TelegramSender,
     WebhookSender,
 )
+from sentinel.closer import Closer
 from sentinel.credentials import ChannelCredentials, Concealer, Keyring
 from sentinel.decide.endpoint import Breaker
 from sentinel.errors import TemporaryFailure
@@ -265,9 +266,10 @@ async def work(
     settings = parts.settings
     scheduler = Scheduler(parts.store, parts.relay, parts.clock)
     schedules = settings.scheduler and RULES_RUN in options.streams
+    closer = Closer(parts.store, parts.relay, parts.clock)
 
     async def also_busy() -> bool:
-        if schedules and not scheduler.caught_up:
+        if (schedules and not scheduler.caught_up) or not closer.caught_up:
             return True
         return await outbox_waits(parts.store, parts.clock)
 
@@ -295,6 +297,11 @@ async def work(
                 await scheduler.run(once=options.burst_wait is not None)
 
             beside.start_soon(schedule)
+
+        async def close() -> None:
+            await closer.run(once=options.burst_wait is not None)
+
+        beside.start_soon(close)
         if options.burst_wait is None:  # a burst is over before there is anything to mend
             beside.start_soon(_upkeep(parts, worker).run)
         if started is not None:

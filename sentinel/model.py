@@ -259,6 +259,15 @@ class Confirm(_Strict, frozen=True, kw_only=True):
     within: Annotated[float, Meta(gt=0, le=86400)]
 
 
+class Escalation(_Strict, frozen=True, kw_only=True):
+    """Who is told too when nobody has acknowledged."""
+
+    #: Seconds after the alert.
+    after: Annotated[int, Meta(ge=60, le=43200)]
+    #: Channel ids.
+    channels: Annotated[list[Id], Meta(min_length=1)]
+
+
 class AlertPolicy(_Strict, frozen=True, kw_only=True):
     """When and whom to tell."""
 
@@ -266,8 +275,9 @@ class AlertPolicy(_Strict, frozen=True, kw_only=True):
     require_consecutive: Annotated[int, Meta(ge=1, le=20)] = 1
     confirm: Confirm | None = None
     cooldown_seconds: Annotated[int, Meta(ge=0, le=366 * 86400)] = 0
-    #: Channel ids.
+    #: Channel ids; where there are any, the workspace's routes are not asked.
     channels: list[Id] = []
+    escalate: Escalation | None = None
     conditions: list[Condition] = []
     #: How the conditions combine: any of them, or all of them.
     match: Literal["any", "all"] = "any"
@@ -313,13 +323,65 @@ class QuietHours(_Strict, frozen=True, kw_only=True):
     end: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 
+class Digest(_Strict, frozen=True, kw_only=True):
+    """Alerts collected and told together, unless they are critical."""
+
+    by: Literal["workspace", "tag", "host"] = "workspace"
+    #: Seconds of a window; windows begin at midnight where the workspace is, and end there.
+    every: Annotated[int, Meta(ge=60, le=86400)] = 3600
+
+
+class Route(_Strict, frozen=True, kw_only=True):
+    """Which alerts go to which channels: all of what is given must fit; nothing given fits all."""
+
+    #: For people; its number where left out.
+    id: Id | None = None
+    #: At least.
+    severity: Severity | None = None
+    #: The rule has one of them.
+    tags: list[Annotated[str, Meta(max_length=60)]] = []
+    #: Types of rules, kinds of alerts: one of each sort that is named.
+    kinds: list[
+        Literal["price", "availability", "number", "text", "json_field", "change", "health", "recovery"]
+    ] = []
+    #: The page's host is one of them, or lies under one.
+    hosts: list[Annotated[str, Meta(max_length=253)]] = []
+    channels: list[Id] = []
+    #: Go on to the routes after it; without, the first that fits is the last.
+    go_on: bool = msgspec.field(default=False, name="continue")
+    #: Wins over the workspace's.
+    digest: Digest | None = None
+    escalate: Escalation | None = None
+
+
+class Incident(_Strict, frozen=True, kw_only=True):
+    """Rules of one host that break together are told as one."""
+
+    rules: Annotated[int, Meta(ge=2, le=10_000)] = 10
+    #: Seconds.
+    within: Annotated[int, Meta(ge=60, le=86400)] = 600
+
+
+class Flood(_Strict, frozen=True, kw_only=True):
+    """Alerts that are told one by one; more that are like them are told together, as "N more"."""
+
+    #: Of one rule, or with titles that differ in their numbers only.
+    alerts: Annotated[int, Meta(ge=1, le=100_000)] = 20
+    #: Seconds.
+    within: Annotated[int, Meta(ge=10, le=3600)] = 60
+
+
 class Workspace(_Strict, frozen=True, kw_only=True):
-    """Whose rules they are."""
+    """Whose rules they are, and how their alerts go out."""
 
     id: Id
     name: str = ""
     timezone: str = "UTC"
     quiet_hours: QuietHours | None = None
+    routes: Annotated[list[Route], Meta(max_length=100)] = []
+    digest: Digest | None = None
+    incident: Incident | None = Incident()
+    flood: Flood | None = None
 
 
 ChannelType = Literal[
@@ -501,18 +563,24 @@ class Fired(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
 
 
+#: digest: others told together. An incident is health, and its end recovery.
+AlertKind = Literal["change", "health", "recovery", "digest"]
+
+
 class AlertDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An alert as the judgement made it; the store gives it an id."""
 
-    kind: Literal["change", "health", "recovery"]
+    kind: AlertKind
     severity: Severity
     title: str
     #: The neutral document, see sentinel.render.
     body: dict[str, Any]
     dedupe_key: str
+    #: The rule's own; where it has none, routes say.
     channels: tuple[str, ...]
-    #: Why it is recorded but not sent (cooldown, quiet_hours ...), or None.
-    suppressed: str | None = None
+    #: Why it is recorded but not sent: cooldown, or None; and until when that holds.
+    suppressed: Literal["cooldown"] | None = None
+    suppressed_until: float | None = None
     conditions: tuple[str, ...] = ()
 
 
@@ -590,7 +658,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     workspace_id: str
     rule_id: str
     #: test: somebody tries the channel.
-    kind: Literal["change", "health", "recovery", "digest", "test"]
+    kind: AlertKind | Literal["test"]
     severity: Severity
     title: str
     #: The rule's name for people.

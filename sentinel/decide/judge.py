@@ -131,7 +131,7 @@ def _change_alert(
     rule: Rule, state: RuleState, change: Change, met: Sequence[Fired], *, now: float, timezone: str
 ) -> AlertDraft:
     policy = rule.alert_policy
-    cooling = state.last_alert_at is not None and now < state.last_alert_at + policy.cooldown_seconds
+    until = cooling_until(rule, state, now)
     severity = max((one.severity for one in met), key=_RANK.__getitem__)
     conditions = tuple(one.condition for one in met)
     return AlertDraft(
@@ -141,9 +141,18 @@ def _change_alert(
         body=_change_body(rule, change, met),
         dedupe_key=_dedupe_key(rule, conditions, change.after, now, timezone),
         channels=tuple(policy.channels),
-        suppressed="cooldown" if cooling else None,
+        suppressed=None if until is None else "cooldown",
+        suppressed_until=until,
         conditions=conditions,
     )
+
+
+def cooling_until(rule: Rule, state: RuleState, now: float) -> float | None:
+    """When the rule's cooldown ends, or None: it is over, or there is none."""
+    if state.last_alert_at is None:
+        return None
+    until = state.last_alert_at + rule.alert_policy.cooldown_seconds
+    return until if now < until else None
 
 
 def _change_body(rule: Rule, change: Change, met: Sequence[Fired]) -> dict[str, Any]:  # Any: JSON

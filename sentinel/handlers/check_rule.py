@@ -283,12 +283,9 @@ class CheckRuleHandler:
                 None if page is None else page.wire_bytes,
             )
         )
-        # Ids rise in the order of the drafts.
-        for alert_id, draft in zip(
-            sorted({*finished.alerts, *finished.suppressed}), verdict.alerts, strict=False
-        ):
+        for alert_id, severity in finished.severities.items():
             result = finished.suppressed.get(alert_id, "queued")
-            self._observer(AlertRecorded(alert_id, draft.severity, result))
+            self._observer(AlertRecorded(alert_id, severity, result))
         log.info(
             "rule_checked", extra={"rule_id": ticket.rule_id, "outcome": outcome, "job_id": ticket.job_id}
         )

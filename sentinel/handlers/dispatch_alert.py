@@ -186,7 +186,7 @@ class DispatchAlertHandler:
         await self._wait_turn(job, alert, channel_id)
         ticket = await self._claim(job, alert, channel_id, message)
         channel = ticket.channel
-        if ticket.settled == "sent":
+        if ticket.settled in ("sent", "skipped"):
             return
         if channel is not None and not channel.enabled:
             await self._mute(ticket)

@@ -25,6 +25,7 @@ from sentinel.fetch import guard
 from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import (
     NUMERIC_CONDITIONS,
+    AlertPolicy,
     AvailabilityStatus,
     Channel,
     ChannelType,
@@ -33,11 +34,13 @@ from sentinel.model import (
     FallbackSelector,
     FetchProfile,
     Normalization,
+    Route,
     Rule,
     Schedule,
     Workspace,
 )
 from sentinel.render import mailbox
+from sentinel.rulefile import ways
 from sentinel.rulefile.shape import BAD, join
 from sentinel.settings import is_setting
 
@@ -113,6 +116,8 @@ class Sense:
             FetchProfile: self._fetch,
             Schedule: self._schedule,
             Workspace: self._workspace,
+            Route: self._route,
+            AlertPolicy: self._escalation,
             Channel: self._channel,
             Condition: self._condition,
             Normalization: self._normalization,
@@ -162,6 +167,14 @@ class Sense:
 
     def _workspace(self, parts: dict[str, Any], path: str) -> None:
         self._pass_on(schedule.check_timezone(parts.get("timezone")), path)
+        self._pass_on(ways.workspace_trouble(parts), path)
+
+    def _route(self, parts: dict[str, Any], path: str) -> None:
+        self._pass_on(ways.route_trouble(parts), path)
+
+    def _escalation(self, parts: dict[str, Any], path: str) -> None:
+        if parts.get("escalate") not in (None, BAD):
+            self._pass_on(ways.escalation_trouble(parts["escalate"], parts.get("channels", [])), path)
 
     def _channel(self, parts: dict[str, Any], path: str) -> None:
         kind, url = parts.get("type"), parts.get("url")
@@ -328,12 +341,13 @@ class Sense:
         self._unique(channels, "channels")
         known = [one for one in channels if one] + list(self._known_channels)
         self._fallbacks(written.get("channels"), known)
+        self._workspace_routes(written.get("workspace"), known)
         rules = written.get("rules")
         self._unique(_named(rules), "rules")
         for index, rule in enumerate(rules if isinstance(rules, list) else []):
             policy = rule.get("alertPolicy") if isinstance(rule, dict) else None
             if isinstance(policy, dict):
-                self._routes(policy.get("channels"), known, f"rules[{index}].alertPolicy.channels")
+                self._leads_to(policy, known, f"rules[{index}].alertPolicy")
                 self._unique(_named(policy.get("conditions")), f"rules[{index}].alertPolicy.conditions")
 
     def _fallbacks(self, channels: Any, known: list[str]) -> None:
@@ -351,6 +365,20 @@ class Sense:
                 self._note(path, f"there is no channel {shown(instead)}", did_you_mean(instead, known))
             elif problem := fallbacks.trouble(name, ways):
                 self._note(path, problem)
+
+    def _workspace_routes(self, space: Any, known: list[str]) -> None:
+        routes = space.get("routes") if isinstance(space, dict) else None
+        if isinstance(routes, list):
+            self._unique(_named(routes), "workspace.routes")
+            for index, route in enumerate(routes):
+                if isinstance(route, dict):
+                    self._leads_to(route, known, f"workspace.routes[{index}]")
+
+    def _leads_to(self, written: dict[str, Any], known: list[str], path: str) -> None:
+        """The channels of a route or policy, and of its escalation."""
+        self._routes(written.get("channels"), known, f"{path}.channels")
+        if isinstance(escalation := written.get("escalate"), dict):
+            self._routes(escalation.get("channels"), known, f"{path}.escalate.channels")
 
     def _routes(self, wanted: Any, known: list[str], path: str) -> None:
         for index, name in enumerate(wanted if isinstance(wanted, list) else []):

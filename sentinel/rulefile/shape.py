@@ -137,7 +137,7 @@ class Reader:
             self.note(path, f"{shown(value)} is not one of {', '.join(words)}", did_you_mean(value, words))
         else:
             told = _plainly(said, "..." if _SECRET.search(path) else value)
-            self.note(path, told, _leaf_hint(choices, value, path, told))
+            self.note(path, told, _range_hint(value, path) or _leaf_hint(choices, value, path, told))
         return BAD
 
     def _unknown(self, value: dict[Any, Any], fields: dict[str, FieldInfo], path: str) -> set[str]:
@@ -250,6 +250,21 @@ def _plainly(said: str, value: Any) -> str:
         said = said.replace(code, word)
     said = said.replace(" | ", " or ")
     return f"{said[:1].lower()}{said[1:].split(', got ')[0]}, got {described(value)}"
+
+
+#: Why a number has the limits it has, by the end of its path.
+_RANGES: Final = {
+    "digest.every": "seconds: a digest collects for a minute at least and a day at most",
+    "escalate.after": "seconds: people need a minute at least; 12 hours at most",
+    "incident.within": "seconds, from a minute to a day",
+    "flood.within": "seconds, from 10 to an hour",
+}
+
+
+def _range_hint(value: Any, path: str) -> str:
+    if not isinstance(value, int | Decimal):
+        return ""
+    return _RANGES.get(".".join(path.split(".")[-2:]), "")
 
 
 def _leaf_hint(choices: list[Any], value: Any, path: str, said: str) -> str:

@@ -16,6 +16,7 @@ from sentinel.store.base import AnyRow, Part, new_id
 from sentinel.store.endpoints import admit, note_answer, read_endpoint
 from sentinel.store.imports import chunks
 from sentinel.store.outbox import add_jobs
+from sentinel.store.raising import delivery_jobs
 from sentinel.store.records import (
     UNSETTLED,
     AlertState,
@@ -29,7 +30,7 @@ from sentinel.store.records import (
     StoredChannel,
 )
 from sentinel.store.rules import disable_channel, read_channel
-from sentinel.store.runs import MAX_DETAIL, delivery_jobs
+from sentinel.store.runs import MAX_DETAIL
 from sentinel.store.tables import alert, delivery, delivery_attempt
 
 #: Seconds an alert waits for an older one of its rule after the last that was heard of that one: its
@@ -106,7 +107,7 @@ class Alerts(Part):
             state = sa.select(delivery.c.state).where(
                 delivery.c.alert_id == told.id, delivery.c.channel_id == channel_id
             )
-            if (await connection.execute(state)).scalar() in ("sent", "dead"):
+            if (await connection.execute(state)).scalar() in ("sent", "dead", "skipped"):
                 return Prospect(channel=found.channel)
             endpoint = await read_endpoint(connection, told.workspace_id, channel_id)
             wait = None if endpoint is None else hold(endpoint, told.id, now, breaker)
@@ -117,7 +118,7 @@ class Alerts(Part):
             return Prospect(
                 channel=found.channel,
                 hold=wait,
-                waiting=await _waiting(connection, told.workspace_id, channel_id),
+                waiting=await _waiting(connection, told.workspace_id, channel_id, now),
             )
 
     async def claim_delivery(
@@ -136,8 +137,8 @@ class Alerts(Part):
         `message_id` (default: the job's id) is what the other side will know it by, if this is the
         first time that it is taken; the ticket has the one that holds.
 
-        `ticket.settled`: sent already, or refused for good; do not send. A channel the alert did
-        not name gets a delivery of its own. Raises, with nothing changed: NotFound (no such alert),
+        `ticket.settled`: sent already, refused for good, or not needed; do not send. A channel the alert
+        did not name gets a delivery of its own. Raises, with nothing changed: NotFound (no such alert),
         StaleWorker (a later delivery of the job holds it), NotYet (its endpoint is to be left
         alone), StoreUnavailable.
         """
@@ -148,7 +149,7 @@ class Alerts(Part):
                 .where(
                     delivery.c.alert_id == alert_id,
                     delivery.c.channel_id == channel_id,
-                    delivery.c.state.not_in(("sent", "dead")),
+                    delivery.c.state.not_in(("sent", "dead", "skipped")),
                     delivery.c.fence <= fence,
                 )
                 .values(
@@ -166,7 +167,7 @@ class Alerts(Part):
             if row is None:
                 row = await _read_delivery(connection, alert_id, channel_id)
                 settled = row.state
-                if settled not in ("sent", "dead"):
+                if settled not in ("sent", "dead", "skipped"):
                     raise StaleWorker
             else:
                 await _settle_alert(connection, alert_id, now)
@@ -377,6 +378,7 @@ async def _older_first(
             delivery.c.channel_id == channel_id,
             delivery.c.state.in_(UNSETTLED),
             alert.c.rule_id == told.rule_id,
+            _called_for(now),
             sa.or_(
                 alert.c.created_at < told.created_at,
                 sa.and_(alert.c.created_at == told.created_at, alert.c.id < told.id),
@@ -392,14 +394,20 @@ async def _older_first(
     return Hold("order", max(now, *(time or now for time in older)) + len(older) * ORDER_STEP)
 
 
-async def _waiting(connection: AsyncConnection, workspace_id: str, channel_id: str) -> int:
+async def _waiting(connection: AsyncConnection, workspace_id: str, channel_id: str, now: float) -> int:
     wanted = sa.select(sa.func.count()).where(
         delivery.c.workspace_id == workspace_id,
         delivery.c.channel_id == channel_id,
         delivery.c.state.in_(UNSETTLED),
+        _called_for(now),
     )
     count: int = (await connection.execute(wanted)).scalar_one()
     return count
+
+
+def _called_for(now: float) -> sa.ColumnElement[bool]:
+    """Not an escalation that is not due yet."""
+    return sa.or_(delivery.c.escalates_at.is_(None), delivery.c.escalates_at <= now)
 
 
 async def _channel(connection: AsyncConnection, workspace_id: str, channel_id: str) -> StoredChannel | None:
@@ -482,8 +490,10 @@ async def _settle_alert(connection: AsyncConnection, alert_id: str, now: float) 
     # Not against the foreign keys of deliveries that are made meanwhile.
     locked = sa.select(alert.c.state).where(alert.c.id == alert_id).with_for_update(key_share=True)
     before = (await connection.execute(locked)).scalar_one()
+    # An escalation that is not due, or was not needed, says nothing of how the alert fared.
+    idle = sa.and_(delivery.c.escalates_at.is_not(None), delivery.c.state.in_(("pending", "skipped")))
     states = list(
-        await connection.scalars(sa.select(delivery.c.state).where(delivery.c.alert_id == alert_id))
+        await connection.scalars(sa.select(delivery.c.state).where(delivery.c.alert_id == alert_id, ~idle))
     )
     after = alert_state(states) if states else before
     if after != before:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.credentials import Keyring, Place, defined
 from sentinel.decide import fallbacks
+from sentinel.decide.routing import host_of
 from sentinel.errors import CredentialUnreadable, Problem, RuleFileError, Unreadable
 from sentinel.model import Channel, CredentialRef, Rule, RulesFile, RuleState, Workspace
 from sentinel.settings import MASK
@@ -142,6 +143,10 @@ class _Plan:
             "name": space.name,
             "timezone": space.timezone,
             "quiet_hours": space.quiet_hours,
+            "routes": space.routes,
+            "digest": space.digest,
+            "incident": space.incident,
+            "flood": space.flood,
             "updated_at": now,
         }
         if self.workspace_before is None:
@@ -453,6 +458,7 @@ def rule_columns(workspace_id: str, item: Rule, now: float) -> dict[str, Any]:
         "source_id": source_id(workspace_id, item),
         "name": item.name,
         "type": item.type,
+        "host": host_of(item.url),
         "definition": item,
         "enabled": item.enabled,
         "expected_change_every": item.expected_change_every,
@@ -484,6 +490,10 @@ def as_workspace(row: AnyRow) -> Workspace:
         name=values[workspace.c.name],
         timezone=values[workspace.c.timezone],
         quiet_hours=values[workspace.c.quiet_hours],
+        routes=values[workspace.c.routes],
+        digest=values[workspace.c.digest],
+        incident=values[workspace.c.incident],
+        flood=values[workspace.c.flood],
     )
 
 

@@ -7,10 +7,12 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from sentinel.decide.alerting import Asked, View
 from sentinel.decide.endpoint import Hold
+from sentinel.decide.routing import Step
 from sentinel.errors import Severity
 from sentinel.jobs import Trigger
-from sentinel.model import ChangeKind, Channel, Health, Rule, RuleState, Value, Workspace
+from sentinel.model import AlertKind, ChangeKind, Channel, Health, Rule, RuleState, Value, Workspace
 from streamq import Lane
 
 # --- schema ----------------------------------------------------------------------------------
@@ -172,8 +174,10 @@ class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None = None
     #: Alerts to be delivered.
     alerts: tuple[str, ...] = ()
-    #: Alerts recorded but not to be delivered: id -> reason (duplicate, cooldown, ...).
+    #: Alerts recorded but not to be delivered, or later with others: id -> reason.
     suppressed: dict[str, str] = {}
+    #: Of both, in the order they were decided.
+    severities: dict[str, Severity] = {}
 
 
 class RunTicket(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,8 +261,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 AlertState = Literal["pending", "sent", "partial", "failed", "suppressed"]
 #: sending: in a worker's hand. retrying: failed, to be tried again. failed: tried often enough.
-#: dead: refused for good. sent and dead are never left, except that `resend` reopens dead.
-DeliveryState = Literal["pending", "sending", "retrying", "sent", "failed", "dead"]
+#: dead: refused for good. skipped: an escalation that was not needed. sent, dead and skipped are never
+#: left, except that `resend` reopens the last two.
+DeliveryState = Literal["pending", "sending", "retrying", "sent", "failed", "dead", "skipped"]
 Outcome = Literal["sent", "failed", "dead"]
 #: Something is still to come of it.
 UNSETTLED: Final[tuple[DeliveryState, ...]] = ("pending", "sending", "retrying")
@@ -291,6 +296,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     next_at: float | None = None
     #: The channel in whose place this one is told.
     fallback_of: str | None = None
+    #: An escalation: sent then, unless the alert is acknowledged.
+    escalates_at: float | None = None
     #: Oldest first; only where asked for.
     history: tuple[Attempt, ...] = ()
 
@@ -302,19 +309,60 @@ class StoredAlert(msgspec.Struct, frozen=True, kw_only=True):
     workspace_id: str
     rule_id: str
     run_id: int | None
-    kind: Literal["change", "health", "recovery"]
+    kind: AlertKind
     severity: Severity
     title: str
     #: The neutral document, see sentinel.render.
     body: dict[str, Any]
     conditions: tuple[str, ...]
+    #: Every channel it is meant for.
     channels: tuple[str, ...]
     dedupe_key: str
     state: AlertState
-    #: Why it was not to be sent, or None.
+    #: Why it is not sent by itself (sentinel.decide.alerting.Reason), or None.
     suppressed: str | None
+    #: Until when that holds, where it is known, and what would have let it through.
+    suppressed_until: float | None = None
+    undo: str | None = None
+    #: What decided where it goes, or that it does not.
+    routing: tuple[Step, ...] = ()
+    acked_at: float | None = None
+    acked_by: str | None = None
+    ack_note: str | None = None
     created_at: float
     deliveries: tuple[Delivery, ...] = ()
+
+
+class Together(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an alert that was held is told: a digest, for one channel."""
+
+    digest_id: str
+    cause: str
+    channel_id: str
+    closes_at: float
+    #: None: not yet.
+    closed_at: float | None
+    #: The alert that tells it; None: not yet, or nothing was left to tell.
+    alert_id: str | None
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """The incident that a rule's alert is part of."""
+
+    incident_id: str
+    host: str
+    state: Literal["watched", "open", "over"]
+    #: The alert that tells it, if it is told.
+    alert_id: str | None
+
+
+class Outlook(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that a rule could raise now: what `sentinel.decide.alerting.plan` would be asked."""
+
+    asked: Asked
+    view: View
+    #: Of its workspace.
+    channels: tuple[StoredChannel, ...]
 
 
 class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,7 +380,7 @@ class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
     #: As it was when the delivery was taken; None: there is no such channel.
     channel: Channel | None = None
     #: Set: sent already, or refused for good. Do not send.
-    settled: Literal["sent", "dead"] | None = None
+    settled: Literal["sent", "dead", "skipped"] | None = None
 
 
 class Prospect(msgspec.Struct, frozen=True, kw_only=True):

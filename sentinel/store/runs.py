@@ -6,25 +6,18 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sentinel.errors import NotFound, PermanentFailure, Severity, StaleWorker, StateConflict
-from sentinel.jobs import (
-    ALERTS_DISPATCH,
-    OURS_FOR_NOW,
-    DispatchAlert,
-    Trigger,
-    delivery_job_id,
-    delivery_policy,
-    dispatch_alert_policy,
-)
-from sentinel.model import AlertDraft, Verdict
-from sentinel.store.base import AnyRow, Part, new_id
-from sentinel.store.database import Database
+from sentinel.decide.alerting import HELD
+from sentinel.errors import NotFound, PermanentFailure, StaleWorker, StateConflict
+from sentinel.jobs import OURS_FOR_NOW, Trigger
+from sentinel.model import Verdict
+from sentinel.store.base import AnyRow, Part
 from sentinel.store.imports import state_columns
+from sentinel.store.incidents import add_alert
 from sentinel.store.outbox import add_jobs
+from sentinel.store.raising import Raising, Scene
 from sentinel.store.records import (
     FinishedRun,
     NewOutboxJob,
@@ -35,7 +28,7 @@ from sentinel.store.records import (
     RunTicket,
 )
 from sentinel.store.rules import read_rule
-from sentinel.store.tables import alert, delivery, observation, rule_state, run
+from sentinel.store.tables import alert, observation, rule_state, run
 
 #: Characters of a raw reading that are kept: a whole page is not a reading.
 MAX_RAW: Final = 20_000
@@ -131,23 +124,35 @@ class Runs(Part):
         async with self._database.writing() as connection:
             if not await _write_state(connection, ticket, verdict, expected_state_version):
                 return await _explain(connection, ticket)
-            drafts = [_deliverable(draft) for draft in verdict.alerts]
             held = sa.and_(run.c.id == ticket.run_id, run.c.fence == ticket.fence)
             if not await _write_run(connection, held, result, status=_status(result), finished_at=now):
                 raise StaleWorker
             await _write_observation(connection, ticket, verdict, raw, now)
-            written = _Alerts(self._database, connection, ticket, now)
-            for number, draft in enumerate(drafts):
-                await written.add(draft, number)
-            jobs = [*written.jobs, *outbox]
+            raising = await self._raise(connection, ticket, verdict, now)
+            jobs = [*raising.jobs, *outbox]
             await add_jobs(self._database, connection, ticket.stored.workspace.id, jobs, now)
             return FinishedRun(
                 run_id=ticket.run_id,
                 status=_status(result),
                 error_code=result.error_code,
-                alerts=tuple(written.raised),
-                suppressed=written.suppressed,
+                alerts=tuple(raising.raised),
+                suppressed=raising.suppressed,
+                severities=raising.severities,
             )
+
+    async def _raise(
+        self, connection: AsyncConnection, ticket: RunTicket, verdict: Verdict, now: float
+    ) -> Raising:
+        """The alerts of a run, and what comes of each."""
+        stored = ticket.stored
+        scene = Scene(workspace=stored.workspace, rule=stored.rule, run_id=ticket.run_id, now=now)
+        raising = Raising(self._database, connection)
+        for draft in verdict.alerts:
+            alert_id = await add_alert(raising, scene, draft)
+            reason = raising.suppressed.get(alert_id)
+            if draft.kind == "change" and (reason is None or reason in HELD):
+                await _start_cooldown(connection, ticket, now)
+        return raising
 
     async def abandon_runs(self, *, before: float, now: float, detail: str = "") -> int:
         """End runs begun before `before` whose job never came back, as SYSTEM_WORKER_CRASH.
@@ -253,7 +258,11 @@ def _was_given_up(row: AnyRow, attempt: int) -> bool:
 
 async def _finished(connection: AsyncConnection, row: AnyRow) -> FinishedRun:
     """What a finished run came to."""
-    wanted = sa.select(alert.c.id, alert.c.suppressed).where(alert.c.run_id == row.id).order_by(alert.c.id)
+    wanted = (
+        sa.select(alert.c.id, alert.c.severity, alert.c.suppressed)
+        .where(alert.c.run_id == row.id)
+        .order_by(alert.c.id)
+    )
     alerts = (await connection.execute(wanted)).all()
     return FinishedRun(
         run_id=row.id,
@@ -261,6 +270,7 @@ async def _finished(connection: AsyncConnection, row: AnyRow) -> FinishedRun:
         error_code=row.error_code,
         alerts=tuple(found.id for found in alerts if found.suppressed is None),
         suppressed={found.id: found.suppressed for found in alerts if found.suppressed is not None},
+        severities={found.id: found.severity for found in alerts},
     )
 
 
@@ -272,12 +282,22 @@ async def _write_state(
 ) -> bool:
     """False: the state is not at the expected version, or a later delivery has written it."""
     columns = state_columns(verdict.state) | {"version": expected + 1, "fence": ticket.fence}
+    # An alert that turns out to be a duplicate, or to have nobody to go to, starts no cooldown.
+    if any(draft.kind == "change" for draft in verdict.alerts):
+        del columns["last_alert_at"]
     done = await connection.execute(
         sa.update(rule_state)
         .where(rule_state.c.rule_id == ticket.rule_id, rule_state.c.version == expected)
         .values(**columns)
     )
     return done.rowcount == 1
+
+
+async def _start_cooldown(connection: AsyncConnection, ticket: RunTicket, now: float) -> None:
+    """Somebody is told of a change, now or with others."""
+    await connection.execute(
+        sa.update(rule_state).where(rule_state.c.rule_id == ticket.rule_id).values(last_alert_at=now)
+    )
 
 
 async def _explain(connection: AsyncConnection, ticket: RunTicket) -> FinishedRun:
@@ -336,115 +356,6 @@ async def _write_observation(
 
 def _status(result: RunResult) -> RunStatus:
     return "ok" if result.error_code is None else "error"
-
-
-def _deliverable(draft: AlertDraft) -> tuple[AlertDraft, str | None]:
-    """With the reason why it is not to be sent, or None."""
-    return draft, draft.suppressed or (None if draft.channels else "no_channels")
-
-
-class _Alerts:
-    """Writes the alerts of one run and collects what comes of each."""
-
-    def __init__(
-        self, database: Database, connection: AsyncConnection, ticket: RunTicket, now: float
-    ) -> None:
-        self._database = database
-        self._connection = connection
-        self._ticket = ticket
-        self._now = now
-        self.raised: list[str] = []
-        self.suppressed: dict[str, str] = {}
-        self.jobs: list[NewOutboxJob] = []
-
-    async def add(self, draft_and_reason: tuple[AlertDraft, str | None], number: int) -> None:
-        """Raise it, or record why not."""
-        draft, reason = draft_and_reason
-        # Time-ordered over the drafts of one run too.
-        alert_id = new_id(self._now + number / 1000)
-        if reason is None and await self._insert(alert_id, draft, draft.dedupe_key, None):
-            await self._deliveries(alert_id, draft)
-            self.jobs += self._dispatch(alert_id, draft)
-            self.raised.append(alert_id)
-            return
-        reason = reason or "duplicate"
-        # Its own key: what was never sent must not hold up what will be.
-        await self._insert(alert_id, draft, f"{draft.dedupe_key}~{reason}~{alert_id}", reason)
-        self.suppressed[alert_id] = reason
-
-    async def _insert(self, alert_id: str, draft: AlertDraft, key: str, reason: str | None) -> bool:
-        """False: the dedupe key is taken."""
-        inserted = await self._connection.execute(
-            self._database.insert(alert)
-            .values(
-                id=alert_id,
-                workspace_id=self._ticket.stored.workspace.id,
-                rule_id=self._ticket.rule_id,
-                run_id=self._ticket.run_id,
-                kind=draft.kind,
-                severity=draft.severity,
-                title=draft.title,
-                body=draft.body,
-                conditions=draft.conditions,
-                channels=draft.channels,
-                dedupe_key=key,
-                state="suppressed" if reason else "pending",
-                suppressed=reason,
-                created_at=self._now,
-                updated_at=self._now,
-            )
-            .on_conflict_do_nothing(index_elements=[alert.c.dedupe_key])
-            .returning(alert.c.id)
-        )
-        return inserted.first() is not None
-
-    async def _deliveries(self, alert_id: str, draft: AlertDraft) -> None:
-        rows = [
-            {
-                "alert_id": alert_id,
-                "channel_id": channel_id,
-                "workspace_id": self._ticket.stored.workspace.id,
-                "state": "pending",
-                "fence": 0,
-                "attempts": 0,
-                "created_at": self._now,
-                "updated_at": self._now,
-            }
-            for channel_id in dict.fromkeys(draft.channels)
-        ]
-        await self._connection.execute(sa.insert(delivery), rows)
-
-    def _dispatch(self, alert_id: str, draft: AlertDraft) -> list[NewOutboxJob]:
-        payload = DispatchAlert(
-            alert_id=alert_id,
-            workspace_id=self._ticket.stored.workspace.id,
-            rule_id=self._ticket.rule_id,
-            channels=tuple(dict.fromkeys(draft.channels)),
-            dedupe_key=draft.dedupe_key,
-        )
-        return delivery_jobs(f"alert-{alert_id}", payload, draft.severity)
-
-
-def delivery_jobs(job_id: str, payload: DispatchAlert, severity: Severity) -> list[NewOutboxJob]:
-    """The jobs that bring an alert to the channels of `payload`: one for each, with retries of its own.
-
-    `job_id` names the whole; the handler gives the same ids to the parts of a job that names several.
-    """
-    lane = dispatch_alert_policy(payload, severity=severity).lane
-    jobs = []
-    for channel_id in dict.fromkeys(payload.channels):
-        policy = delivery_policy(payload, channel_id, lane=lane)
-        jobs.append(
-            NewOutboxJob(
-                stream=ALERTS_DISPATCH,
-                job_id=delivery_job_id(job_id, channel_id),
-                payload=msgspec.structs.replace(payload, channels=(channel_id,)),
-                lane=policy.lane,
-                unique=policy.unique,
-                unique_for=policy.unique_for,
-            )
-        )
-    return jobs
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
     workspace 1-* source 1-* rule 1-1 rule_state
     workspace 1-* channel 1-0..1 channel_state
     run 1-0..1 observation          run 1-* alert 1-* delivery 1-* delivery_attempt
+    digest 1-* digest_member *-1 alert          incident 1-* incident_member *-1 alert
     outbox                          blob
 
 Every row names its workspace. What happened (run, observation, alert, delivery) does not point at
@@ -15,7 +16,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from sentinel.model import Channel, FetchProfile, QuietHours, Rule, Value
+from sentinel.decide.routing import Step
+from sentinel.model import Channel, Digest, FetchProfile, Flood, Incident, QuietHours, Route, Rule, Value
 from sentinel.store.columns import Document, Micros, Serial, Words
 
 metadata: Final = sa.MetaData(
@@ -40,6 +42,10 @@ workspace: Final = sa.Table(
     sa.Column("name", Words, nullable=False),
     sa.Column("timezone", sa.Text, nullable=False),
     sa.Column("quiet_hours", Document(QuietHours)),
+    sa.Column("routes", Document(list[Route]), nullable=False),
+    sa.Column("digest", Document(Digest)),
+    sa.Column("incident", Document(Incident)),
+    sa.Column("flood", Document(Flood)),
     #: Table -> seconds, where it differs from the deployment's.
     sa.Column("retention", Document(dict[str, float])),
     #: Encrypted; never the text itself.
@@ -69,6 +75,8 @@ rule: Final = sa.Table(
     sa.Column("source_id", sa.Text, sa.ForeignKey("source.id"), nullable=False),
     sa.Column("name", Words, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
+    #: Of its page.
+    sa.Column("host", Words, nullable=False),
     #: The validated struct; the other columns repeat what queries need of it.
     sa.Column("definition", Document(Rule), nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False),
@@ -81,7 +89,7 @@ rule: Final = sa.Table(
     sa.Column("updated_at", Micros, nullable=False),
 )
 sa.Index("ix_rule_due", rule.c.next_due_at, sqlite_where=rule.c.enabled, postgresql_where=rule.c.enabled)
-sa.Index(None, rule.c.workspace_id)
+sa.Index(None, rule.c.workspace_id, rule.c.host)
 sa.Index(None, rule.c.source_id)
 
 rule_tag: Final = sa.Table(
@@ -242,7 +250,17 @@ alert: Final = sa.Table(
     sa.Column("dedupe_key", Words, nullable=False),
     #: pending | sent | partial | failed | suppressed
     sa.Column("state", sa.Text, nullable=False),
+    #: Why it is not sent by itself, until when that holds, and what would have let it through.
     sa.Column("suppressed", sa.Text),
+    sa.Column("suppressed_until", Micros),
+    sa.Column("undo", Words),
+    #: What decided where it goes, or that it does not.
+    sa.Column("routing", Document(tuple[Step, ...]), nullable=False, default=()),
+    #: Of its title, where floods are counted and it counts.
+    sa.Column("pattern", Words),
+    sa.Column("acked_at", Micros),
+    sa.Column("acked_by", Words),
+    sa.Column("ack_note", Words),
     sa.Column("created_at", Micros, nullable=False),
     sa.Column("updated_at", Micros, nullable=False),
     sa.UniqueConstraint("dedupe_key"),
@@ -250,6 +268,14 @@ alert: Final = sa.Table(
 sa.Index("ix_alert_newest", alert.c.created_at.desc(), alert.c.id.desc())
 sa.Index("ix_alert_rule", alert.c.rule_id, alert.c.created_at.desc())
 sa.Index(None, alert.c.run_id)
+sa.Index(
+    "ix_alert_alike",
+    alert.c.workspace_id,
+    alert.c.pattern,
+    alert.c.created_at,
+    sqlite_where=alert.c.pattern.is_not(None),
+    postgresql_where=alert.c.pattern.is_not(None),
+)
 sa.Index(
     "ix_alert_pending",
     alert.c.created_at,
@@ -263,7 +289,7 @@ delivery: Final = sa.Table(
     sa.Column("alert_id", sa.Text, sa.ForeignKey("alert.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("channel_id", sa.Text, primary_key=True),
     _workspace_id(),
-    #: pending | sending | retrying | sent | failed | dead
+    #: pending | sending | retrying | sent | failed | dead | skipped
     sa.Column("state", sa.Text, nullable=False),
     #: Of the job that holds it; a lower fence may not write.
     sa.Column("fence", sa.BigInteger, nullable=False),
@@ -281,6 +307,8 @@ delivery: Final = sa.Table(
     sa.Column("created_at", Micros, nullable=False),
     sa.Column("updated_at", Micros, nullable=False),
     sa.Column("sent_at", Micros),
+    #: Set: an escalation, which is sent then unless the alert is acknowledged.
+    sa.Column("escalates_at", Micros),
 )
 _OPEN: Final = delivery.c.state.in_(
     [sa.literal_column(f"'{state}'") for state in ("pending", "sending", "retrying")]
@@ -315,6 +343,85 @@ delivery_attempt: Final = sa.Table(
         ["alert_id", "channel_id"], ["delivery.alert_id", "delivery.channel_id"], ondelete="CASCADE"
     ),
 )
+
+#: Alerts that are told together: one row per channel and window, or night, or flood.
+digest: Final = sa.Table(
+    "digest",
+    metadata,
+    #: Rises with time.
+    sa.Column("id", sa.Text, primary_key=True),
+    _workspace_id(),
+    #: quiet_hours | digest | flood
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    #: What is collected: a host, a tag, a rule, a pattern; '' the whole workspace.
+    sa.Column("grouped", Words, nullable=False),
+    sa.Column("channel_id", sa.Text, nullable=False),
+    #: What makes it one of a kind: the columns above and its end.
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("opened_at", Micros, nullable=False),
+    sa.Column("closes_at", Micros, nullable=False),
+    #: Set once, with the alert that tells it (none: nothing was left to tell).
+    sa.Column("closed_at", Micros),
+    sa.Column("alert_id", sa.Text),
+    sa.UniqueConstraint("key"),
+)
+sa.Index(
+    "ix_digest_open",
+    digest.c.closes_at,
+    sqlite_where=digest.c.closed_at.is_(None),
+    postgresql_where=digest.c.closed_at.is_(None),
+)
+
+digest_member: Final = sa.Table(
+    "digest_member",
+    metadata,
+    sa.Column("digest_id", sa.Text, sa.ForeignKey("digest.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("alert_id", sa.Text, sa.ForeignKey("alert.id", ondelete="CASCADE"), primary_key=True),
+    _workspace_id(),
+)
+sa.Index(None, digest_member.c.alert_id)
+
+#: A host whose rules break together: watched until that is known, open until they work again, over.
+incident: Final = sa.Table(
+    "incident",
+    metadata,
+    #: Rises with time.
+    sa.Column("id", sa.Text, primary_key=True),
+    _workspace_id(),
+    sa.Column("host", Words, nullable=False),
+    #: watched | open | over
+    sa.Column("state", sa.Text, nullable=False),
+    #: Workspace and host until it is over: there is one at a time.
+    sa.Column("key", Words),
+    sa.Column("began_at", Micros, nullable=False),
+    #: watched: when its rules are told one by one, should it have become none.
+    sa.Column("until", Micros, nullable=False),
+    #: The alert that tells it, and when it (or a reminder) was told last.
+    sa.Column("alert_id", sa.Text),
+    sa.Column("told_at", Micros),
+    sa.Column("over_at", Micros),
+    sa.UniqueConstraint("key"),
+)
+sa.Index(
+    "ix_incident_going_on",
+    incident.c.state,
+    incident.c.until,
+    sqlite_where=incident.c.over_at.is_(None),
+    postgresql_where=incident.c.over_at.is_(None),
+)
+
+incident_member: Final = sa.Table(
+    "incident_member",
+    metadata,
+    sa.Column("incident_id", sa.Text, sa.ForeignKey("incident.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("rule_id", sa.Text, primary_key=True),
+    _workspace_id(),
+    #: Its own alert, which is not sent while the incident goes on.
+    sa.Column("alert_id", sa.Text, sa.ForeignKey("alert.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("recovered_at", Micros),
+)
+sa.Index(None, incident_member.c.alert_id)
 
 #: Jobs that committed rows call for and Redis has not been given yet.
 outbox: Final = sa.Table(

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sentinel.jobs import RULES_RUN, DispatchAlert, RunRule, run_rule_policy
 from sentinel.model import Health
 from sentinel.store.base import AnyRow, Part
+from sentinel.store.raising import delivery_jobs
 from sentinel.store.records import UNSETTLED, Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
-from sentinel.store.runs import delivery_jobs
 from sentinel.store.tables import alert, delivery, observation, outbox, rule, rule_state, run
 
 #: Rows removed in one transaction: others write in between.
@@ -173,6 +173,7 @@ def _open_deliveries(after: float, before: float, last: str | None) -> sa.Select
         .join(alert, alert.c.id == delivery.c.alert_id)
         .where(key > (last or ""), delivery.c.state.in_(UNSETTLED))
         .where(delivery.c.updated_at.between(after, before), called_for_lately)
+        .where(sa.func.coalesce(delivery.c.escalates_at, 0.0) < before)
         .order_by(key)
     )
 

@@ -147,10 +147,21 @@ class Observation(Document):
 
 class Delivery(Document):
     channel: str
-    status: Literal["pending", "sending", "retrying", "sent", "failed", "dead"]
+    status: Literal["pending", "sending", "retrying", "sent", "failed", "dead", "skipped"]
     attempts: Count
     http_status: int | None
     error: str | None
+
+
+class Acknowledged(Document):
+    at: Time
+    by: str | None
+    note: str | None
+
+
+Reason = Literal[
+    "no_channels", "duplicate", "cooldown", "incident", "flood", "quiet_hours", "digest"
+]  # fmt: skip
 
 
 class Alert(Document):
@@ -160,8 +171,49 @@ class Alert(Document):
     severity: Literal["info", "warning", "critical"]
     title: str
     status: Literal["pending", "sent", "partial", "failed", "suppressed"]
+    suppressed: Reason | None
+    acknowledged: Acknowledged | None
     dedupe_key: str
     deliveries: list[Delivery]
+
+
+class Way(Document):
+    step: Literal["rule", "route", Reason, "told"]
+    words: str
+    counts: bool
+
+
+class Later(Document):
+    channel: str
+    cause: Literal["flood", "quiet_hours", "digest"]
+    by: Literal["workspace", "tag", "host", "rule", "pattern"]
+    group: str
+    at: Time
+
+
+class Escalation(Document):
+    after_seconds: Count
+    channels: list[str]
+
+
+class Trouble(Document):
+    channel: str
+    detail: str
+
+
+class AlertRoute(Document):
+    schema: Literal["sentinel.alert_route/1"]
+    rule_id: str
+    severity: Literal["info", "warning", "critical"]
+    kind: Literal["change", "health", "recovery"]
+    steps: list[Way]
+    now: list[str]
+    later: list[Later]
+    escalations: list[Escalation]
+    suppressed: Reason | None
+    until: Time | None
+    undo: str | None
+    troubles: list[Trouble]
 
 
 class Step(Document):
@@ -342,8 +394,8 @@ class KeyRotation(Document):
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
-        Stats, Pending, Claimed, Dead, Requeued, Receipt, Paused, Observation, Alert, RuleTest, Fetch, RuleLine,
-        Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelDeleted, KeyRotation,
+        Stats, Pending, Claimed, Dead, Requeued, Receipt, Paused, Observation, Alert, AlertRoute, RuleTest, Fetch,
+        RuleLine, Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 

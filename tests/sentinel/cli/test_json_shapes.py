@@ -143,7 +143,16 @@ def alerts_that_arrived_and_that_did_not(ask: Asking) -> None:
     ended = {(d["channel"], d["status"], d["http_status"]) for alert in alerts for d in alert["deliveries"]}
     assert ended == {("hook", "sent", 204), ("gone", "dead", 404)}
     (shown,) = ask_more(ask, "alerts", "show", alerts[0]["alert_id"])
-    assert set(shown) == {"kind", "suppressed", "created_at", "conditions", "body", "attempts"}
+    assert set(shown) == {
+        *("kind", "created_at", "conditions", "run_id", "channels", "why", "until", "undo", "told_in"),
+        *("escalations", "incident", "body", "attempts"),
+    }
+    (way,) = ask("alerts", "route", "price", "--severity", "critical")
+    assert (way["now"], way["suppressed"], way["troubles"]) == (["hook", "gone"], None, [])
+    (taken,) = ask("alerts", "ack", alerts[0]["alert_id"], "--by", "eva", "--note", "on it")
+    assert (taken["acknowledged"]["by"], taken["acknowledged"]["note"]) == ("eva", "on it")
+    ask("alerts", "resend", alerts[0]["alert_id"], "--channel", "gone")
+    ask("alerts", "list", "--suppressed")
 
 
 def pages(ask: Asking, site: str) -> None:

@@ -46,7 +46,9 @@ async def test_a_check_writes_run_observation_state_alert_and_job_together(store
     assert (seen.changed, seen.change_kind, seen.confirmed) == (True, "decreased", True)
     assert seen.percent == Decimal("-9.9")
     state = (await store.rule("widget")).state
-    assert state == RuleState(stable=EUR_90, stable_raw="90,10 €", last_run_at=NOW, version=1)
+    assert state == RuleState(
+        stable=EUR_90, stable_raw="90,10 €", last_run_at=NOW, last_alert_at=NOW + 1, version=1
+    )
     (alert,) = await store.alerts()
     assert finished.alerts == (alert.id,)
     assert (alert.state, alert.run_id, alert.created_at) == ("pending", run.run_id, NOW + 1)

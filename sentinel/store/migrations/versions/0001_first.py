@@ -20,6 +20,10 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("timezone", sa.Text(), nullable=False),
         sa.Column("quiet_hours", sa.JSON(), nullable=True),
+        sa.Column("routes", sa.JSON(), nullable=False),
+        sa.Column("digest", sa.JSON(), nullable=True),
+        sa.Column("incident", sa.JSON(), nullable=True),
+        sa.Column("flood", sa.JSON(), nullable=True),
         sa.Column("retention", sa.JSON(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -162,6 +166,13 @@ def upgrade() -> None:
         sa.Column("dedupe_key", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("suppressed", sa.Text(), nullable=True),
+        sa.Column("suppressed_until", sa.BigInteger(), nullable=True),
+        sa.Column("undo", sa.Text(), nullable=True),
+        sa.Column("routing", sa.JSON(), nullable=False),
+        sa.Column("pattern", sa.Text(), nullable=True),
+        sa.Column("acked_at", sa.BigInteger(), nullable=True),
+        sa.Column("acked_by", sa.Text(), nullable=True),
+        sa.Column("ack_note", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -172,6 +183,14 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
         sa.UniqueConstraint("dedupe_key", name=op.f("uq_alert_dedupe_key")),
+    )
+    op.create_index(
+        "ix_alert_alike",
+        "alert",
+        ["workspace_id", "pattern", "created_at"],
+        unique=False,
+        sqlite_where=sa.text("pattern IS NOT NULL"),
+        postgresql_where=sa.text("pattern IS NOT NULL"),
     )
     op.create_index(
         "ix_alert_newest",
@@ -225,6 +244,7 @@ def upgrade() -> None:
         sa.Column("source_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
         sa.Column("definition", sa.JSON(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("expected_change_every", sa.Float(), nullable=True),
@@ -248,7 +268,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("enabled"),
     )
     op.create_index(op.f("ix_rule_source_id"), "rule", ["source_id"], unique=False)
-    op.create_index(op.f("ix_rule_workspace_id"), "rule", ["workspace_id"], unique=False)
+    op.create_index(op.f("ix_rule_workspace_id_host"), "rule", ["workspace_id", "host"], unique=False)
 
     op.create_table(
         "delivery",
@@ -268,6 +288,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("escalates_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["alert_id"], ["alert.id"], name=op.f("fk_delivery_alert_id_alert"), ondelete="CASCADE"
         ),
@@ -381,10 +402,110 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("alert_id", "channel_id", "number", name=op.f("pk_delivery_attempt")),
     )
 
+    op.create_table(
+        "digest",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("grouped", sa.Text(), nullable=False),
+        sa.Column("channel_id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("closes_at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("alert_id", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_digest_workspace_id_workspace")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_digest")),
+        sa.UniqueConstraint("key", name=op.f("uq_digest_key")),
+    )
+    op.create_index(
+        "ix_digest_open",
+        "digest",
+        ["closes_at"],
+        unique=False,
+        sqlite_where=sa.text("closed_at IS NULL"),
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
+
+    op.create_table(
+        "digest_member",
+        sa.Column("digest_id", sa.Text(), nullable=False),
+        sa.Column("alert_id", sa.Text(), nullable=False),
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["alert_id"], ["alert.id"], name=op.f("fk_digest_member_alert_id_alert"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["digest_id"], ["digest.id"], name=op.f("fk_digest_member_digest_id_digest"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_digest_member_workspace_id_workspace")
+        ),
+        sa.PrimaryKeyConstraint("digest_id", "alert_id", name=op.f("pk_digest_member")),
+    )
+    op.create_index(op.f("ix_digest_member_alert_id"), "digest_member", ["alert_id"], unique=False)
+
+    op.create_table(
+        "incident",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=True),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.Column("alert_id", sa.Text(), nullable=True),
+        sa.Column("told_at", sa.BigInteger(), nullable=True),
+        sa.Column("over_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_incident_workspace_id_workspace")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_incident")),
+        sa.UniqueConstraint("key", name=op.f("uq_incident_key")),
+    )
+    op.create_index(
+        "ix_incident_going_on",
+        "incident",
+        ["state", "until"],
+        unique=False,
+        sqlite_where=sa.text("over_at IS NULL"),
+        postgresql_where=sa.text("over_at IS NULL"),
+    )
+
+    op.create_table(
+        "incident_member",
+        sa.Column("incident_id", sa.Text(), nullable=False),
+        sa.Column("rule_id", sa.Text(), nullable=False),
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("alert_id", sa.Text(), nullable=False),
+        sa.Column("recovered_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["alert_id"], ["alert.id"], name=op.f("fk_incident_member_alert_id_alert"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["incident_id"],
+            ["incident.id"],
+            name=op.f("fk_incident_member_incident_id_incident"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_incident_member_workspace_id_workspace")
+        ),
+        sa.PrimaryKeyConstraint("incident_id", "rule_id", name=op.f("pk_incident_member")),
+    )
+    op.create_index(op.f("ix_incident_member_alert_id"), "incident_member", ["alert_id"], unique=False)
+
 
 def downgrade() -> None:
     for table in (
         "channel_state",
+        "incident_member",
+        "incident",
+        "digest_member",
+        "digest",
         "delivery_attempt",
         "rule_tag",
         "rule_state",
