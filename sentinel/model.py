@@ -427,7 +427,7 @@ class Channel(_Strict, frozen=True, kw_only=True):
     #: email: whom to write to, and who writes: `name@example.com` or `Name <name@example.com>`.
     to: Annotated[list[Annotated[str, Meta(min_length=3, max_length=320)]], Meta(max_length=50)] = []
     sender: Annotated[str, Meta(min_length=3, max_length=320)] | None = None
-    #: By name: webhook signing_secret; slack, discord, teams url; telegram bot_token; ntfy token;
+    #: By name: webhook signing_secret, url; slack, discord, teams url; telegram bot_token; ntfy token;
     #: pagerduty routing_key; apprise url; email smtp_url (`smtp://user:password@host:587`).
     credentials: dict[str, Credential] = {}
     #: webhook: short for the credential signing_secret (`whsec_...`) of `env`.

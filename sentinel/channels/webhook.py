@@ -41,7 +41,9 @@ class WebhookSender:
     async def send(self, channel: Channel, document: Document, *, message_id: str) -> Sent:
         """See Sender."""
         body = self._to_json(document)
-        answer = await self._http.post(channel.url or "", body, self._headers(channel, body, message_id))
+        # An address that is a secret itself is a credential, not a field.
+        url = next(iter(self._credentials.get(channel, "url")), channel.url or "")
+        answer = await self._http.post(url, body, self._headers(channel, body, message_id))
         if answer.accepted:
             return Sent(http_status=answer.status)
         raise self._http.failure(answer)

@@ -62,7 +62,7 @@ _NEED_VALUE: Final = NUMERIC_CONDITIONS | {"availability_is", "text_contains", "
 
 #: The credentials of each type of channel, and the one that it cannot be without.
 CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {
-    "webhook": (SIGNING_SECRET,),
+    "webhook": (SIGNING_SECRET, "url"),
     "slack": ("url",),
     "discord": ("url",),
     "teams": ("url",),
@@ -178,15 +178,18 @@ class Sense:
 
     def _channel(self, parts: dict[str, Any], path: str) -> None:
         kind, url = parts.get("type"), parts.get("url")
-        if url is not None and kind is not None and "url" in CREDENTIALS[kind]:
+        secret = "url" in parts.get("credentials", {})
+        if url is not None and kind not in (None, "webhook") and "url" in CREDENTIALS[kind]:
             self._note(
                 join(path, "url"),
                 f"the address of a {kind} channel is a secret",
                 "credentials: {url: {env: NAME}}",
             )
+        elif url is not None and secret and kind == "webhook":
+            self._note(join(path, "url"), "credentials.url says already where to", "leave one of them out")
         elif url is not None:
             self._address(url, join(path, "url"))
-        elif kind == "webhook":
+        elif kind == "webhook" and not secret:
             self._note(join(path, "url"), "a webhook needs a url", "url: https://hooks.example.com/in")
         if kind is not None:
             self._place(kind, parts, path)

@@ -457,6 +457,17 @@ def test_credentials_that_cannot_work_are_refused_and_not_told(
     assert "123456" not in str(found)
 
 
+def test_a_webhook_s_address_is_a_field_or_a_secret() -> None:
+    secret = '{id: a, type: webhook, credentials: {url: "https://h.example.com/in?key=hunter2"}}'
+    assert load(f"channels: [{secret}]", PUBLIC).channels[0].url is None
+
+    both = secret.replace("type: webhook", "type: webhook, url: 'https://h.example.com/'")
+    assert list(problems(f"channels: [{both}]")) == ["channels[0].url"]
+    private = problems(f"channels: [{secret.replace('h.example.com', '10.0.0.1')}]")
+    assert list(private) == ["channels[0].credentials.url"]
+    assert "hunter2" not in str(private)
+
+
 def test_a_credential_is_said_once() -> None:
     text = "channels: [{id: a, type: webhook, url: 'https://h.example.com/', secret_env: A, credentials: {signing_secret: {env: B}}}]"
     assert list(problems(text)) == ["channels[0].credentials.signing_secret"]

@@ -19,7 +19,7 @@ from sentinel.channels.http import MAX_ANSWER
 from sentinel.credentials import ChannelCredentials
 from sentinel.errors import EndpointGone, SendFailed, SendLater, SendRefused
 from sentinel.fetch.guard import NetworkPolicy, open_client
-from sentinel.model import Channel, Document
+from sentinel.model import Channel, CredentialRef, Document
 from sentinel.render import to_json
 from tests.support.http import Reply, Request, Site
 
@@ -81,6 +81,19 @@ async def test_while_rotating_every_named_secret_signs(site: Site, sender: Webho
 
     for secret in (SECRET, NEXT):
         Webhook(secret).verify(site.requests[0].body, dict(site.requests[0].headers))
+
+
+async def test_an_address_may_be_a_secret(site: Site, client: httpx.AsyncClient) -> None:
+    url = site.route("/in", Reply())
+    sender = WebhookSender(client, ChannelCredentials({"HOOK": f"{url}?key=hunter2"}), to_json, time.time)
+
+    await sender.send(
+        Channel(id="ops", type="webhook", credentials={"url": CredentialRef(env="HOOK")}),
+        ALERT,
+        message_id="m",
+    )
+
+    assert site.requests[0].target == "/in?key=hunter2"
 
 
 async def test_a_channel_that_names_no_secret_is_sent_unsigned(site: Site, sender: WebhookSender) -> None:
