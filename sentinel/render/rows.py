@@ -7,7 +7,6 @@ of an object, or else the whole row, which then can only come, go and move.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -18,6 +17,7 @@ import msgspec
 
 from sentinel.model import DocumentCell, DocumentRow, DocumentRows
 from sentinel.render import clean
+from sentinel.render.difference import longest_rising
 
 #: Larger lists are told as values: rows of one side, characters of its JSON.
 MAX_ROWS: Final = 10_000
@@ -193,24 +193,8 @@ def _moved(was: _Table, now: _Table) -> list[str]:
         return []
     places = {key: place for place, key in enumerate(was.rows)}
     common = [key for key in now.rows if key in places]
-    kept = _longest_rising([places[key] for key in common])
+    kept = longest_rising([places[key] for key in common])
     return [key for key in common if places[key] not in kept and was.rows[key] == now.rows[key]]
-
-
-def _longest_rising(numbers: Sequence[int]) -> set[int]:
-    """The longest rising subsequence (patience sorting, n log n)."""
-    tops: list[int] = []
-    before: dict[int, int | None] = {}
-    for number in numbers:
-        pile = bisect_left(tops, number)
-        before[number] = tops[pile - 1] if pile else None
-        tops[pile : pile + 1] = [number]
-    kept: set[int] = set()
-    last = tops[-1] if tops else None
-    while last is not None:
-        kept.add(last)
-        last = before[last]
-    return kept
 
 
 def _row(kind: _Kind, key: str, old: _Table, new: _Table) -> DocumentRow:
@@ -253,4 +237,5 @@ def _words(cell: object) -> str:
             words = str(cell)
         case _:
             words = _ENCODER.encode(cell).decode()
-    return clean.line(words, MAX_WORDS)
+    # Cut before it is cleaned, which takes its time: a cell may be as long as a page.
+    return clean.line(words[: 4 * MAX_WORDS], MAX_WORDS)

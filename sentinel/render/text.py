@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sentinel.model import Document, DocumentField
+from sentinel.model import Document, DocumentField, DocumentRow
 from sentinel.render import clean
 from sentinel.render.difference import difference, shortened
 from sentinel.render.payload import iso
+from sentinel.render.rows import summary
 from sentinel.render.values import describe, describe_percent
 
 #: A screen: lines, and characters of one.
@@ -17,7 +18,13 @@ MAX_WIDTH: Final = 400
 #: Texts longer than this are told by their difference, characters.
 _SHORT: Final = 60
 
-_KINDS: Final = {"change": "ALERT", "health": "HEALTH", "recovery": "RECOVERY", "test": "TEST"}
+_KINDS: Final = {
+    "change": "ALERT",
+    "health": "HEALTH",
+    "recovery": "RECOVERY",
+    "digest": "DIGEST",
+    "test": "TEST",
+}
 
 
 def to_text(document: Document) -> str:
@@ -33,14 +40,25 @@ def _rows(document: Document) -> list[tuple[str, str]]:
     """What is told, in order; what frames it is always told, fields while there is room."""
     frame = _frame(document)
     room = MAX_LINES - 1 - len(frame)
-    by = describe_percent(document.percent)
-    fields = [(field.name, _field(field)) for field in document.fields]
-    if fields and by:
-        fields[0] = (fields[0][0], f"{fields[0][1]} ({by})")
-    if len(fields) > room:
-        hidden = len(fields) - room + 1
-        fields = [*fields[: room - 1], ("...", f"and {hidden} more fields")]
-    return fields + frame
+    told = [("", line) for line in document.words.splitlines()] if document.words else _told(document)
+    more = document.more
+    if len(told) + (more > 0) > room:
+        more += len(told) - room + 1
+        told = told[: room - 1]
+    if more:
+        told.append(("...", f"and {more} more"))
+    return told + frame
+
+
+def _told(document: Document) -> list[tuple[str, str]]:
+    """What happened: a row for each field, each row of a list and each member of a digest."""
+    rows = [row for field in document.fields for row in _field(field)]
+    if rows and (by := describe_percent(document.percent)):
+        rows[0] = (rows[0][0], f"{rows[0][1]} ({by})")
+    rows += [
+        ("alert", f"{member.title}{f'  {member.link}' if member.link else ''}") for member in document.members
+    ]
+    return rows
 
 
 def _frame(document: Document) -> list[tuple[str, str]]:
@@ -49,12 +67,28 @@ def _frame(document: Document) -> list[tuple[str, str]]:
         rows += [("code", document.health.code), ("detail", document.health.detail)]
         rows.append(("to do", document.health.recommendation))
     met = ", ".join(f"{name} ({severity})" if severity else name for name, severity in document.conditions)
-    rows += [("because", met), ("rule", document.rule), ("page", document.link)]
+    rows += [("because", met), ("rule", document.rule), ("page", document.link), ("note", document.note)]
     rows += [("alert", document.alert_id), ("at", iso(document.occurred_at))]
     return [(name, words) for name, words in rows if words]
 
 
-def _field(field: DocumentField) -> str:
+def _field(field: DocumentField) -> list[tuple[str, str]]:
+    if (rows := field.rows) is not None:
+        told = [(field.name, summary(rows)), *(("", _row(row)) for row in rows.changes)]
+        return [*told, ("...", f"and {rows.untold} more rows")] if rows.untold else told
+    return [(field.name, _replaced(field))]
+
+
+def _row(row: DocumentRow) -> str:
+    """`changed 4711: price 5 -> 6, stock 3 -> 2`."""
+    cells = [
+        f"{cell.name} {' -> '.join(side for side in (cell.before, cell.after) if side is not None)}".strip()
+        for cell in row.cells
+    ]
+    return f"{row.kind} {row.key}{':' * bool(row.key and cells)} {', '.join(cells)}".rstrip()
+
+
+def _replaced(field: DocumentField) -> str:
     before, after = (clean.line(describe(side), clean.MAX_TEXT) for side in (field.before, field.after))
     if field.before is None or field.after is None or max(len(before), len(after)) <= _SHORT:
         return f"{before} -> {after}"

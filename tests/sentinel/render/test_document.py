@@ -11,6 +11,7 @@ import pytest
 from sentinel.model import AvailabilityValue, Document, JsonValue, NumberValue, PriceValue, TextValue
 from sentinel.render import describe, document, to_json, to_text
 from sentinel.render.payload import MAX_BODY
+from sentinel.render.samples import SAMPLES, SampleKind, sample
 from sentinel.render.text import MAX_LINES, MAX_WIDTH
 
 BODY: dict[str, Any] = {
@@ -293,3 +294,32 @@ def test_ten_thousand_rows_fit_into_the_json() -> None:
 
     assert len(body) <= MAX_BODY
     assert json.loads(body)["data"]["fields"][0]["rows"]["added"] == 2500
+
+
+def test_a_digest_as_text_has_a_line_for_each_member() -> None:
+    assert to_text(made(DIGEST, kind="digest", title="5 alerts", severity="info")) == (
+        "DIGEST info: 5 alerts\n"
+        "  alert  Widget: price fell  https://shop.example.com/widget\n"
+        "  alert  Terms changed\n"
+        "  ...    and 3 more\n"
+        "  rule   widget-price\n"
+        "  alert  al_1\n"
+        "  at     2025-11-24T16:00:00.250Z\n"
+    )
+
+
+def test_rows_as_text_are_a_line_each() -> None:
+    field = {"name": "products", "before": [{"id": "a", "p": 5}], "after": [{"id": "a", "p": 6}, {"id": "b"}]}
+
+    assert to_text(made({"fields": [field]})).splitlines()[1:4] == [
+        "  products  1 row changed, 1 added",
+        "            changed a: p 5 -> 6",
+        "            added b: id b",
+    ]
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_every_kind_of_alert_is_one_screen_of_text(kind: SampleKind) -> None:
+    lines = to_text(sample(kind)).splitlines()
+
+    assert 2 < len(lines) <= MAX_LINES
