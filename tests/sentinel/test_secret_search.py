@@ -23,16 +23,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import anyio
+import anyio.to_thread
 import pytest
 import redis
 import yaml
 from standardwebhooks import Webhook
 
 from sentinel.cli.main import main
+from sentinel.credentials import Keyring
 from sentinel.embedded import EmbeddedRedis
+from sentinel.model import Channel, RulesFile, Workspace
+from sentinel.store import Store
 from tests.end_to_end.programs import PATIENCE, Program
+from tests.sentinel.store.things import a_rule, a_verdict, an_alert, begin, finish
 from tests.support.http import Reply, Request, Site, send
-from tests.support.servers import find_valkey
+from tests.support.servers import OwnServers, find_valkey
 
 #: Characters of a secret that are looked for where the whole is not found.
 PIECE = 12
@@ -452,3 +458,139 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
 
 
 # --- rotation -------------------------------------------------------------------------------------------
+
+
+class Fleet:
+    """Workers of `alerts:dispatch` as real processes, two at a time, replaced as a rolling deploy does it."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self.folder = folder
+        self.environ = environ
+        self.running: list[subprocess.Popen[bytes]] = []
+        self.logs: list[Path] = []
+
+    def start(self, keys: str) -> None:
+        program = Program(self.folder, self.environ | {"SENTINEL_SECRET_KEY": keys})
+        self.logs.append(self.folder / f"worker-{len(self.logs)}.log")
+        with self.logs[-1].open("wb") as log:
+            command = [sys.executable, "-m", "sentinel.cli.main", "run", "--stream", "alerts:dispatch"]
+            worker = subprocess.Popen(
+                command, env=program.environment, cwd=self.folder, stdout=log, stderr=log
+            )
+        self.running.append(worker)
+
+    def works(self, place: int = -1) -> bool:
+        return "working on" in self.logs[place].read_text()
+
+    async def replace_all(self, keys: str) -> None:
+        """One after the other: the new one works before an old one stops."""
+        for old in list(self.running):
+            self.start(keys)
+            await come(self.works)
+            old.send_signal(signal.SIGTERM)
+            await come(lambda old=old: old.poll() is not None)  # type: ignore[misc] # binds this one
+            assert old.returncode == 0, [log.read_text() for log in self.logs]
+            self.running.remove(old)
+
+    def stop(self) -> None:
+        for worker in self.running:
+            worker.kill()
+            worker.wait()
+
+
+async def come(condition: Callable[[], Any]) -> None:
+    with anyio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - what other processes do sets no event here
+            await anyio.sleep(0.05)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, own_server: OwnServers) -> Iterator[Fleet]:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    environ = {"REDIS_URL": own_server().url, "SENTINEL_ALLOW_PRIVATE_NETWORKS": "true"}
+    fleet = Fleet(folder, environ)
+    yield fleet
+    fleet.stop()
+
+
+async def test_keys_are_rotated_under_running_workers_and_no_delivery_fails(
+    fleet: Fleet, thread_site: Site
+) -> None:
+    old, new, signing = key(), key(), f"whsec_{key()}"
+    url = thread_site.route("/in", Reply(status=204))
+    sent_so_far: dict[str, int] = {}
+    raised: list[str] = []
+    enough = anyio.Event()
+
+    def sent() -> int:
+        return len(thread_site.requests_to("/in"))
+
+    async with Store.open(f"sqlite:///{fleet.folder}/sentinel.db") as store:
+        await store.migrate()
+        hooks = [
+            Channel(id=f"c{n}", type="webhook", url=url, credentials={"signing_secret": signing})
+            for n in range(20)
+        ]
+        file = RulesFile(workspace=Workspace(id="acme"), channels=hooks, rules=[a_rule()])
+        ring = Keyring([base64.b64decode(old)])
+        await store.import_rules(file, now=time.time(), first_due=lambda _: time.time() + 1e6, keyring=ring)
+
+        async def raise_alerts() -> None:
+            """One every 50 ms, to each channel in turn."""
+            while not enough.is_set():
+                number = len(raised)
+                ticket = await begin(store, f"job-{number}")
+                alert = an_alert(f"key-{number}", channels=(f"c{number % 20}",))
+                now = time.time()
+                done = await finish(
+                    store,
+                    ticket,
+                    a_verdict(alert),
+                    now=now,
+                    expected_state_version=ticket.stored.state.version,
+                )
+                raised.extend(done.alerts)
+                await anyio.sleep(0.05)
+
+        for _ in range(2):
+            fleet.start(old)
+        async with anyio.create_task_group() as group:
+            group.start_soon(raise_alerts)
+            for phase, keys in (("old", old), ("new and old", f"{new},{old}"), ("rotated", ""), ("new", new)):
+                if phase == "rotated":
+                    rotating = Program(fleet.folder, fleet.environ | {"SENTINEL_SECRET_KEY": f"{new},{old}"})
+                    done = await anyio.to_thread.run_sync(
+                        partial(rotating, "channels", "rotate-key", "--json")
+                    )
+                    assert (done.lines[0]["encrypted_anew"], done.lines[0]["unreadable"]) == (20, [])
+                elif phase != "old":
+                    await fleet.replace_all(keys)
+                before = sent()
+                await come(lambda before=before: sent() >= before + 40)  # type: ignore[misc] # binds this phase's
+                sent_so_far[phase] = sent()
+            enough.set()
+        await come(lambda: sent() >= len(raised))
+        await come(partial(_all_settled, fleet.folder, len(raised)))
+
+    with sqlite3.connect(fleet.folder / "sentinel.db") as connection:
+        states = dict(connection.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall())
+        attempts = dict(
+            connection.execute("SELECT outcome, count(*) FROM delivery_attempt GROUP BY outcome").fetchall()
+        )
+    for request in thread_site.requests_to("/in"):
+        Webhook(signing).verify(request.body, dict(request.headers))
+    failed = sum(attempts.values()) - attempts.get("sent", 0)
+    print(
+        f"\nkeys rotated under running workers: {len(raised)} alerts, {len(fleet.logs)} workers one after the other,"
+        f" accepted by then {sent_so_far}, deliveries {states}, attempts {attempts}: {failed} failed deliveries"
+    )
+    assert states == {"sent": len(raised)}
+    assert failed == 0
+
+
+def _all_settled(folder: Path, count: int) -> bool:
+    with sqlite3.connect(folder / "sentinel.db", timeout=30) as connection:
+        return bool(
+            connection.execute("SELECT count(*) FROM delivery WHERE state = 'sent'").fetchone()[0] >= count
+        )
