@@ -72,19 +72,19 @@ def list_(context: typer.Context, *, workspace: InWorkspace = None) -> int:
 
 @app.command()
 def show(context: typer.Context, *, channel_id: ChannelId, workspace: InWorkspace = None) -> int:
-    """Show a channel as it is written, and the rules that tell it; secrets are never shown."""
+    """Show a channel as it is written, and who names it; secrets are never shown."""
     cli = cli_of(context)
 
     async def run() -> int:
         async with cli.store() as store:
             stored = await store.find_channel(channel_id, workspace)
-            rules = await store.rules_that_tell(stored.workspace_id, channel_id)
+            named_by = await store.named_by(stored.workspace_id, channel_id)
         if cli.out.json:
-            cli.out.document(channel_document(stored) | {"rules": rules})
+            cli.out.document(channel_document(stored) | {"named_by": named_by})
             return Exit.DONE
         if not stored.channel.enabled and stored.disabled_reason:
             cli.out.line(f"# off: {stored.disabled_reason}")
-        cli.out.line(f"# told by {', '.join(rules) or 'no rule'}")
+        cli.out.line(f"# named by {', '.join(named_by) or 'nobody'}")
         shown = msgspec.structs.replace(defined(stored.channel), url=_address(stored.channel.url))
         cli.out.stdout.write(dump(RulesFile(workspace=Workspace(id=stored.workspace_id), channels=[shown])))
         return Exit.DONE
@@ -296,12 +296,8 @@ def delete(
     async def run() -> int:
         async with cli.store() as store:
             found = await _all(store, channel_ids, workspace)
-            told = [
-                rule
-                for one in found
-                for rule in await store.rules_that_tell(one.workspace_id, one.channel.id)
-            ]
-            by = f", told by {len(set(told))} rule(s)" if told else ""
+            users = [user for one in found for user in await store.named_by(one.workspace_id, one.channel.id)]
+            by = f", named by {', '.join(users[:5])}{' ...' * (len(users) > 5)}" if users else ""
             cli.confirm(
                 f"Delete {len(found)} channel(s): {', '.join(channel_ids)}{by}?",
                 yes=yes,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sentinel.credentials import Keyring, Place
 from sentinel.errors import CredentialUnreadable, NotFound, Unreadable
-from sentinel.model import Workspace
+from sentinel.model import AlertPolicy, Route, Workspace
 from sentinel.store.base import Part
 from sentinel.store.imports import RULE_DEFINITION, as_workspace, channel_columns, read_workspace
 from sentinel.store.records import Resealed, StoredChannel, Unopened
@@ -85,16 +85,29 @@ class ChannelRows(Part):
                 )
             )
 
-    async def rules_that_tell(self, workspace_id: str, channel_id: str) -> list[str]:
-        """Ids of the rules that name a channel."""
-        wanted = sa.select(rule.c.id, RULE_DEFINITION).where(rule.c.workspace_id == workspace_id)
+    async def named_by(self, workspace_id: str, channel_id: str) -> list[str]:
+        """Who names a channel: `rule widget`, `route night`, `channel ops` (whose fallback it is)."""
+        rules = sa.select(rule.c.id, RULE_DEFINITION).where(rule.c.workspace_id == workspace_id)
+        others = sa.select(channel.c.definition).where(channel.c.workspace_id == workspace_id)
         async with self._database.reading() as connection:
-            return [
-                row.id
-                for row in await connection.execute(wanted.order_by(rule.c.id))
+            space = await read_workspace(connection, workspace_id)
+            by_rules = [
+                f"rule {row.id}"
+                for row in await connection.execute(rules.order_by(rule.c.id))
                 if not isinstance(row.definition, Unreadable)
-                and channel_id in row.definition.alert_policy.channels
+                and channel_id in _told(row.definition.alert_policy)
             ]
+            by_channels = [
+                f"channel {one.id}"
+                for one in await connection.scalars(others.order_by(channel.c.id))
+                if one.fallback == channel_id
+            ]
+        by_routes = [
+            f"route {route.id or number}"
+            for number, route in enumerate(space.routes if space else (), 1)
+            if channel_id in _told(route)
+        ]
+        return [*by_routes, *by_rules, *by_channels]
 
     async def reseal(
         self, keyring: Keyring, *, after: tuple[str, str] = ("", ""), limit: int = BATCH
@@ -131,6 +144,11 @@ class ChannelRows(Part):
                     ours = (channel.c.workspace_id == row.workspace_id, channel.c.id == row.id)
                     await connection.execute(sa.update(channel).where(*ours).values(credentials=sealed))
         return Resealed(resealed, current, tuple(unopened), last if len(rows) == limit else None)
+
+
+def _told(source: Route | AlertPolicy) -> list[str]:
+    """The channels that a route or a rule names."""
+    return [*source.channels, *(source.escalate.channels if source.escalate else ())]
 
 
 def _under_first_key(

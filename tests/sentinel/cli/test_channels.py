@@ -252,21 +252,22 @@ class TestSwitch:
         assert "already off" in again.err
         assert run("channels", "test", "ops").code == Exit.DONE
 
-    def test_deleting_asks_and_says_who_is_told_by_it(
-        self, run: Run, thread_site: Site, tmp_path: Path
-    ) -> None:
+    def test_deleting_asks_and_says_who_names_it(self, run: Run, thread_site: Site, tmp_path: Path) -> None:
         add(run, thread_site)
         rule = {"id": "r", "url": "https://e.example.com/", "type": "text", "extraction": {"method": "text"}}
-        (tmp_path / "r.yaml").write_text(
-            yaml.safe_dump({"rules": [rule | {"alertPolicy": {"channels": ["ops"]}}]})
-        )
+        file = {
+            "workspace": {"id": "default", "routes": [{"id": "night", "channels": ["ops"]}]},
+            "channels": [{"id": "more", "type": "console", "fallback": "ops"}],
+            "rules": [rule | {"alertPolicy": {"channels": ["ops"]}}],
+        }
+        (tmp_path / "r.yaml").write_text(yaml.safe_dump(file))
         assert run("rules", "import", str(tmp_path / "r.yaml")).code == Exit.DONE
 
         refused = run("channels", "delete", "ops")
         done = run("channels", "delete", "ops", "--yes", "--json")
 
         assert refused.code == Exit.UNCONFIRMED
-        assert "told by 1 rule" in refused.err
+        assert "named by route night, rule r, channel more" in refused.err
         assert done.lines == [
             {"schema": "sentinel.channel_deleted/1", "channel_id": "ops", "workspace_id": "default"}
         ]

@@ -190,7 +190,7 @@ def rules_and_the_rest(ask: Asking) -> None:
 def channels(ask: Asking) -> None:
     assert [line["channel_id"] for line in ask("channels", "list")] == ["gone", "hook"]
     (shown,) = ask_more(ask, "channels", "show", "hook")
-    assert set(shown) == {"rules"}
+    assert set(shown) == {"named_by"}
     ask("channels", "test", "hook")
     ask("channels", "test", "gone", code=Exit.NO)
     ask("channels", "rotate-key")
