@@ -28,6 +28,7 @@ from sentinel.channels import (
     SlackSender,
     TeamsSender,
     TelegramSender,
+    TemplatedSender,
     WebhookSender,
 )
 from sentinel.closer import Closer
@@ -61,6 +62,7 @@ from sentinel.render import (
     to_teams,
     to_telegram,
     to_text,
+    with_template,
 )
 from sentinel.scheduler import Scheduler
 from sentinel.settings import RedisChoice, Settings
@@ -194,7 +196,10 @@ async def open_senders(
             ),
             "console": ConsoleSender(write or _to_stdout, to_text),
         }
-        yield {kind: DiscreetSender(sender, concealer) for kind, sender in senders.items()}
+        yield {
+            kind: DiscreetSender(TemplatedSender(sender, with_template), concealer)
+            for kind, sender in senders.items()
+        }
 
 
 def _to_stdout(text: str) -> None:

@@ -413,6 +413,13 @@ class CredentialRef(_Strict, frozen=True, kw_only=True, omit_defaults=True):
 Credential = CredentialRef | Annotated[str, Meta(min_length=1, max_length=65536)]
 
 
+class ChannelTemplate(_Strict, frozen=True, kw_only=True):
+    """Words of a channel's own, in minijinja (docs/templates.md): text, which the channel's form escapes."""
+
+    title: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    body: Annotated[str, Meta(min_length=1, max_length=8000)] | None = None
+
+
 class Channel(_Strict, frozen=True, kw_only=True):
     """A way to tell somebody."""
 
@@ -430,6 +437,8 @@ class Channel(_Strict, frozen=True, kw_only=True):
     #: By name: webhook signing_secret, url; slack, discord, teams url; telegram bot_token; ntfy token;
     #: pagerduty routing_key; apprise url; email smtp_url (`smtp://user:password@host:587`).
     credentials: dict[str, Credential] = {}
+    #: In place of the usual title and body.
+    template: ChannelTemplate | None = None
     #: webhook: short for the credential signing_secret (`whsec_...`) of `env`.
     secret_env: Annotated[str, Meta(pattern=_VARIABLES)] | None = msgspec.field(
         default=None, name="secret_env"

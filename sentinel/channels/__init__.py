@@ -15,6 +15,7 @@ from sentinel.channels.signature import SigningKey, sign
 from sentinel.channels.slack import SlackSender
 from sentinel.channels.teams import TeamsSender
 from sentinel.channels.telegram import TelegramSender
+from sentinel.channels.templated import TemplatedSender
 from sentinel.channels.webhook import WebhookSender
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SmtpServer",
     "TeamsSender",
     "TelegramSender",
+    "TemplatedSender",
     "WebhookSender",
     "sign",
 ]

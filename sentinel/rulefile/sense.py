@@ -28,6 +28,7 @@ from sentinel.model import (
     AlertPolicy,
     AvailabilityStatus,
     Channel,
+    ChannelTemplate,
     ChannelType,
     Condition,
     Extraction,
@@ -40,6 +41,7 @@ from sentinel.model import (
     Workspace,
 )
 from sentinel.render import mailbox
+from sentinel.render.template import trouble as template_trouble
 from sentinel.rulefile import ways
 from sentinel.rulefile.shape import BAD, join
 from sentinel.settings import is_setting
@@ -119,6 +121,7 @@ class Sense:
             Route: self._route,
             AlertPolicy: self._escalation,
             Channel: self._channel,
+            ChannelTemplate: self._template,
             Condition: self._condition,
             Normalization: self._normalization,
             Rule: self._rule,
@@ -211,6 +214,12 @@ class Sense:
         where = join(join(path, "credentials"), needed or "")
         if needed is not None and needed not in parts.get("credentials", {}) and not self._told(where):
             self._note(where, f"a {kind} channel needs it", f"credentials: {{{needed}: {{env: NAME}}}}")
+
+    def _template(self, parts: dict[str, Any], path: str) -> None:
+        for name, problem in template_trouble(ChannelTemplate(**parts)).items():
+            self._note(join(path, name), f"the template fails: {problem}", "docs/templates.md has examples")
+        if not parts:
+            self._note(path, "a template has a title, a body, or both", "body: ...")
 
     def _addresses(self, kind: str, parts: dict[str, Any], path: str) -> None:
         """Whom to write to, and who writes: of an e-mail channel alone."""
