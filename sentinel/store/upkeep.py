@@ -14,7 +14,17 @@ from sentinel.store.base import AnyRow, Part
 from sentinel.store.raising import delivery_jobs
 from sentinel.store.records import UNSETTLED, Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
-from sentinel.store.tables import alert, delivery, observation, outbox, rule, rule_state, run
+from sentinel.store.tables import (
+    alert,
+    delivery,
+    digest,
+    incident,
+    observation,
+    outbox,
+    rule,
+    rule_state,
+    run,
+)
 
 #: Rows removed in one transaction: others write in between.
 PRUNE_BATCH: Final = 2_000
@@ -59,6 +69,10 @@ class Upkeep(Part):
         A run takes its observation with it, so an age of `runs` below that of `observations` keeps
         the runs that have one.
         """
+        # What only says how alerts were told goes with them; their number says nothing to anybody.
+        closed = digest.c.closed_at.is_not(None)
+        await self._prune(digest.c.id, digest.c.closes_at, ages.alerts, now, closed)
+        await self._prune(incident.c.id, incident.c.over_at, ages.alerts, now)
         return Pruned(
             observations=await self._prune(observation.c.run_id, observation.c.at, ages.observations, now),
             runs=await self._prune(

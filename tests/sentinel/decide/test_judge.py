@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -390,3 +391,31 @@ def test_every_error_code_tells_people_what_to_do() -> None:
         assert known.description
         assert known.recommendation
         assert 0 <= known.weight <= 100
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        # 2026-01-10 in Bratislava: 23:59 and 00:01, two minutes and a day apart.
+        ("2026-01-10T22:59:00+00:00", "2026-01-10T23:01:00+00:00", False),
+        # The same two moments are one day in UTC only.
+        ("2026-01-09T23:30:00+00:00", "2026-01-10T22:30:00+00:00", True),
+        # Days of 23 and of 25 hours.
+        ("2026-03-28T23:00:00+00:00", "2026-03-29T21:59:00+00:00", True),
+        ("2026-03-28T23:00:00+00:00", "2026-03-29T22:00:00+00:00", False),
+        ("2026-10-24T22:00:00+00:00", "2026-10-25T22:59:00+00:00", True),
+        ("2026-10-24T22:00:00+00:00", "2026-10-25T23:00:00+00:00", False),
+    ],
+)
+def test_the_day_of_the_key_is_the_workspaces_also_when_the_clock_is_changed(
+    first: str, second: str, same: bool
+) -> None:
+    keys = []
+    for moment in (first, second):
+        now = datetime.fromisoformat(moment).timestamp()
+        verdict = judge(
+            rule(Condition(id="moved", type="value_changed")), RuleState(stable=eur(100)), "90", eur(90),
+            now=now, timezone="Europe/Bratislava",
+        )  # fmt: skip
+        keys += [draft.dedupe_key for draft in verdict.alerts]
+    assert (keys[0] == keys[1]) is same

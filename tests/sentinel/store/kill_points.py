@@ -1,6 +1,6 @@
 """Run as a program: does one thing again and again, killed (SIGKILL) one step later each time.
 
-    kill_points.py finish|migrate|storm DATABASE_URL  ->  one JSON line: what was seen
+    kill_points.py finish|migrate|storm|digest DATABASE_URL  ->  one JSON line: what was seen
 
 A step is a statement or a commit, before it goes to the database and after it came back. The work is
 done in a forked child, so that a kill costs milliseconds, not an interpreter's start.
@@ -24,9 +24,19 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from sentinel.model import Digest
 from sentinel.store import Store
-from sentinel.store.tables import alert, delivery, observation, outbox, rule_state, run
-from tests.sentinel.store.things import a_rule, a_verdict, an_alert, begin, finish, load
+from sentinel.store.tables import (
+    alert,
+    delivery,
+    digest,
+    digest_member,
+    observation,
+    outbox,
+    rule_state,
+    run,
+)
+from tests.sentinel.store.things import NOW, a_rule, a_verdict, an_alert, begin, finish, load
 
 Work = Callable[[Store], Awaitable[None]]
 #: More steps than any of the works has.
@@ -134,6 +144,61 @@ def migrate_killed_at_every_step(url: str) -> dict[str, int]:
     raise AssertionError("never done")
 
 
+def digest_killed_at_every_step(url: str) -> dict[str, int]:
+    """A digest per step; after each kill it is open with nothing told, or closed with all of it."""
+    seen = {"kills": 0, "open": 0, "told": 0, "torn": 0, "wrong_in_the_end": 0}
+    space = {"timezone": "UTC", "digest": Digest(every=60)}
+
+    async def held(store: Store, rule_id: str) -> None:
+        await load(store, a_rule(rule_id), **space)
+        ticket = await begin(store, f"job-{rule_id}", 1, rule_id)
+        await finish(store, ticket, a_verdict(an_alert(f"{rule_id}:drop")))
+
+    async def close(store: Store) -> None:
+        await store.close_digests(NOW + 3600)
+
+    for step in range(MANY):
+        rule_id = f"rule-{step}"
+        anyio.run(_in_store, url, lambda store, name=rule_id: held(store, name))
+        done = survives(url, step, close)
+        seen["kills"] += not done
+        for closed, told in anyio.run(_in_store, url, lambda store, name=rule_id: _digests(store, name)):
+            row = (
+                "told" if closed and told == (1, 1, 1) else "open" if not closed and not any(told) else "torn"
+            )
+            seen[row] += 1
+        anyio.run(_in_store, url, close)
+        after = anyio.run(_in_store, url, lambda store, name=rule_id: _digests(store, name))
+        seen["wrong_in_the_end"] += after != [(True, (1, 1, 1))] * 2
+        if done:
+            return seen
+    raise AssertionError("never done")
+
+
+async def _digests(store: Store, rule_id: str) -> list[tuple[bool, tuple[int, ...]]]:
+    """Of each digest with an alert of the rule: whether it is closed; its alerts, deliveries, jobs."""
+    found = []
+    mine = (
+        sa.select(digest)
+        .join(digest_member, digest_member.c.digest_id == digest.c.id)
+        .join(alert, alert.c.id == digest_member.c.alert_id)
+        .where(alert.c.rule_id == rule_id)
+    )
+    async with store._database.reading() as connection:
+        for row in await connection.execute(mine):
+            told = sa.select(alert.c.id).where(alert.c.dedupe_key == f"digest:{row.id}")
+            wanted = (
+                sa.select(sa.func.count()).select_from(told.subquery()),
+                sa.select(sa.func.count()).select_from(delivery).where(delivery.c.alert_id.in_(told)),
+                sa.select(sa.func.count())
+                .select_from(outbox)
+                .where(outbox.c.payload.contains(f"digest:{row.id}")),
+            )
+            counts = tuple([(await connection.execute(one)).scalar_one() for one in wanted])
+            found.append((row.closed_at is not None, counts))
+    return found
+
+
 def storm(url: str) -> dict[str, int]:
     """Checks as fast as they go, killed at moments nobody chose; then every job comes again."""
     chance = random.Random(5)
@@ -181,7 +246,12 @@ async def _in_store(url: str, what: Callable[[Store], Awaitable[Any]]) -> Any:
 
 
 if __name__ == "__main__":
-    works = {"finish": finish_killed_at_every_step, "migrate": migrate_killed_at_every_step, "storm": storm}
+    works = {
+        "finish": finish_killed_at_every_step,
+        "migrate": migrate_killed_at_every_step,
+        "storm": storm,
+        "digest": digest_killed_at_every_step,
+    }
     if sys.argv[1] != "migrate":
         anyio.run(_in_store, sys.argv[2], lambda store: store.migrate())
     print(json.dumps(works[sys.argv[1]](sys.argv[2])))

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from sentinel.errors import NotFound, StoreUnavailable
-from sentinel.jobs import ALERTS_DISPATCH, DispatchAlert
+from sentinel.jobs import ALERT_DEDUPE_WINDOW, ALERTS_DISPATCH, DispatchAlert
 from sentinel.model import (
     AlertPolicy,
     Channel,
@@ -28,8 +28,13 @@ from sentinel.model import (
     Verdict,
     Workspace,
 )
-from sentinel.store import Store, StoredAlert
+from sentinel.relay import Relay
+from sentinel.store import Ages, Store, StoredAlert
 from sentinel.store.digests import SHOWN
+from sentinel.store.raising import delivery_jobs
+from streamq import Queue
+from streamq.clock import ManualClock
+from streamq.testing.memory import MemoryBroker
 from tests.sentinel.store.things import GOOD, a_rule, a_verdict, an_alert, begin, every_row, finish
 
 ZONE = "Europe/Bratislava"
@@ -96,6 +101,34 @@ async def test_what_is_held_holds_its_key_and_what_is_not_told_does_not(store: S
     assert again.suppressed_until == at("2026-01-11 00:00")
     assert (await change(store, "b", channels=())).suppressed == "no_channels"
     assert (await change(store, "b", now=NOON + 1)).state == "pending"
+
+
+async def test_at_the_queue_a_key_is_held_for_five_minutes_over_midnight_too(store: Store) -> None:
+    """The row's key is the day's; the queue's is each delivery's own, so that neither day holds up the other."""
+    await load(store)
+    late, early = at("2026-01-10 23:58"), at("2026-01-11 00:01")
+    first = await change(store, "v:2026-01-10", now=late)
+    second = await change(store, "v:2026-01-11", now=early)
+    assert (first.suppressed, second.suppressed) == (None, None)
+    clock = ManualClock(early)
+    broker = MemoryBroker(clock)
+    relay = Relay(store, broker, clock)
+    await relay.flush()
+    assert sum((await broker.stats(ALERTS_DISPATCH)).ready.values()) == 2
+    payload = DispatchAlert(
+        alert_id=first.id,
+        workspace_id="acme",
+        rule_id="widget",
+        channels=("ops",),
+        dedupe_key=first.dedupe_key,
+    )
+    (again,) = delivery_jobs("another-job", payload, "warning")
+    for wait, created in ((0, False), (ALERT_DEDUPE_WINDOW - 1, False), (2, True)):
+        clock.advance(wait)
+        receipt = await Queue(ALERTS_DISPATCH, broker).enqueue(
+            payload, job_id=f"another-{wait}", unique=again.unique, unique_for=again.unique_for
+        )
+        assert receipt.created is created, wait
 
 
 async def test_a_duplicate_starts_no_cooldown_and_what_is_held_does(store: Store) -> None:
@@ -481,3 +514,21 @@ async def test_what_is_explained_is_what_happens(store: Store) -> None:
 async def _asked(store: Store, now: float) -> dict[str, Any]:
     outlook = await store.outlook("widget", now)
     return {"asked": outlook.asked, "view": outlook.view}
+
+
+async def test_digests_and_incidents_go_with_the_alerts_of_their_age(store: Store) -> None:
+    await load(store, a_rule("q"), *ten(), digest=BY_HOST, incident=Incident(rules=2))
+    await change(store, rule_id="q")
+    for rule_id in ("r0", "r1"):
+        await breaks(store, rule_id, now=NOON)
+    for rule_id in ("r0", "r1"):
+        await recovers(store, rule_id, now=NOON + 1)
+    await store.close_digests(NOON + 9999)
+    await store.prune(NOON + 100 * 86400, Ages(alerts=86400.0))
+    rows = await every_row(store)
+    assert [rows[name] for name in ("digest", "digest_member", "incident", "incident_member")] == [
+        [],
+        [],
+        [],
+        [],
+    ]

@@ -59,3 +59,13 @@ def test_checks_killed_at_any_moment_are_each_written_once(database_url: str) ->
     assert seen["torn"] == 0
     assert seen["wrong_in_the_end"] == 0
     assert is_sound(database_url)
+
+
+def test_a_digest_whose_closing_is_killed_at_every_step_is_told_once(database_url: str) -> None:
+    seen = killed_again_and_again("digest", database_url)
+    assert seen["torn"] == 0
+    assert seen["wrong_in_the_end"] == 0
+    assert seen["kills"] > 10, "too few steps to be the whole of it"
+    assert seen["open"] > 0
+    assert seen["told"] > 1, "not killed after the commit"
+    assert is_sound(database_url)

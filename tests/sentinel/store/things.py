@@ -45,16 +45,16 @@ def a_rule(rule_id: str = "widget", **fields: Any) -> Rule:
     )
 
 
-def a_file(*rules: Rule, workspace: str = "acme") -> RulesFile:
+def a_file(*rules: Rule, workspace: str = "acme", **space: Any) -> RulesFile:
     return RulesFile(
-        workspace=Workspace(id=workspace, timezone="Europe/Bratislava"),
+        workspace=Workspace(**{"id": workspace, "timezone": "Europe/Bratislava", **space}),
         channels=[Channel(id="ops", type="console"), Channel(id="boss", type="console")],
         rules=list(rules or [a_rule()]),
     )
 
 
-async def load(store: Store, *rules: Rule, due: float = NOW) -> None:
-    await store.import_rules(a_file(*rules), now=NOW, first_due=lambda _: due)
+async def load(store: Store, *rules: Rule, due: float = NOW, **space: Any) -> None:
+    await store.import_rules(a_file(*rules, **space), now=NOW, first_due=lambda _: due)
 
 
 def an_alert(key: str = "widget:drop", **fields: Any) -> AlertDraft:
