@@ -49,6 +49,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     restore_every: float = 60.0
     #: Between two rounds of removing what is old.
     prune_every: float = 3600.0
+    #: A delivery that nothing was heard of for so long is ended, so that its fallback is told.
     #: A run open for so long, whose job did not come back, is ended: above what its retries can take
     #: (two waits of an hour, as a page may ask for), below `RESTORE_WITHIN`, so that a job that kills its
     #: workers is not given to them anew every day.
@@ -126,6 +127,9 @@ class Upkeep:
         abandoned = await self._store.abandon_runs(before=now - self._pace.abandon_after, now=now)
         if abandoned:
             log.warning("runs_abandoned", extra={"runs": abandoned})
+        deliveries = await self._store.abandon_deliveries(before=now - self._pace.abandon_after, now=now)
+        if deliveries:
+            log.warning("deliveries_abandoned", extra={"deliveries": deliveries})
         pruned = await self._store.prune(now, self._ages)
         if pruned.runs or pruned.observations or pruned.alerts:
             log.info("old_rows_removed", extra=msgspec.structs.asdict(pruned))

@@ -247,6 +247,10 @@ def _told_as(joined: Joined) -> str:
 
 
 def _due(delivery: Delivery) -> str:
+    if delivery.fallback_of is not None:
+        return f", in place of {delivery.fallback_of}"
+    if delivery.next_at is not None:
+        return f", again at {iso(delivery.next_at)}"
     if delivery.escalates_at is None:
         return ""
     if delivery.state == "skipped":

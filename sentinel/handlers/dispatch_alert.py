@@ -246,7 +246,7 @@ class DispatchAlertHandler:
         alert_id, (channel_id,) = job.payload.alert_id, job.payload.channels
         kind = "unknown" if channel is None else channel.type
         self._observer(DeliveryEnded(alert_id, kind, "held"))
-        log.info(
+        log.debug(
             "delivery_held",
             extra={
                 "job_id": job.id,

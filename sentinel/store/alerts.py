@@ -40,6 +40,10 @@ ORDER_PATIENCE: Final = sum(DISPATCH_ALERT_RETRY.delays) + 120.0
 ORDER_LOOK: Final = 30
 ORDER_STEP: Final = 1.0
 
+#: Deliveries that are ended in one round, and what their row says then.
+ABANDON_BATCH: Final = 500
+ABANDONED: Final = "nothing was heard of it for too long"
+
 
 class Alerts(Part):
     """Alerts and deliveries."""
@@ -268,6 +272,38 @@ class Alerts(Part):
                 )
             return after
 
+    async def abandon_deliveries(self, *, before: float, now: float) -> int:
+        """End deliveries that nothing was heard of since `before`, so that somebody else is told.
+
+        Their job is gone (its workers died with it three times, or its last attempt could not be
+        written down), or their endpoint does not work; a job that comes after all may still deliver.
+        Answers how many. Raises StoreUnavailable.
+        """
+        silent = (
+            delivery.c.state.in_(UNSETTLED),
+            delivery.c.updated_at < before,
+            sa.func.coalesce(delivery.c.next_at, 0.0) < before,
+            sa.func.coalesce(delivery.c.escalates_at, 0.0) < before,
+        )
+        key = (delivery.c.alert_id, delivery.c.channel_id)
+        async with self._database.reading() as connection:
+            wanted = sa.select(*key).where(*silent).order_by(*key).limit(ABANDON_BATCH)
+            found = (await connection.execute(wanted)).all()
+        ended = 0
+        for alert_id, channel_id in found:
+            async with self._database.writing() as connection:
+                moved = await connection.execute(
+                    sa.update(delivery)
+                    .where(delivery.c.alert_id == alert_id, delivery.c.channel_id == channel_id, *silent)
+                    .values(state="failed", error=ABANDONED, next_at=None, updated_at=now)
+                    .returning(delivery)
+                )
+                if (row := moved.first()) is not None:
+                    await self._fall_back(connection, row, now, asked=True)
+                    await _settle_alert(connection, alert_id, now)
+                    ended += 1
+        return ended
+
     async def resend(self, alert_id: str, now: float, *, channels: Sequence[str] | None = None) -> list[str]:
         """Send an alert again to those of its channels that did not get it; the ids of their jobs.
 
@@ -300,7 +336,7 @@ class Alerts(Part):
             return [job.job_id for job in jobs]
 
     async def _fall_back(
-        self, connection: AsyncConnection, ticket: DeliveryTicket, now: float, *, asked: bool
+        self, connection: AsyncConnection, ticket: DeliveryTicket | AnyRow, now: float, *, asked: bool
     ) -> None:
         """Have the channel's fallback told, once; `asked` False: nobody was, the channel is off.
 

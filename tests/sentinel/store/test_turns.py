@@ -14,7 +14,7 @@ from sentinel.errors import NotYet, RuleFileError
 from sentinel.jobs import ALERTS_DISPATCH, DispatchAlert
 from sentinel.model import Channel, RulesFile, Workspace
 from sentinel.store import DeliveryTicket, Store, StoredAlert
-from sentinel.store.alerts import ORDER_PATIENCE
+from sentinel.store.alerts import ABANDONED, ORDER_PATIENCE
 from tests.sentinel.store.things import HOUR, NOW, a_rule, a_verdict, an_alert, begin, finish, load
 
 BREAKER = Breaker(after=2, first=10.0, cap=40.0, probe=30.0)
@@ -261,3 +261,24 @@ async def test_what_is_off_or_ended_waits_for_nothing(store: Store) -> None:
     await fail(store, first, now=NOW + 3, wait=HOUR)
     assert await held(store, alert, NOW + 9, "boss") is None
     assert await held(store, alert, NOW + 9, "nobody") is None
+
+
+async def test_a_delivery_that_nothing_was_heard_of_ends_and_its_fallback_is_told(store: Store) -> None:
+    await import_channels(store, a_channel("ops", fallback="spare"), a_channel("boss"), a_channel("spare"))
+    alert = await raised(store)
+    await claim(store, alert)
+    boss = await claim(store, alert, "boss")
+    await store.record_attempt(boss, "failed", now=NOW + 9, next_at=NOW + 9 + HOUR)
+
+    assert await store.abandon_deliveries(before=NOW + 9, now=NOW + 9) == 0
+    assert await store.abandon_deliveries(before=NOW + HOUR, now=NOW + HOUR + 9) == 1
+
+    told = {one.channel_id: (one.state, one.error) for one in (await store.alert(alert.id)).deliveries}
+    assert told == {
+        "ops": ("failed", ABANDONED),
+        "boss": ("retrying", None),
+        "spare": ("pending", None),
+    }
+    late = await claim(store, alert, fence=2)
+    await store.record_attempt(late, "sent", now=NOW + 2 * HOUR)
+    assert (await claim(store, alert, fence=3)).settled == "sent"
