@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import httpx
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -18,6 +19,7 @@ from sentinel.backing import redis_at, store_of
 from sentinel.channels import (
     AppriseSender,
     ConsoleSender,
+    Credentials,
     DiscordSender,
     DiscreetSender,
     EmailSender,
@@ -176,15 +178,8 @@ async def open_senders(
     """Every way to tell somebody, none of which repeats a secret; see `opened`."""
     credentials = ChannelCredentials(environ, Keyring(settings.secret_keys), concealer)
     async with open_client(policy_of(settings)) as client:
-        http = HttpExchange(client, clock.time)
         senders: Senders = {
-            "webhook": WebhookSender(client, credentials, to_json, clock.time),
-            "slack": SlackSender(http, credentials, to_slack),
-            "discord": DiscordSender(http, credentials, to_discord),
-            "teams": TeamsSender(http, credentials, to_teams),
-            "telegram": TelegramSender(http, credentials, to_telegram),
-            "ntfy": NtfySender(http, credentials, to_ntfy),
-            "pagerduty": PagerDutySender(http, credentials, to_pagerduty),
+            **http_senders(client, credentials, clock.time),
             "apprise": AppriseSender(settings.apprise_schemes, credentials, to_plain),
             "email": EmailSender(
                 mail_dialer(policy_of(settings)),
@@ -200,6 +195,20 @@ async def open_senders(
             kind: DiscreetSender(TemplatedSender(sender, with_template), concealer)
             for kind, sender in senders.items()
         }
+
+
+def http_senders(client: httpx.AsyncClient, credentials: Credentials, now: Callable[[], float]) -> Senders:
+    """Those that POST through `client`; `now` gives seconds since the epoch."""
+    http = HttpExchange(client, now)
+    return {
+        "webhook": WebhookSender(client, credentials, to_json, now),
+        "slack": SlackSender(http, credentials, to_slack),
+        "discord": DiscordSender(http, credentials, to_discord),
+        "teams": TeamsSender(http, credentials, to_teams),
+        "telegram": TelegramSender(http, credentials, to_telegram),
+        "ntfy": NtfySender(http, credentials, to_ntfy),
+        "pagerduty": PagerDutySender(http, credentials, to_pagerduty),
+    }
 
 
 def _to_stdout(text: str) -> None:

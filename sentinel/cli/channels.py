@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import msgspec
 import typer
 
+from sentinel.cli import preview
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Yes, noun
@@ -28,6 +29,7 @@ from sentinel.settings import MASK
 from sentinel.store import Resealed, Store, StoredChannel
 
 app = noun("channels", "Channels: look at, add, try, switch, rotate keys.")
+preview.register(app)
 
 ChannelId = Annotated[str, typer.Argument(metavar="CHANNEL", help="Channel id.")]
 ChannelIds = Annotated[list[str], typer.Argument(metavar="CHANNEL...", help="Channel ids.")]

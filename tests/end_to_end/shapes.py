@@ -372,6 +372,17 @@ class ChannelTest(Document):
     retry_after_seconds: Seconds | None
 
 
+class ChannelPreview(Document):
+    schema: Literal["sentinel.channel_preview/1"]
+    channel_id: str
+    workspace_id: str
+    type: str
+    form: Literal["json", "eml", "txt"]
+    url: str
+    headers: dict[str, str]
+    body: Json
+
+
 class ChannelDeleted(Document):
     schema: Literal["sentinel.channel_deleted/1"]
     channel_id: str
@@ -395,7 +406,7 @@ SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Dead, Requeued, Receipt, Paused, Observation, Alert, AlertRoute, RuleTest, Fetch,
-        RuleLine, Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelDeleted, KeyRotation,
+        RuleLine, Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 
