@@ -47,22 +47,31 @@ _SCHEMA: Final[dict[str, AvailabilityStatus]] = {
     "false": "out_of_stock",
     "no": "out_of_stock",
     "0": "out_of_stock",
+    # Of single things, in small ads.
+    "notsold": "in_stock",
+    "unsold": "in_stock",
+    "sold": "out_of_stock",
 }
 _SCHEMA_URL: Final = re.compile(r"schema\.org/(\w+)", re.IGNORECASE)
 
 #: What introduces a span that says when it comes.
 _LEAD: Final = re.compile(
-    r"(?<!\w)(?:ships?|shipped|shipping|dispatch\w*|delivery|delivered|lead time|arrives|available|restock\w*"
-    r"|expected|estimated|lieferzeit|lieferbar|lieferung|versand|versandfertig|verfugbar|zustellung|lieferfrist"
+    r"(?<!\w)(?:ships?|shipped|shipping|dispatch\w*|delivery|delivered|lead time|arrives|available|"
+    r"restock\w*"
+    r"|expected|estimated|lieferzeit|lieferbar|lieferung|versand|versandfertig|verfugbar|zustellung|"
+    r"lieferfrist"
     r"|expedi\w*|delai|livraison|livre|entrega|envio|plazo|disponible|prazo|enviado|spedi\w*|consegna|tempi"
     r"|disponibile|levertijd|verzonden|levering|leverbaar|bezorg\w*|leverans\w*|leveringstid|skickas|sendes"
     r"|toimit\w*|wysylka|dostawa|czas|realizacj\w*|wysylamy|doda\w*|doruc\w*|odesl\w*|odosl\w*|dostupn\w*"
-    r"|odberu|\w*szallit\w*|livrare|termen|isporuka|dobava|dostava|доставк\w*|срок|отправк\w*|teslim\w*|kargo)(?!\w)"
+    r"|odberu|\w*szallit\w*|livrare|termen|isporuka|dobava|dostava|доставк\w*|срок|отправк\w*|teslim\w*|"
+    r"kargo)(?!\w)"
 )
 _UNIT: Final = (
     r"(?:h|hours?|hrs?|std|stunden?|heures?|horas?|ore|uur|timmar|timer|godzin\w*|hodin\w*|ora|orak?|час\w*"
-    r"|d|days?|tage?n?|werktage?n?|arbeitstage?n?|jours?|dias?|giorn[oi]|dagar?|dage|dagen|werkdagen|vardagar"
-    r"|hverdage[r]?|arkipaiva\w*|paiva\w*|dni|dnu|dny|dnoch|den|dnech|nap\w*|munkanap\w*|zile|dana|дн\w*|gun"
+    r"|d|days?|tage?n?|werktage?n?|arbeitstage?n?|jours?|dias?|giorn[oi]|dagar?|dage|dagen|werkdagen|"
+    r"vardagar"
+    r"|hverdage[r]?|arkipaiva\w*|paiva\w*|dni|dnu|dny|dnoch|den|dnech|nap\w*|munkanap\w*|zile|dana|"
+    r"дн\w*|gun"
     r"|pracovni\w* dn\w*|w|weeks?|wochen?|semaines?|semanas?|settiman[ae]|weken|veck\w+|uger?|uker?|viik\w*"
     r"|tygodni\w*|tydn\w*|tyzdn\w*|het|heten|saptaman\w*|tjedn\w*|недел\w*|hafta"
     r"|months?|monate?n?|mois|mes|meses|mesi|mese|maanden?|manad\w*|maned\w*|kuukau\w*|miesi\w*|mesic\w*"
@@ -102,6 +111,15 @@ _NEGATED: Final = re.compile(
     r"\b(?:not|no longer|never|isn't|aren't|cannot be|nicht|nicht mehr|kein|keine|non|ne|n'est|pas|plus|niet|geen|ikke|"  # noqa: E501 - one table row
     r"inte|ej|ei|nie|neni|nem|nincs|nu|nao|no|не|нет|няма|немає)(?: [^\W\d_]{1,12}){0,2} $"
 )
+#: What makes a sentence a question: "we don't know when or if it will be back in stock" says nothing.
+_DOUBT: Final = re.compile(
+    r"(?<!\w)(?:when|if|whether|once|as soon as|until|ob|wann|sobald|falls|quand|des que|quando|appena|"
+    r"cuando|wanneer|zodra|"
+    r"nar|kiedy|gdy|kdy|jakmile|kedy|akonahle|amint|mikor|cand|kada|kad|ko bo|kdaj|когда|если|"
+    r"как только|коли|якщо)(?!\w)"
+)
+#: Characters before a phrase in which such a word is looked for, in the same sentence.
+_DOUBT_GAP: Final = 60
 
 
 def read_availability(raw: str, mapping: dict[str, AvailabilityStatus]) -> AvailabilityValue:
@@ -159,6 +177,8 @@ def _said(folded: str) -> set[AvailabilityStatus]:
     said: set[AvailabilityStatus] = set() if lead is None else {"lead_time"}
     for match in _phrases().finditer(rest):
         status = _STATUS_OF[match[0]]
+        if status == "in_stock" and _is_doubted(rest, match.start()):
+            continue
         if status == "in_stock" and _NEGATED.search(rest, max(0, match.start() - 40), match.start()):
             status = "out_of_stock"
         said.add(status)
@@ -169,6 +189,11 @@ def _said(folded: str) -> set[AvailabilityStatus]:
     if not said and _buttons().search(folded):
         said.add("in_stock")
     return said
+
+
+def _is_doubted(text: str, start: int) -> bool:
+    before = text[max(0, start - _DOUBT_GAP) : start]
+    return _DOUBT.search(_SENTENCE_END.split(before)[-1]) is not None
 
 
 class _Lead(msgspec.Struct, frozen=True):
@@ -212,7 +237,7 @@ def _phrases() -> re.Pattern[str]:
 
 @cache
 def _buttons() -> re.Pattern[str]:
-    return _any_of(phrases.BUTTONS)
+    return _any_of([_fold(phrase) for phrase in phrases.BUTTONS])
 
 
 def _any_of(phrases: list[str]) -> re.Pattern[str]:

@@ -144,17 +144,64 @@ BACKORDER: Final = (  # noqa: SIM905 - see above
     "predobjednavka|predobjednat|na objednani|dostupne na objednavku|na dotaz|u dodavatele|"
     "na objednavku u dodavatela|u dodavatela|elorendelheto|elorendeles|rendelheto|rendelesre|"
     "kulso raktaron|precomanda|la comanda|disponibil la comanda|in curand|precomanda acum|"
-    "po narudzbi|po narocilu|по поръчка|κατοπιν παραγγελιας|on siparis|под заказ|предзаказ|"
+    "po narudzbi|po narocilu|по поръчка|κατοπιν παραγγελιασ|on siparis|под заказ|предзаказ|"
     "під замовлення|передзамовлення|予約受付中|予約|取り寄せ|お取り寄せ|预售|預購|예약"
 ).split("|")
 
 #: Said by buttons; believed only where nothing else is said.
 BUTTONS: Final = (  # noqa: SIM905 - see above
-    "add to cart|add to basket|add to bag|buy now|in den warenkorb|in den einkaufswagen|"
-    "jetzt kaufen|ajouter au panier|acheter|anadir al carrito|agregar al carrito|comprar|"
-    "aggiungi al carrello|acquista|adicionar ao carrinho|in winkelwagen|in winkelmand|bestel nu|"
-    "lagg i varukorg|kop|laeg i kurv|legg i handlekurv|lisaa ostoskoriin|do koszyka|"
-    "dodaj do koszyka|do kosiku|pridat do kosiku|vlozit do kosiku|do kosika|pridat do kosika|"
-    "kosarba|adauga in cos|dodaj u kosaricu|v kosarico|в корзину|до кошика|купить|sepete ekle|"
-    "カートに入れる|加入购物车"
+    # en
+    "add to cart|add to basket|add to bag|add to trolley|add to your basket|add to your cart|"
+    "add to your bag|"
+    "add to shopping bag|add to shopping cart|add to shopping basket|add to order|buy now|buy it now|"
+    "order now|"
+    # de
+    "in den warenkorb|in den einkaufswagen|in den korb|jetzt kaufen|sofort kaufen|jetzt bestellen|"
+    "zum warenkorb hinzufugen|"
+    # fr
+    "ajouter au panier|acheter|achat immediat|acheter maintenant|ajouter a mon panier|mettre au panier|"
+    # es, pt
+    "anadir al carrito|agregar al carrito|anadir a la cesta|anadir al carro|agregar al carro|comprar|"
+    "comprar ahora|"
+    "anadir a la bolsa|anadir a cesta|adicionar ao carrinho|adicionar ao cesto|adicionar a sacola|"
+    "comprar agora|"
+    # it, ro
+    "aggiungi al carrello|acquista|acquista ora|compra ora|aggiungi alla borsa|metti nel carrello|"
+    "adauga in cos|"
+    "cumpara acum|cumpara|adauga in cosul de cumparaturi|"
+    # nl
+    "in winkelwagen|in winkelmand|in mijn winkelwagen|in winkelmandje|bestel nu|"
+    "toevoegen aan winkelwagen|nu kopen|"
+    # sv, da, no, fi
+    "lagg i varukorg|lagg i varukorgen|lagg i kundvagn|lagg till i varukorgen|kop|kop nu|laeg i kurv|"
+    "laeg i kurven|tilfoj til kurv|"
+    "kob|kob nu|legg i handlekurv|legg i handlekurven|legg i handlevogn|kjop|kjop na|lisaa ostoskoriin|"
+    "lisaa koriin|osta nyt|osta heti|"
+    # pl
+    "do koszyka|dodaj do koszyka|kup teraz|kup|wloz do koszyka|"
+    # cs, sk
+    "do kosiku|pridat do kosiku|vlozit do kosiku|koupit|koupit ihned|do kosika|pridat do kosika|"
+    "vlozit do kosika|kupit|kupit hned|"
+    # hu
+    "kosarba|kosarba teszem|kosarba rakom|megveszem|megvasarolom|"
+    # hr, sl, sr, bg, el, tr
+    "dodaj u kosaricu|u kosaricu|stavi u kosaricu|dodaj u korpu|u korpu|kupi|kupi odmah|kupi sada|"
+    "v kosarico|dodaj v kosarico|"
+    "kupi zdaj|narocilo|добави в количката|добави в кошницата|купи|купи сега|поръчай|"
+    "προσθηκη στο καλαθι|στο καλαθι|αγορα|"
+    "αγορα τωρα|sepete ekle|satin al|hemen al|"
+    # et, lv, lt
+    "lisa ostukorvi|osta kohe|pievienot grozam|ielikt groza|pirkt|i krepseli|ideti i krepseli|pirkti|"
+    # ru, uk
+    "в корзину|добавить в корзину|купить|купить в 1 клик|оформить заказ|заказать|до кошика|в кошик|"
+    "купити|додати в кошик|"
+    # ja, zh, ko, vi, id, th, ar, he
+    "カートに入れる|カートに追加|今すぐ買う|今すぐ購入|購入する|加入购物车|加入購物車|放入購物車|"
+    "立即购买|立即購買|馬上購買|马上购买|"
+    "我要購買|直接購買|장바구니 담기|장바구니에 담기|장바구니|바로구매|구매하기|them vao gio hang|"
+    "mua ngay|tambah ke keranjang|"
+    "masukkan keranjang|beli sekarang|เพิ่มลงตะกร้า|หยิบใส่ตะกร้า|ซื้อเลย|ซื้อตอนนี้|أضف إلى السلة|"
+    "اضف الى السلة|أضف إلى العربة|"
+    "اضف الى حقيبة التسوق|أضف إلى حقيبة التسوق|اشتري الآن|اشتر الآن|הוסף לסל|הוספה לסל|הוסף לעגלה|"
+    "קנה עכשיו|לרכישה"
 ).split("|")
