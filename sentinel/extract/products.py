@@ -208,6 +208,16 @@ def price_of(
     return (offer.price or "", offer.currency)
 
 
+def offer_count(product: Product) -> int:
+    """How many offers an AggregateOffer of the product counts."""
+    counts = [
+        _text(offer.get("offerCount"))
+        for offer in _listed(product.fields.get("offers"))
+        if isinstance(offer, dict) and "aggregateoffer" in types(offer)
+    ]
+    return max((int(count) for count in counts if count and re.fullmatch(r"[0-9]{1,6}", count)), default=0)
+
+
 def availability_of(product: Product) -> str | None:
     """The availability told for a product, as written (`https://schema.org/InStock`), or None."""
     told = {offer.availability for offer in product.offers if offer.availability}

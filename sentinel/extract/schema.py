@@ -122,6 +122,16 @@ class StructuredData:
             self.ambiguous = True
         return chosen
 
+    @property
+    def currency(self) -> str | None:
+        """The currency the page names for its prices, or None."""
+        return _code(self._meta("currency"))
+
+    @property
+    def offers(self) -> int:
+        """Sellers the page counts for its product."""
+        return max((products.offer_count(one) for _, chosen in self._sources for one in chosen), default=0)
+
     def look_up(self, name: str) -> Found | None:
         """The property, from the surest source that tells it."""
         if name == "price":

@@ -11,12 +11,15 @@ def shop(main: str, around: str = "") -> str:
     return f"<body><nav class=menu><span class=price>1 €</span></nav><main><h1>Widget</h1>{main}</main>{around}</body>"
 
 
-def test_structured_data_is_believed_first() -> None:
-    text = shop('<script type="application/ld+json">{"@type":"Product","offers":{"price":"9.90"}}</script>'
-                '<p class="price">99 €</p>')  # fmt: skip
-    found = extract(page(text), Extraction(method="auto", selector="price"))
-    assert found.raw == "9.90"
-    assert found.confidence > 0.9
+def test_structured_data_is_believed_first_and_less_where_the_page_shows_something_else() -> None:
+    data = '<script type="application/ld+json">{"@type":"Product","offers":{"price":"9.90"}}</script>'
+    confidence = {}
+    for shown in ("", '<p class="price">9,90 €</p>', '<p class="price">99 €</p>'):
+        found = extract(page(shop(data + shown)), Extraction(method="auto", selector="price"))
+        assert found.raw == "9.90"
+        confidence[shown[-10:]] = found.confidence
+    nothing, same, other = confidence.values()
+    assert same > nothing > 0.9 > other
 
 
 def test_a_price_shown_below_the_heading_is_found_with_less_confidence() -> None:
