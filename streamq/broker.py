@@ -9,8 +9,8 @@ changes nothing and is answered as refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -25,6 +25,8 @@ class Lease(msgspec.Struct, frozen=True):
     #: `<ms>-<sequence>` in its lane's stream.
     entry_id: str
     envelope: Envelope
+    #: A person has cancelled it: not to be started; its holder ends it with `Cancel`.
+    cancelled: bool = False
 
     @property
     def lane(self) -> Lane:
@@ -58,6 +60,8 @@ class Again(msgspec.Struct, frozen=True, tag=True):
     lease: Lease
     delay: float
     counts: bool
+    #: What happened, in few words, for whoever asks why it waits: the error, or why it was snoozed.
+    note: str = ""
 
 
 class Bury(msgspec.Struct, frozen=True, tag=True):
@@ -78,7 +82,15 @@ class Release(msgspec.Struct, frozen=True, tag=True):
     lease: Lease
 
 
-Finish = Done | Again | Bury | Release
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """A person has cancelled it, and its handler has stopped or was never started: a record, no more."""
+
+    lease: Lease
+    #: Seconds the handler ran, for the record.
+    duration: float = 0.0
+
+
+Finish = Done | Again | Bury | Release | Cancel
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -92,6 +104,10 @@ class Turn(msgspec.Struct, frozen=True):
     next_due: float | None
     #: The server's clock, ms.
     server_ms: int
+    #: Of the refused, those that a person has cancelled: they have ended as that.
+    cancelled: frozenset[str] = frozenset()
+    #: Jobs at once that every worker of the stream is asked to run; None: as many as it likes.
+    concurrency: int | None = None
 
 
 class Wakeup(msgspec.Struct, frozen=True):
@@ -104,6 +120,36 @@ class Wakeup(msgspec.Struct, frozen=True):
     knocked: bool = False
 
 
+Verb = Literal["quiet", "resume", "trace"]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker is asked to do: take no more, take again, tell where its jobs stand."""
+
+    order_id: str
+    verb: Verb
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A job in a worker's hands, as it tells of it."""
+
+    #: `Lease.key`.
+    key: str
+    #: Handed over, ms of the server's clock.
+    since_ms: int
+
+
+class WorkerFacts(msgspec.Struct, frozen=True):
+    """What a worker tells of itself with every heartbeat."""
+
+    #: Jobs at once.
+    slots: int = 0
+    #: Takes no more, stays up.
+    quiet: bool = False
+    #: What it has in hand, longest first; the first hundred.
+    taken: tuple[Taken, ...] = ()
+
+
 class Renewal(msgspec.Struct, frozen=True):
     """What a heartbeat learned."""
 
@@ -114,6 +160,12 @@ class Renewal(msgspec.Struct, frozen=True):
     beats: dict[str, int]
     #: Entries the server counts in this worker's hands.
     pending: int
+    #: `Lease.key` of those held that a person has cancelled: stop their handlers, end them with `Cancel`.
+    cancelled: frozenset[str] = frozenset()
+    #: See `Turn.concurrency`.
+    concurrency: int | None = None
+    #: What this worker is asked to do; each is told once.
+    orders: tuple[Order, ...] = ()
 
 
 class Reclaimed(msgspec.Struct, frozen=True):
@@ -121,6 +173,8 @@ class Reclaimed(msgspec.Struct, frozen=True):
 
     ready: int = 0
     dead: int = 0
+    #: Ended, because a person had cancelled them.
+    cancelled: int = 0
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -150,6 +204,17 @@ class StreamStats(msgspec.Struct, frozen=True):
     paused: bool
     #: Totals since the stream began: enqueued, done, retried, snoozed, dead, reclaimed ...
     counters: dict[str, int]
+    #: Jobs at once that every worker was asked to run; None: as many as it likes.
+    concurrency: int | None = None
+
+    def workers_needed(self, slots: int) -> int:
+        """Workers of `slots` jobs each that would have every ready and leased job in hand at once.
+
+        A paused stream needs those that still hold something. While anything is delayed it is at least
+        one: a delayed job becomes ready only where a worker is up to see it.
+        """
+        ready = 0 if self.paused else sum(self.ready.values())
+        return max(-(-(ready + self.leased) // max(1, slots)), 1 if self.delayed else 0)
 
 
 class PendingEntry(msgspec.Struct, frozen=True):
@@ -175,17 +240,22 @@ class DeadJob(msgspec.Struct, frozen=True):
     died_ms: int
 
 
-JobState = Literal["ready", "leased", "delayed", "dead", "done"]
+JobState = Literal["ready", "leased", "delayed", "dead", "done", "cancelled", "unknown"]
+
+#: Entries of a lane, and dead letters, that are looked at for one job's id. Not more: a page of 500 costs
+#: the server half a millisecond, and somebody waits for the answer.
+LOOK: Final = 100_000
 
 
 class DoneJob(msgspec.Struct, frozen=True):
-    """A completed record."""
+    """A record of a job that was completed, or cancelled by a person."""
 
     entry_id: str
     job_id: str
     attempt: int
     duration: float
     finished_ms: int
+    outcome: Literal["done", "cancelled"] = "done"
 
 
 class Requeued(msgspec.Struct, frozen=True):
@@ -193,6 +263,75 @@ class Requeued(msgspec.Struct, frozen=True):
 
     ready: tuple[str, ...]
     duplicate: tuple[str, ...]
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A job that is ready."""
+
+    entry_id: str
+    envelope: Envelope
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """One job, where it was seen."""
+
+    stream: str
+    job_id: str
+    state: JobState
+    #: The server's clock, ms.
+    server_ms: int
+    #: A person has cancelled it, and it has not ended yet.
+    cancel_asked: bool = False
+    #: None for one that was completed, cancelled or not found.
+    envelope: Envelope | None = None
+    entry_id: str | None = None
+    #: ready: jobs that are before it in its lane.
+    before: int = 0
+    #: leased: who holds it, for how long, and how long ago that worker renewed it (seconds).
+    worker: str | None = None
+    held_seconds: float = 0.0
+    silent_seconds: float = 0.0
+    #: delayed: seconds until it is due; 0 or less: a worker's next turn makes it ready.
+    due_in: float = 0.0
+    #: dead: its dead letter.
+    dead: DeadJob | None = None
+    #: done, cancelled: its record.
+    done: DoneJob | None = None
+    #: Entries that were looked at, and whether that was all; False: it may lie behind them.
+    looked: int = 0
+    looked_at_all: bool = True
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """What `cancel` found.
+
+    waiting, delayed: it has ended. running: its worker was asked to stop it, whatever the handler says it
+    ends as cancelled. ended: long ago, as `state` says. sought: not found among so many; should it come to
+    a worker within a week, it ends there. unknown: there is no such job, and nothing was changed.
+    """
+
+    job_id: str
+    found: Literal["waiting", "delayed", "running", "ended", "sought", "unknown"]
+    #: running: who holds it.
+    worker: str | None = None
+    #: ended: done, dead or cancelled.
+    state: JobState | None = None
+    #: Entries that were looked at.
+    looked: int = 0
+
+
+class WorkerSeen(msgspec.Struct, frozen=True):
+    """A worker of one stream, seen from outside."""
+
+    name: str
+    #: Jobs in its hands, as the server counts.
+    in_hand: int
+    #: Its heartbeat counter; None: it holds something and is not on the list (nobody answers for it).
+    beat: int | None = None
+    #: Seconds since it was last heard by the server's clock; None: never, or before it told.
+    heard_seconds: float | None = None
+    #: What it told then.
+    facts: WorkerFacts = WorkerFacts()
 
 
 class Broker(Protocol):
@@ -233,7 +372,13 @@ class Broker(Protocol):
         """
         ...
 
-    def renew(self, stream: str, worker: str, held: Sequence[Lease]) -> Renewal:
+    def renew(
+        self,
+        stream: str,
+        worker: str,
+        held: Sequence[Lease],
+        facts: WorkerFacts = WorkerFacts(),  # noqa: B008 - frozen
+    ) -> Renewal:
         """Heartbeat and renewal of all leases in one call. Blocking: it runs in a thread of its own,
         so that a handler that blocks the event loop keeps its lease.
         """
@@ -290,8 +435,59 @@ class Broker(Protocol):
         """Delayed jobs with their due time (seconds since the epoch, server's clock), earliest first."""
         ...
 
-    async def requeue(self, stream: str, entry_ids: Sequence[str]) -> Requeued:
-        """Make dead letters ready again: attempt 1, no crashes, same job id."""
+    async def waiting(self, stream: str, *, limit: int = 100) -> list[Waiting]:
+        """Ready jobs, lane by lane, each lane's in the order it is taken in."""
+        ...
+
+    async def requeue(
+        self, stream: str, entry_ids: Sequence[str], *, payloads: Mapping[str, bytes] | None = None
+    ) -> Requeued:
+        """Make dead letters ready again: attempt 1, no crashes, same job id. `payloads`, by entry id, are
+        put in the place of those that were wrong.
+        """
+        ...
+
+    async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
+        """Delete dead letters; how many there were."""
+        ...
+
+    async def find(self, stream: str, job_id: str, *, look: int = LOOK) -> Sighting:
+        """One job by its id, in whatever state. At most `look` entries of each lane and `look` dead letters
+        are looked at, page by page; a delayed job is found at once.
+        """
+        ...
+
+    async def cancel(self, stream: str, job_id: str, *, look: int = LOOK) -> Cancellation:
+        """End a job by a person's will; doing it twice is harmless.
+
+        It never starts again once this was answered. What is waiting or delayed ends at once. For what is in
+        a worker's hands, its next heartbeat says so (`Renewal.cancelled`), and whatever is told of it from
+        now on is refused: it ends as cancelled. Each leaves a record among the completed ones and gives its
+        uniqueness key back.
+        """
+        ...
+
+    async def set_concurrency(self, stream: str, jobs: int | None) -> None:
+        """Ask every worker of the stream to run so many jobs at once; None: as many as it was made for.
+
+        Persisted. Busy workers learn of it with their next turn, others with their next heartbeat.
+        """
+        ...
+
+    async def workers(self, stream: str) -> list[WorkerSeen]:
+        """Who works on the stream, by name; also who holds something and is not on the list."""
+        ...
+
+    async def order(self, stream: str, worker: str, order: Order) -> bool:
+        """Ask a worker to do something: it is told with its next heartbeat. False: it is not on the list."""
+        ...
+
+    async def answer(self, stream: str, order_id: str, text: str) -> None:
+        """A worker has done what it was asked; the text is kept for a minute."""
+        ...
+
+    async def answered(self, stream: str, order_id: str) -> str | None:
+        """What a worker answered to that order; None: nothing yet."""
         ...
 
     async def limit(self, stream: str, key: str, *, rate: float, burst: int, who: str = "") -> float:

@@ -15,7 +15,19 @@ import anyio
 import anyio.abc
 import msgspec
 
-from streamq.broker import Again, Broker, Bury, Finish, Lease, Release, Renewal, Turn
+from streamq.broker import (
+    Again,
+    Broker,
+    Bury,
+    Cancel,
+    Finish,
+    Lease,
+    Release,
+    Renewal,
+    Taken,
+    Turn,
+    WorkerFacts,
+)
 from streamq.clock import Clock
 from streamq.errors import InvalidJob, StreamqError, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobEnded, JobStarted, Outcome, ReadCompleted
@@ -33,6 +45,8 @@ BLOCK: Final = 10.0
 PAUSED_LOOK: Final = 0.8
 #: Seconds between looks at jobs that are due and that the server has no memory to make ready.
 REFUSED_LOOK: Final = 0.2
+#: Jobs in hand that a heartbeat tells of at most.
+FACTS_LIMIT: Final = 100
 #: Seconds a worker takes to say goodbye.
 GOODBYE: Final = 5.0
 #: Seconds between tries while the broker cannot be reached: from, to.
@@ -100,6 +114,8 @@ class StreamConsumer:
         self._server_time = (0, clock.monotonic())
         self.paused = False
         self.quiet = False
+        #: Jobs at once, unless the broker asks for another number; None: the registration's.
+        self.own_concurrency: int | None = None
         self.handed_back = 0
         #: Nothing in hand and nothing was there to take, as of the last turn.
         self.idle = False
@@ -131,6 +147,24 @@ class StreamConsumer:
         """Jobs in hand."""
         return list(self._held.values())
 
+    def facts(self) -> WorkerFacts:
+        """What to tell of ourselves. Called from the heartbeat's thread."""
+        taken = [Taken(one.key, one.taken_ms) for one in list(self._held.values())[:FACTS_LIMIT]]
+        return WorkerFacts(self.concurrency, self.quiet, tuple(taken))
+
+    def wake_up(self) -> None:
+        """Not quiet any more."""
+        self.quiet = False
+        self._changed.set()
+
+    def set_concurrency(self, jobs: int | None) -> None:
+        """So many jobs at once; None: as many as the stream was registered with. What runs goes on."""
+        wanted = jobs or self.own_concurrency or self.registration.concurrency
+        if wanted != self.concurrency:
+            log.info("concurrency_changed", extra={"stream": self.stream, "jobs": wanted})
+            self._slots.resize(wanted)
+            self._changed.set()
+
     def stop(self) -> None:
         """Take no more; `run` ends when what is in hand has ended."""
         self._stopping = True
@@ -153,11 +187,32 @@ class StreamConsumer:
             # Where its end is on its way to the broker, that answer decides, not the heartbeat.
             if running is not None and not running.lost and running.ended is None:
                 self._lose(running)
+        for key in renewal.cancelled:
+            running = self._held.get(key)
+            if running is not None and not running.cancelled and running.ended is None:
+                self._cancel(running)
+        self.set_concurrency(renewal.concurrency)
         if renewal.pending > len(self._held):
             self._suspicious = True
             self._changed.set()
         if self.paused and not renewal.paused:
             self._changed.set()
+
+    def _cancel(self, running: Running) -> None:
+        """A person does not want it any more."""
+        running.cancelled = True
+        if running in self._slots.waiting:
+            self._slots.waiting.remove(running)
+            self._end_unrun(running)
+            self._changed.set()
+        else:
+            running.cancel()
+
+    def _end_unrun(self, running: Running) -> None:
+        """It is not started, and the next turn tells so."""
+        finish = Cancel(running.lease) if running.cancelled else Release(running.lease)
+        running.ended = Ended(finish, 0.0)
+        self._finished.append(running)
 
     def _lose(self, running: Running) -> None:
         """Somebody else has it now."""
@@ -220,6 +275,7 @@ class StreamConsumer:
                 continue
             self._heard(turn.server_ms)
             self.paused = turn.paused
+            self.set_concurrency(turn.concurrency)
             return turn, free
 
     def _free(self) -> int:
@@ -267,15 +323,20 @@ class StreamConsumer:
             if isinstance(finish, Again) and not finish.counts:
                 due = self._clock.monotonic() + finish.delay
                 self.snoozed_until = max(self.snoozed_until, due)
+            if running.key in turn.cancelled:
+                running.cancelled = True
             self._told_ended(running, refused=running.key in turn.refused)
         self._sent = []
 
     def _take(self, lease: Lease) -> None:
         key = lease.key
         if key not in self._held:
-            running = Running(lease)
+            running = Running(lease, self._server_time[0])
             self._held[key] = running
-            self._slots.put(running)
+            if running.cancelled:
+                self._end_unrun(running)
+            else:
+                self._slots.put(running)
 
     def _start(self, leases: Iterable[Lease]) -> None:
         """Have what was taken run, as far as there are slots."""
@@ -290,10 +351,12 @@ class StreamConsumer:
             self._held.pop(running.key, None)
             running.ended = ended or Ended(Release(running.lease), 0.0)
             self._told_ended(running, refused=True)
+        elif ended is None:
+            self._end_unrun(running)
+            self.handed_back += not running.cancelled
         else:
-            running.ended = ended or Ended(Release(running.lease), 0.0)
+            running.ended = ended
             self._finished.append(running)
-            self.handed_back += ended is None
         self._changed.set()
 
     async def _rest(self, jobs: anyio.abc.TaskGroup, turn: Turn, *, hungry: bool) -> None:
@@ -341,8 +404,7 @@ class StreamConsumer:
     def _give_back_waiting(self) -> None:
         """What was taken and not started is ready again, uncounted."""
         for running in self._slots.take_back():
-            running.ended = Ended(Release(running.lease), 0.0)
-            self._finished.append(running)
+            self._end_unrun(running)
 
     async def _say_goodbye(self) -> None:
         """Leave nothing behind that somebody would wait a lease for."""
@@ -374,7 +436,7 @@ class StreamConsumer:
             return
         outcome, delay, reason = _outcome(ended.finish)
         if refused:
-            outcome = "lease_lost"
+            outcome = "cancelled" if running.cancelled else "lease_lost"
         if self._tell is not None:
             envelope = running.lease.envelope
             self._tell(
@@ -422,6 +484,8 @@ def _outcome(finish: Finish) -> tuple[Outcome, float | None, str | None]:
             return "dead", None, finish.reason
         case Release():
             return "released", None, None
+        case Cancel():
+            return "cancelled", None, None
         case _:
             return "done", None, None
 

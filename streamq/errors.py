@@ -80,11 +80,12 @@ class ControlSignal(Exception):
 
 
 class Snooze(ControlSignal):
-    """Run the job again after `seconds`; no attempt is counted."""
+    """Run the job again after `seconds`; no attempt is counted. `why`: for whoever asks why it waits."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"snoozed for {seconds:g} s")
+    def __init__(self, seconds: float, why: str = "") -> None:
+        super().__init__(why or f"snoozed for {seconds:g} s")
         self.seconds = seconds
+        self.why = why
 
 
 class DeadLetter(ControlSignal):

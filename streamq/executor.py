@@ -109,7 +109,8 @@ class Executor:
         """What a raised thing means for the job: one clause per outcome."""
         match error:
             case Snooze():
-                return Ended(Again(lease, max(0.0, error.seconds), counts=False), duration)
+                again = Again(lease, max(0.0, error.seconds), counts=False, note=error.why)
+                return Ended(again, duration)
             case DeadLetter():
                 return Ended(_bury(lease, error.reason, error), duration, error.detail or error.reason)
             case RetryIn():
@@ -121,7 +122,9 @@ class Executor:
         delay = policy.delay_after(envelope.attempt, self._rng)
         if delay is None:
             return Ended(_bury(lease, "exhausted", error), duration, _words(error))
-        return Ended(Again(lease, delay if asked is None else asked, counts=True), duration, _words(error))
+        words = _words(error)
+        again = Again(lease, delay if asked is None else asked, counts=True, note=words)
+        return Ended(again, duration, words)
 
 
 def _cancelled_from_outside() -> bool:

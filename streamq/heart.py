@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from streamq.broker import Broker
+from streamq.broker import Broker, Renewal
 from streamq.consumer import StreamConsumer
 from streamq.errors import StreamqError
 from streamq.events import BrokerTrouble, Event
@@ -27,14 +27,17 @@ class Heart(threading.Thread):
         consumers: Sequence[StreamConsumer],
         worker: str,
         interval: float,
+        *,
+        learned: Callable[[StreamConsumer, Renewal], None],
         tell: Callable[[Event], None],
     ) -> None:
-        """To be made on the event loop that the consumers run on; they are told there what a beat learned."""
+        """To be made on the event loop that the consumers run on; `learned` is called there after each."""
         super().__init__(name="streamq-heart", daemon=True)
         self._broker = broker
         self._consumers = consumers
         self._worker = worker
         self._interval = interval
+        self._learned = learned
         self._tell = tell
         self._stop_asked = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -50,14 +53,14 @@ class Heart(threading.Thread):
 
     def _beat(self, consumer: StreamConsumer) -> None:
         try:
-            renewal = self._broker.renew(consumer.stream, self._worker, consumer.held())
+            renewal = self._broker.renew(consumer.stream, self._worker, consumer.held(), consumer.facts())
         except StreamqError as error:
             self._tell(BrokerTrouble(type(error).__name__, str(error)))
         except Exception:
             log.exception("heartbeat_failed", extra={"stream": consumer.stream})
         else:
             try:
-                self._loop.call_soon_threadsafe(consumer.on_renewal, renewal)
+                self._loop.call_soon_threadsafe(self._learned, consumer, renewal)
             except RuntimeError:
                 return  # the loop has closed: we are on the way out
 

@@ -109,6 +109,8 @@ class Envelope(msgspec.Struct, frozen=True):
     timeout: float | None = None
     #: Uniqueness key to give back when the job ends.
     unique: str | None = None
+    #: What its last delivery came to, in few words: an error, or why it was snoozed. For people.
+    note: str = ""
     #: Why the envelope itself does not decode, or None. Such a job is dead-lettered unrun.
     defect: str | None = None
 

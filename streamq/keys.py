@@ -23,6 +23,12 @@ GROUP: Final = "workers"
 #: How long a caller-made job id is remembered, so that a second enqueue of it is a duplicate (seconds).
 JOB_ID_WINDOW: Final = 86400.0
 
+#: How long the mark of a cancelled job is kept whose place was not found, so that whoever takes it ends it
+#: (seconds).
+CANCEL_KEPT: Final = 7 * 86400.0
+#: How long the answer to a worker's order lies there to be read (seconds).
+ANSWER_KEPT: Final = 60.0
+
 #: Seconds ahead of now that a rate limiter promises anybody a moment.
 PROMISE_HORIZON: Final = 3600.0
 #: Seconds that such a promise is kept for one who does not come.
@@ -55,6 +61,12 @@ class StreamKeys(msgspec.Struct, frozen=True):
     workers: str
     #: Hash: worker -> sequence number and refusals of its last turn.
     turns: str
+    #: Sorted set: ids of cancelled jobs that have not ended yet; score = asked, ms.
+    cancels: str
+    #: Hash: worker -> when it was last heard (ms) and what it said of itself, JSON.
+    facts: str
+    #: Hash: worker -> what it is asked to do, told with its next heartbeat.
+    orders: str
     #: Stream that wakes one sleeping worker when a new earliest delayed job arrives.
     wake: str
 
@@ -79,6 +91,9 @@ class StreamKeys(msgspec.Struct, frozen=True):
             meta=part("meta"),
             workers=part("workers"),
             turns=part("turns"),
+            cancels=part("cancels"),
+            facts=part("workers:facts"),
+            orders=part("workers:orders"),
             wake=part("wake"),
         )
 
@@ -98,6 +113,10 @@ class StreamKeys(msgspec.Struct, frozen=True):
     def call(self, call_id: str) -> str:
         """Remembers the answer of one enqueue call, so that repeating it is harmless."""
         return f"{{{self.stream}}}:call:{call_id}"
+
+    def answer(self, order_id: str) -> str:
+        """What a worker answered to the order of that id."""
+        return f"{{{self.stream}}}:answer:{order_id}"
 
     def limit(self, key: str) -> str:
         """State of the rate limiter `key`."""

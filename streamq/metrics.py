@@ -320,7 +320,8 @@ class QueueGauges(Collector):
                 jobs.add_metric([stats.stream, state], count)
             oldest.add_metric([stats.stream], stats.oldest_seconds or 0.0)
             paused.add_metric([stats.stream], int(stats.paused))
-            needed.add_metric([stats.stream], workers_needed(stats, self._slots[stats.stream]))
+            slots = stats.concurrency or self._slots[stats.stream]
+            needed.add_metric([stats.stream], stats.workers_needed(slots))
         return jobs, oldest, paused, needed
 
 
@@ -332,13 +333,3 @@ def _states(stats: StreamStats) -> dict[str, int]:
         "dead": stats.dead,
         "done": stats.done,
     }
-
-
-def workers_needed(stats: StreamStats, slots: int) -> int:
-    """Workers of `slots` jobs each that would have every ready and leased job in hand at once.
-
-    A paused stream needs those that still hold something. While anything is delayed it is at least
-    one: a delayed job becomes ready only where a worker is up to see it.
-    """
-    ready = 0 if stats.paused else sum(stats.ready.values())
-    return max(math.ceil((ready + stats.leased) / max(1, slots)), 1 if stats.delayed else 0)

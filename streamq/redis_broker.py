@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self, TypeVar
 
 import anyio
+import msgspec
 import redis
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -22,25 +23,22 @@ from redis.retry import Retry as SyncRetry
 
 from streamq import scripts
 from streamq.broker import (
-    DeadJob,
-    DoneJob,
     Finish,
     Lease,
-    PendingEntry,
     Reclaimed,
     Renewal,
-    Requeued,
     Retention,
-    StreamStats,
     Turn,
     Wakeup,
+    WorkerFacts,
 )
 from streamq.connections import Connections
 from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, StreamqError
-from streamq.job import Envelope, NewJob, Receipt
+from streamq.job import NewJob, Receipt
 from streamq.keys import GROUP, LANES, StreamKeys
+from streamq.redis_inspection import RedisInspection
 from streamq.scripts import Call
-from streamq.wire import entry_ms, envelope_of, pairs
+from streamq.wire import envelope_of, pairs
 
 A = TypeVar("A")
 
@@ -48,9 +46,6 @@ A = TypeVar("A")
 CALL_TIMEOUT: Final = 5.0
 #: Seconds a blocking read may overrun its own timeout before the connection is given up.
 BLOCK_MARGIN: Final = 5.0
-#: Pending entries of a lane that are looked at for the longest idle, and how many in one call.
-PENDING_LOOK: Final = 100_000
-PENDING_PAGE: Final = 1000
 #: Heartbeats between two counts of what the server thinks is in hand.
 AUDIT_EVERY: Final = 10
 #: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
@@ -97,7 +92,7 @@ def _raise(error: redis.RedisError | OSError) -> StreamqError:
     return found if isinstance(found, StreamqError) else BrokerRefused(str(found))
 
 
-class RedisBroker:
+class RedisBroker(RedisInspection):
     """`streamq.broker.Broker` on Redis Streams."""
 
     def __init__(self, client: aioredis.Redis, blocking: redis.Redis, *, name: str) -> None:
@@ -289,8 +284,8 @@ class RedisBroker:
             max(1, int(seconds * 1000)),
         ]
         read += ["STREAMS", *keys, *([">"] * len(keys))]
-        commands = [read, ["HGET", k.meta, "paused"], ["TIME"]]
-        reply, paused, clock = await self._converse(commands, timeout=seconds + BLOCK_MARGIN)
+        commands = [read, ["HMGET", k.meta, "paused", "cancels"], ["TIME"]]
+        reply, (paused, cancels), clock = await self._converse(commands, timeout=seconds + BLOCK_MARGIN)
         found: list[Lease] = []
         knocked = False
         for raw_key, entries in reply or ():
@@ -303,7 +298,16 @@ class RedisBroker:
                 entry_id = raw_id.decode()
                 found.append(Lease(stream, entry_id, envelope_of(entry_id, LANES[index], pairs(flat))))
         server_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        if cancels is not None and found:
+            found = await self._with_cancelled(k, found)
         return Wakeup(tuple(found), paused=paused == b"1", server_ms=server_ms, knocked=knocked)
+
+    async def _with_cancelled(self, k: StreamKeys, leases: Sequence[Lease]) -> list[Lease]:
+        scores = await self._ask("ZMSCORE", k.cancels, *(lease.envelope.id for lease in leases))
+        return [
+            lease if score is None else msgspec.structs.replace(lease, cancelled=True)
+            for lease, score in zip(leases, scores, strict=True)
+        ]
 
     async def _converse(self, commands: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:  # noqa: ASYNC109 - of the first reply
         """Several commands in one write on a connection of their own; their replies as the wire has them."""
@@ -318,14 +322,40 @@ class RedisBroker:
             pipe.xdel(key, *ids)
             await pipe.execute()
 
-    def renew(self, stream: str, worker: str, held: Sequence[Lease]) -> Renewal:
+    def renew(
+        self,
+        stream: str,
+        worker: str,
+        held: Sequence[Lease],
+        facts: WorkerFacts = WorkerFacts(),  # noqa: B008 - frozen
+    ) -> Renewal:
         """See `Broker.renew`."""
         self._renewals += 1
         audit = self._renewals % AUDIT_EVERY == 0
         try:
-            return self._evaluate_blocking(scripts.renew(stream, worker, held, audit=audit))
+            renewal, cancels = self._evaluate_blocking(
+                scripts.renew(stream, worker, held, facts, audit=audit)
+            )
         except _NoGroup as error:
             raise BrokerUnavailable(str(error)) from error
+        if not cancels or not held:
+            return renewal
+        cancelled = frozenset(
+            lease.key
+            for lease, asked in zip(held, self._asked_to_cancel(stream, held), strict=True)
+            if asked is not None and lease.key not in renewal.lost
+        )
+        return msgspec.structs.replace(renewal, cancelled=cancelled)
+
+    def _asked_to_cancel(self, stream: str, held: Sequence[Lease]) -> list[Any]:
+        """For each, when it was cancelled; None: it was not."""
+        try:
+            ids = [lease.envelope.id for lease in held]
+            key = StreamKeys.of(stream).cancels
+            found: list[Any] = self._blocking.execute_command("ZMSCORE", key, *ids)  # type: ignore[no-untyped-call]
+        except (redis.RedisError, OSError) as error:
+            raise _raise(error) from error
+        return found
 
     async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
         """See `Broker.adopt`."""
@@ -333,15 +363,16 @@ class RedisBroker:
 
     async def reclaim(self, stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Reclaimed:
         """See `Broker.reclaim`."""
-        ready = dead = 0
+        ready = dead = cancelled = 0
         more = True
         while more:
             call = scripts.reclaim(stream, worker, beat=beat, crash_budget=crash_budget)
             taken = await self._take_back(stream, call)
             ready, dead = ready + taken.made.ready, dead + taken.made.dead
+            cancelled += taken.made.cancelled
             more = taken.more
         self._registered.discard((stream, worker))
-        return Reclaimed(ready=ready, dead=dead)
+        return Reclaimed(ready, dead, cancelled)
 
     async def sweep(self, stream: str, *, idle: float, crash_budget: int) -> Reclaimed:
         """See `Broker.sweep`."""
@@ -370,97 +401,7 @@ class RedisBroker:
         while max(dropped) >= scripts.BATCH_LIMIT:
             dropped = await self._evaluate(scripts.trim(stream, retention))
 
-    # --- controlling and looking ---------------------------------------------------------------
-
-    async def set_paused(self, stream: str, *, paused: bool) -> None:
-        """See `Broker.set_paused`."""
-        await self._evaluate(scripts.pause(stream, paused=paused))
-
-    async def stats(self, stream: str) -> StreamStats:
-        """See `Broker.stats`."""
-        return await self._evaluate(scripts.stats(stream))
-
-    async def limit(self, stream: str, key: str, *, rate: float, burst: int, who: str = "") -> float:
-        """See `Broker.limit`."""
-        return await self._evaluate(scripts.limit(stream, key, rate=rate, burst=burst, who=who))
-
-    async def pending(
-        self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
-    ) -> list[PendingEntry]:
-        """See `Broker.pending`."""
-        lanes = zip(LANES, StreamKeys.of(stream).lanes, strict=True)
-        held = [(lane, key, row) for lane, key in lanes for row in await self._held(key, worker, idle_over)]
-        held.sort(key=lambda one: -int(one[2][2]))
-        found: list[PendingEntry] = []
-        for lane, key, (entry_id, owner, idle_ms, deliveries) in held[:limit]:
-            entry = await self._ask("XRANGE", key, entry_id, entry_id)
-            flat = entry[0][1] if entry else ()
-            name = entry_id.decode()
-            found.append(
-                PendingEntry(
-                    entry_id=name,
-                    worker=owner.decode(),
-                    idle_seconds=int(idle_ms) / 1000,
-                    deliveries=int(deliveries),
-                    envelope=envelope_of(name, lane, pairs(flat)),
-                )
-            )
-        return found
-
-    async def _held(self, key: str, worker: str | None, idle_over: float) -> list[Any]:
-        """What is pending in a lane, page by page: Redis lists by id, nothing lists by idleness."""
-        rows: list[Any] = []
-        after = "-"
-        while len(rows) < PENDING_LOOK:
-            args = ["XPENDING", key, GROUP, "IDLE", int(idle_over * 1000), after, "+", PENDING_PAGE]
-            page = await self._ask(*args, *([worker] if worker else [])) or []
-            rows += page
-            if len(page) < PENDING_PAGE:
-                break
-            after = f"({page[-1][0].decode()}"
-        return rows
-
-    async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
-        """See `Broker.dead`."""
-        end = "+" if before is None else f"({before}"
-        rows = await self._ask("XREVRANGE", StreamKeys.of(stream).dead, end, "-", "COUNT", limit)
-        return [_dead_job(raw_id.decode(), pairs(flat)) for raw_id, flat in rows or ()]
-
-    async def done(self, stream: str, *, limit: int = 100) -> list[DoneJob]:
-        """See `Broker.done`."""
-        rows = await self._ask("XREVRANGE", StreamKeys.of(stream).done, "+", "-", "COUNT", limit)
-        found = []
-        for raw_id, flat in rows or ():
-            fields = pairs(flat)
-            found.append(
-                DoneJob(
-                    entry_id=raw_id.decode(),
-                    job_id=fields.get(b"id", b"").decode("utf-8", "replace"),
-                    attempt=int(fields.get(b"attempt", b"1")),
-                    duration=int(fields.get(b"ms", b"0")) / 1000,
-                    finished_ms=entry_ms(raw_id.decode()),
-                )
-            )
-        return found
-
-    async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
-        """See `Broker.delayed`."""
-        k = StreamKeys.of(stream)
-        rows = await self._ask("ZRANGE", k.delayed, 0, limit - 1, "WITHSCORES")
-        found = []
-        for member, score in zip(rows[::2], rows[1::2], strict=True):
-            body = await self._ask("HGET", k.delayed_jobs, member)
-            if body is not None:
-                found.append((scripts.delayed_envelope(body, int(float(score))), float(score) / 1000))
-        return found
-
-    async def requeue(self, stream: str, entry_ids: Sequence[str]) -> Requeued:
-        """See `Broker.requeue`."""
-        letters = []
-        for entry_id in entry_ids:
-            rows = await self._ask("XRANGE", StreamKeys.of(stream).dead, entry_id, entry_id)
-            letters += [_dead_job(raw_id.decode(), pairs(flat)) for raw_id, flat in rows or ()]
-        return await self._evaluate(scripts.requeue(stream, letters))
+    # --- asking ----------------------------------------------------------------------------------
 
     async def _ask(self, *command: Any) -> Any:
         """One plain command, its reply as the wire has it; a missing group is an empty answer."""
@@ -495,21 +436,3 @@ class RedisBroker:
             )
             raise BrokerRefused(msg)
         return facts
-
-
-def _dead_job(entry_id: str, fields: dict[bytes, bytes]) -> DeadJob:
-    def text(name: bytes) -> str:
-        return fields.get(name, b"").decode("utf-8", "replace")
-
-    lane = text(b"lane")
-    died = text(b"died")
-    attempts = text(b"attempts")
-    return DeadJob(
-        entry_id=entry_id,
-        envelope=envelope_of(entry_id, lane if lane in LANES else "normal", fields),
-        reason=text(b"reason"),
-        error=text(b"error"),
-        traceback=text(b"traceback"),
-        attempts=int(attempts) if attempts.isdigit() else 1,
-        died_ms=int(died) if died.isdigit() else entry_ms(entry_id),
-    )

@@ -12,16 +12,18 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
 
 from streamq.broker import (
     Again,
     Bury,
+    Cancel,
     Done,
     Finish,
     Lease,
+    Order,
     Reclaimed,
     Release,
     Renewal,
@@ -29,11 +31,15 @@ from streamq.broker import (
     Retention,
     StreamStats,
     Turn,
+    Verb,
+    WorkerFacts,
+    WorkerSeen,
 )
 from streamq.broker import DeadJob as _DeadJob
 from streamq.job import Envelope, NewJob, Receipt
 from streamq.keys import (
     CALL_WINDOW,
+    CANCEL_KEPT,
     JOB_ID_WINDOW,
     LANES,
     PROMISE_HORIZON,
@@ -53,6 +59,12 @@ BATCH_LIMIT: Final = 100
 ERROR_LIMIT: Final = 2000
 TRACEBACK_LIMIT: Final = 8000
 
+#: Orders that may wait for a worker's next heartbeat.
+ORDERS_LIMIT: Final = 10
+#: What a worker can be asked for.
+VERBS: Final = frozenset(get_args(Verb))
+
+_facts = msgspec.json.Decoder(WorkerFacts)
 _INCLUDE = re.compile(r"^--@include ([a-z/]+)$", re.MULTILINE)
 _LANE_INDEX = {lane: index + 1 for index, lane in enumerate(LANES)}
 
@@ -102,14 +114,22 @@ def _text(raw: bytes | str) -> str:
     return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
 
 
-def _leases(stream: str, reply: Iterable[Any]) -> tuple[Lease, ...]:
-    """Leases from `{ {lane, entries}... }`."""
+def _flat_pairs(reply: Sequence[bytes]) -> dict[str, bytes]:
+    """`{ name, value, ... }` as a mapping."""
+    items = iter(reply)
+    return {_text(name): value for name, value in zip(items, items, strict=True)}
+
+
+def _leases(stream: str, reply: Iterable[Any], cancelled: frozenset[str] = frozenset()) -> tuple[Lease, ...]:
+    """Leases from `{ {lane, entries}... }`; `cancelled` are keys of some of them."""
     found = []
     for lane_index, entries in reply:
         lane = LANES[int(lane_index) - 1]
         for raw_id, flat in entries:
             entry_id = _text(raw_id)
             found.append(Lease(stream, entry_id, envelope_of(entry_id, lane, pairs(flat))))
+    if cancelled:
+        found = [msgspec.structs.replace(one, cancelled=one.key in cancelled) for one in found]
     return tuple(found)
 
 
@@ -119,7 +139,7 @@ def _leases(stream: str, reply: Iterable[Any]) -> tuple[Lease, ...]:
 def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Receipt]]:
     """All jobs or none; repeated with the same call id it answers the same and changes nothing."""
     k = StreamKeys.of(stream)
-    keys = [k.call(call_id), *k.lanes, k.delayed, k.delayed_jobs, k.meta, k.wake]
+    keys = [k.call(call_id), *k.lanes, k.delayed, k.delayed_jobs, k.meta, k.wake, k.cancels]
     args: list[Any] = [_ms(CALL_WINDOW), _ms(JOB_ID_WINDOW), _ms(UNTIL_DONE_LIMIT), len(jobs)]
 
     def key_index(key: str) -> int:
@@ -193,14 +213,18 @@ def _finish_words(
             return ("d", *head, envelope.attempt, int(finish.duration * 1000))
         case Again():
             attempt = envelope.attempt + 1 if finish.counts else envelope.attempt
-            fields = fields_again(envelope, attempt=attempt, crashes=envelope.crashes)
+            fields = fields_again(envelope, attempt=attempt, crashes=envelope.crashes, note=finish.note)
             keep = _ms(UNTIL_DONE_LIMIT + finish.delay)
             return ("a", *head, _ms(finish.delay), int(finish.counts), keep, *place(fields))
         case Bury():
             return ("b", *head, *place(_bury_fields(finish)))
         case Release():
-            fields = fields_again(envelope, attempt=envelope.attempt, crashes=envelope.crashes)
+            fields = fields_again(
+                envelope, attempt=envelope.attempt, crashes=envelope.crashes, note=envelope.note
+            )
             return ("r", *head, *place(fields))
+        case Cancel():
+            return ("c", *head, envelope.attempt, int(finish.duration * 1000))
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -222,7 +246,18 @@ def turn(
     `takes`: the how many-th take of this worker it is; the lanes' shares follow it.
     """
     k = StreamKeys.of(stream)
-    keys = [*k.lanes, k.delayed, k.delayed_jobs, k.meta, k.done, k.dead, k.workers, k.turns, k.wake]
+    keys = [
+        *k.lanes,
+        k.delayed,
+        k.delayed_jobs,
+        k.meta,
+        k.done,
+        k.dead,
+        k.workers,
+        k.turns,
+        k.wake,
+        k.cancels,
+    ]
 
     def unique_index(key: str | None) -> int:
         if key is None:
@@ -241,13 +276,17 @@ def turn(
         args[7] = _pack([_finish_words(finish, unique_index, place) for finish in finished])
 
     def read(reply: Any) -> Turn:
-        got, refused, paused, next_due, now = reply
+        got, refused, paused, next_due, now, concurrency, cancelled = reply
+        keys = [_text(key) for key in refused] if refused else ()
+        marked = frozenset(map(_text, cancelled)) if cancelled else frozenset[str]()
         return Turn(
-            leases=_leases(stream, got) if got else (),
-            refused=frozenset(_text(entry) for entry in refused) if refused else frozenset(),
+            leases=_leases(stream, got, marked) if got else (),
+            refused=frozenset(key.removeprefix("!") for key in keys),
             paused=bool(paused),
             next_due=None if next_due < 0 else next_due / 1000,
             server_ms=int(now),
+            cancelled=frozenset(key[1:] for key in keys if key[0] == "!"),
+            concurrency=concurrency or None,
         )
 
     return Call("turn", keys, args, read)
@@ -260,29 +299,46 @@ def _lease_args(held: Iterable[Lease]) -> list[Any]:
     return args
 
 
-def renew(stream: str, worker: str, held: Sequence[Lease], *, audit: bool) -> Call[Renewal]:
-    """Heartbeat and renewal; with `audit` also what the server thinks is in hand."""
+def renew(
+    stream: str, worker: str, held: Sequence[Lease], facts: WorkerFacts, *, audit: bool
+) -> Call[tuple[Renewal, bool]]:
+    """Heartbeat and renewal; with `audit` also what the server thinks is in hand.
+
+    The second value is whether anything is cancelled: then what is held has to be asked for.
+    """
     k = StreamKeys.of(stream)
 
-    def read(reply: Any) -> Renewal:
-        lost, paused, beats, pending = reply
-        names = iter(beats)
+    def read(reply: Any) -> tuple[Renewal, bool]:
+        lost, paused, beats, pending, cancels, concurrency, orders = reply
         return Renewal(
             lost=frozenset(_text(entry) for entry in lost),
             paused=bool(paused),
-            beats={_text(name): int(beat) for name, beat in zip(names, names, strict=True)},
+            beats={name: int(beat) for name, beat in _flat_pairs(beats).items()},
             pending=len(held) - len(lost) if pending < 0 else int(pending),
-        )
+            concurrency=concurrency or None,
+            orders=_orders(_text(orders)),
+        ), bool(cancels)
 
-    args = [worker, int(audit), len(held), *_lease_args(held)]
-    return Call("renew", [*k.lanes, k.workers, k.meta], args, read)
+    args = [worker, int(audit), msgspec.json.encode(facts), len(held), *_lease_args(held)]
+    return Call("renew", [*k.lanes, k.workers, k.meta, k.facts, k.orders], args, read)
+
+
+def _orders(text: str) -> tuple[Order, ...]:
+    """`<verb> <id>` a line; a verb that a newer version knows and this one does not is left out."""
+    lines = [line.partition(" ") for line in text.splitlines()]
+    return tuple(msgspec.convert((order_id, verb), Order) for verb, _, order_id in lines if verb in VERBS)
 
 
 def adopt(stream: str, worker: str, held: Iterable[Lease]) -> Call[tuple[Lease, ...]]:
     """Deliveries to this worker that it does not know of."""
     k = StreamKeys.of(stream)
     args = [worker, *(lease.key for lease in held)]
-    return Call("adopt", k.lanes, args, lambda reply: _leases(stream, reply))
+
+    def read(reply: Any) -> tuple[Lease, ...]:
+        got, cancelled = reply
+        return _leases(stream, got, frozenset(map(_text, cancelled)))
+
+    return Call("adopt", [*k.lanes, k.cancels], args, read)
 
 
 class TakenBack(msgspec.Struct, frozen=True):
@@ -309,12 +365,15 @@ def give_back(stream: str, freed: Sequence[tuple[str, str]]) -> Call[int]:
 def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Call[TakenBack]:
     """Take back from one worker."""
     k = StreamKeys.of(stream)
-    keys = [*k.lanes, k.dead, k.meta, k.workers, k.turns, k.wake]
+    keys = [
+        *(*k.lanes, k.dead, k.meta, k.workers, k.turns, k.wake),
+        *(k.done, k.cancels, k.facts, k.orders),
+    ]
     args = [worker, "" if beat is None else beat, crash_budget, BATCH_LIMIT]
 
     def read(reply: Any) -> TakenBack:
-        ready, dead, more, freed = reply
-        return TakenBack(Reclaimed(ready=ready, dead=dead), bool(more), _freed(freed))
+        ready, dead, more, freed, cancelled = reply
+        return TakenBack(Reclaimed(ready, dead, cancelled), bool(more), _freed(freed))
 
     return Call("reclaim", keys, args, read)
 
@@ -322,12 +381,12 @@ def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) ->
 def sweep(stream: str, *, idle: float, crash_budget: int) -> Call[TakenBack]:
     """Take back from workers nobody knows."""
     k = StreamKeys.of(stream)
-    keys = [*k.lanes, k.dead, k.meta, k.workers]
+    keys = [*k.lanes, k.dead, k.meta, k.workers, k.done, k.cancels]
     args = [_ms(idle), crash_budget, BATCH_LIMIT]
 
     def read(reply: Any) -> TakenBack:
-        ready, dead, freed = reply
-        return TakenBack(Reclaimed(ready=ready, dead=dead), more=False, freed=_freed(freed))
+        ready, dead, freed, cancelled = reply
+        return TakenBack(Reclaimed(ready, dead, cancelled), more=False, freed=_freed(freed))
 
     return Call("sweep", keys, args, read)
 
@@ -335,7 +394,8 @@ def sweep(stream: str, *, idle: float, crash_budget: int) -> Call[TakenBack]:
 def retire(stream: str, worker: str) -> Call[bool]:
     """A worker says goodbye; False: it still holds something and stays on the list."""
     k = StreamKeys.of(stream)
-    return Call("retire", [*k.lanes, k.wake, k.workers, k.turns], [worker], bool)
+    keys = [*k.lanes, k.wake, k.workers, k.turns, k.facts, k.orders]
+    return Call("retire", keys, [worker], bool)
 
 
 def trim(stream: str, retention: Retention) -> Call[tuple[int, int]]:
@@ -346,8 +406,9 @@ def trim(stream: str, retention: Retention) -> Call[tuple[int, int]]:
         retention.done_count,
         _ms(retention.dead_seconds),
         BATCH_LIMIT,
+        _ms(CANCEL_KEPT),
     ]
-    return Call("trim", [k.done, k.dead], args, lambda r: (int(r[0]), int(r[1])))
+    return Call("trim", [k.done, k.dead, k.cancels, k.meta], args, lambda r: (int(r[0]), int(r[1])))
 
 
 # --- controlling and looking -----------------------------------------------------------------
@@ -359,10 +420,74 @@ def pause(stream: str, *, paused: bool) -> Call[bool]:
     return Call("pause", [k.meta, k.wake], [int(paused)], bool)
 
 
+def cancel(stream: str, job_id: str) -> Call[str | None]:
+    """End a delayed job, answering its uniqueness key ('' = none), or mark the job (None)."""
+    k = StreamKeys.of(stream)
+    keys = [k.delayed, k.delayed_jobs, k.meta, k.done, k.cancels]
+    return Call("cancel", keys, [job_id], lambda reply: _text(reply[1]) if reply[0] else None)
+
+
+def cancel_entry(stream: str, lane_key: str, entry_id: str, job_id: str) -> Call[tuple[str, str]]:
+    """End a cancelled job: ("waiting", its uniqueness key), ("running", its worker) or ("gone", "")."""
+    k = StreamKeys.of(stream)
+    keys = [lane_key, k.meta, k.done, k.cancels]
+    return Call("cancel_entry", keys, [entry_id, job_id], lambda reply: (_text(reply[0]), _text(reply[1])))
+
+
+def uncancel(stream: str, job_id: str) -> Call[bool]:
+    """Take a mark away; False: there was none any more."""
+    k = StreamKeys.of(stream)
+    return Call("uncancel", [k.cancels, k.meta], [job_id], bool)
+
+
+def concurrency(stream: str, jobs: int | None) -> Call[bool]:
+    """Set or clear the jobs at once that every worker is asked to run."""
+    return Call("concurrency", [StreamKeys.of(stream).meta], [jobs or 0], bool)
+
+
+def order(stream: str, worker: str, order: Order) -> Call[bool]:
+    """Put an order into a worker's box."""
+    k = StreamKeys.of(stream)
+    args = [worker, f"{order.verb} {order.order_id}", ORDERS_LIMIT]
+    return Call("order", [k.workers, k.orders], args, bool)
+
+
+def workers(stream: str) -> Call[list[WorkerSeen]]:
+    """Who works on the stream, by name."""
+    k = StreamKeys.of(stream)
+
+    def read(reply: Any) -> list[WorkerSeen]:
+        beats, facts, in_hand = (_flat_pairs(part) for part in reply[:3])
+        found = []
+        for name in sorted({*beats, *in_hand}):
+            heard_ms, told = heard_of(facts.get(name))
+            heard = None if heard_ms is None else max(0.0, (reply[3] - heard_ms) / 1000)
+            beat = int(beats[name]) if name in beats else None
+            found.append(WorkerSeen(name, int(in_hand.get(name, 0)), beat, heard, told))
+        return found
+
+    return Call("workers", [*k.lanes, k.workers, k.facts], [], read)
+
+
+def heard_of(raw: bytes | None) -> tuple[int | None, WorkerFacts]:
+    """When a worker was last heard (ms) and what it told, from its field; what cannot be read is left out."""
+    ms, _, told = (raw or b"").partition(b" ")
+    try:
+        return int(ms), _facts.decode(told)
+    except (ValueError, msgspec.DecodeError):
+        return None, WorkerFacts()
+
+
+def purge(stream: str, entry_ids: Sequence[str]) -> Call[int]:
+    """Delete dead letters."""
+    k = StreamKeys.of(stream)
+    return Call("purge", [k.dead, k.meta], entry_ids, int)
+
+
 def requeue(stream: str, letters: Sequence[_DeadJob]) -> Call[Requeued]:
     """Make dead letters ready again."""
     k = StreamKeys.of(stream)
-    keys = [*k.lanes, k.dead, k.meta]
+    keys = [*k.lanes, k.dead, k.meta, k.cancels]
     args: list[Any] = [_ms(UNTIL_DONE_LIMIT)]
     for letter in letters:
         envelope = letter.envelope
@@ -389,8 +514,9 @@ def stats(stream: str) -> Call[StreamStats]:
 
     def read(reply: Any) -> StreamStats:
         *ready, leased, delayed, dead, done, oldest, workers, meta, now = reply
-        fields = iter(meta)
-        named = {_text(name): _text(value) for name, value in zip(fields, fields, strict=True)}
+        named = {name: _text(value) for name, value in _flat_pairs(meta).items()}
+        asked = named.pop("concurrency", "")
+        named.pop("cancels", None)
         return StreamStats(
             stream=stream,
             ready=dict(zip(LANES, (int(n) for n in ready), strict=True)),
@@ -402,6 +528,7 @@ def stats(stream: str) -> Call[StreamStats]:
             workers=int(workers),
             paused=named.pop("paused", "0") == "1",
             counters={name: int(value) for name, value in named.items() if value.isdigit()},
+            concurrency=int(asked) if asked.isdigit() else None,
         )
 
     keys = [*k.lanes, k.delayed, k.dead, k.done, k.workers, k.meta]

@@ -22,10 +22,12 @@ from streamq.executor import Ended, Executor
 class Running:
     """A job in this process's hands: it waits for a slot, runs, or has ended and the broker must hear it."""
 
-    __slots__ = ("ended", "key", "lease", "lost", "release", "scope", "task")
+    __slots__ = ("cancelled", "ended", "key", "lease", "lost", "release", "scope", "taken_ms", "task")
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, taken_ms: int = 0) -> None:
         self.lease = lease
+        #: Handed over, ms of the server's clock.
+        self.taken_ms = taken_ms
         #: `Lease.key`, made once.
         self.key = lease.key
         #: What cancels it; None: it does not run.
@@ -37,6 +39,8 @@ class Running:
         self.lost = False
         #: It was cancelled to be handed back.
         self.release = False
+        #: A person has cancelled it.
+        self.cancelled = lease.cancelled
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else "running" if self.scope else "ended" if self.ended else "waiting"
@@ -91,6 +95,13 @@ class Slots:
         while self._resting:
             _wake(self._resting.pop())
 
+    def resize(self, concurrency: int) -> None:
+        """So many jobs at once from now on; what runs goes on, also where that is more."""
+        self.concurrency = concurrency
+        for _ in range(min(len(self._resting), self._tasks - concurrency)):
+            _wake(self._resting.pop())  # one too many: it ends
+        self.deal()
+
     def put(self, running: Running) -> None:
         """Have a slot take it; `deal` afterwards."""
         self.waiting.append(running)
@@ -128,7 +139,7 @@ class Slots:
         find it there: it gets a fresh task, with the context the worker was started in.
         """
         try:
-            while not self._closing and self._is_clean():
+            while not self._closing and self._tasks <= self.concurrency and self._is_clean():
                 if self.waiting:
                     with anyio.CancelScope() as scope:
                         await self._work(scope)
@@ -141,7 +152,13 @@ class Slots:
     async def _work(self, scope: anyio.CancelScope) -> None:
         """Run what waits, under one scope until that is cancelled."""
         task = asyncio.current_task()
-        while self.waiting and not self._closing and not scope.cancel_called and self._is_clean():
+        while (
+            self.waiting
+            and not self._closing
+            and self._tasks <= self.concurrency
+            and not scope.cancel_called
+            and self._is_clean()
+        ):
             running = self.waiting.popleft()
             running.scope, running.task = scope, task
             self._started(running)

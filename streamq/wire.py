@@ -24,6 +24,9 @@ _retry_decoder = msgspec.json.Decoder(Retry)
 _headers_decoder = msgspec.json.Decoder(dict[str, str])
 _encoder = msgspec.json.Encoder()
 
+#: Characters of a note that are kept: it travels with the job.
+NOTE_LIMIT: Final = 300
+
 #: The largest attempt, crash count or time that is believed (2^53: exact in Lua's numbers).
 _MAX_INT = 2**53
 
@@ -70,6 +73,7 @@ class _Reader:
             retry=self._retry(),
             timeout=self._timeout(),
             unique=self._text(b"unique") or None,
+            note=self._fields.get(b"note", b"").decode("utf-8", "replace")[:NOTE_LIMIT],
             defect=self.defect,
         )
 
@@ -137,6 +141,7 @@ def fields_of(
     retry: Retry | None = None,
     timeout: float | None = None,
     unique: str | None = None,
+    note: str = "",
 ) -> list[bytes]:
     """Flat field, value, field, value ... of an entry; what has its default is left out."""
     flat = [b"payload", payload, b"id", job_id.encode()]
@@ -154,10 +159,12 @@ def fields_of(
         flat += (b"timeout", repr(float(timeout)).encode())
     if unique is not None:
         flat += (b"unique", unique.encode())
+    if note:
+        flat += (b"note", note[:NOTE_LIMIT].encode("utf-8", "replace"))
     return flat
 
 
-def fields_again(envelope: Envelope, *, attempt: int, crashes: int) -> list[bytes]:
+def fields_again(envelope: Envelope, *, attempt: int, crashes: int, note: str = "") -> list[bytes]:
     """The fields of a job that goes round once more; its id and first enqueue time stay."""
     return fields_of(
         job_id=envelope.id,
@@ -169,6 +176,7 @@ def fields_again(envelope: Envelope, *, attempt: int, crashes: int) -> list[byte
         retry=envelope.retry,
         timeout=envelope.timeout,
         unique=envelope.unique,
+        note=note,
     )
 
 

@@ -13,6 +13,7 @@ import secrets
 import signal
 import socket
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import anyio
 import anyio.abc
 import msgspec
 
-from streamq.broker import Broker
+from streamq.broker import Broker, Order, Renewal
 from streamq.clock import Clock, SystemClock
 from streamq.consumer import BLOCK, RECONNECT, StreamConsumer, WorkerOptions
 from streamq.errors import InvalidJob, TemporaryError
@@ -35,6 +36,8 @@ SWEEP_EVERY: Final = 15.0
 TRIM_EVERY: Final = 60.0
 #: Seconds a burst waits between looks at whether all is done.
 BURST_LOOK: Final = 0.05
+#: Characters of an answer to an order at most.
+ANSWER_LIMIT: Final = 100_000
 
 __all__ = ["Worker", "WorkerOptions", "WorkerResult", "make_worker_name"]
 
@@ -90,6 +93,9 @@ class Worker:
         self._stop = anyio.Event()
         self._stop_now = anyio.Event()
         self._stops = 0
+        #: What we were asked to do, and on which stream.
+        self._orders: deque[tuple[str, Order]] = deque()
+        self._ordered = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<Worker {self.name} {' '.join(map(repr, self.consumers))}>"
@@ -107,6 +113,21 @@ class Worker:
         """Take no more, go on with what is in hand, stay up."""
         for consumer in self.consumers:
             consumer.quiet = True
+
+    def resume(self) -> None:
+        """Take jobs again, after `quiet`."""
+        for consumer in self.consumers:
+            consumer.wake_up()
+
+    def set_concurrency(self, stream: str, jobs: int | None) -> None:
+        """Jobs of that stream at once, in this worker; None: as it was registered. What runs goes on.
+
+        Holds until the broker says otherwise (`Broker.set_concurrency`, for all workers of a stream).
+        """
+        for consumer in self.consumers:
+            if consumer.stream == stream:
+                consumer.own_concurrency = jobs
+                consumer.set_concurrency(None)
 
     @property
     def last_read_seconds(self) -> float:
@@ -143,8 +164,16 @@ class Worker:
             if handle_signals:
                 background.start_soon(self._listen)
             await self._greet()
-            heart = Heart(self._broker, self.consumers, self.name, self._options.renew, self._tell)
+            heart = Heart(
+                self._broker,
+                self.consumers,
+                self.name,
+                self._options.renew,
+                learned=self._learned,
+                tell=self._tell,
+            )
             heart.start()
+            background.start_soon(self._obey)
             background.start_soon(self._maintain)
             background.start_soon(self._stopper)
             if self._options.burst_wait is not None:
@@ -161,13 +190,47 @@ class Worker:
     async def _greet(self) -> None:
         """Prove that the broker answers, and take back what a predecessor of our name left."""
         for consumer in self.consumers:
-            renewal = await anyio.to_thread.run_sync(self._broker.renew, consumer.stream, self.name, [])
-            consumer.on_renewal(renewal)
+            renewal = await anyio.to_thread.run_sync(
+                self._broker.renew, consumer.stream, self.name, [], consumer.facts()
+            )
+            self._learned(consumer, renewal)
             if self._given_name is None:
                 continue
             for peer in renewal.beats:
                 if peer != self.name and peer.startswith(f"{self._given_name}~"):
                     await self._reclaim(consumer, peer, None)
+
+    def _learned(self, consumer: StreamConsumer, renewal: Renewal) -> None:
+        """What a heartbeat brought."""
+        consumer.on_renewal(renewal)
+        if renewal.orders:
+            self._orders.extend((consumer.stream, order) for order in renewal.orders)
+            self._ordered.set()
+
+    async def _obey(self) -> None:
+        """Do what we are asked by name (`Broker.order`), and answer."""
+        while True:
+            while self._orders:
+                stream, order = self._orders.popleft()
+                log.info("worker_ordered", extra={"worker": self.name, "verb": order.verb})
+                answer = self._answer_to(order)
+                try:
+                    await self._broker.answer(stream, order.order_id, answer[:ANSWER_LIMIT])
+                except TemporaryError as error:  # whoever asked sees that no answer comes
+                    self._tell(BrokerTrouble(type(error).__name__, str(error)))
+            self._ordered = anyio.Event()
+            await self._ordered.wait()
+
+    def _answer_to(self, order: Order) -> str:
+        match order.verb:
+            case "quiet":
+                self.quiet()
+                return "quiet"
+            case "resume":
+                self.resume()
+                return "takes jobs"
+            case "trace":
+                return self.stacks()
 
     async def _reclaim(self, consumer: StreamConsumer, peer: str, beat: int | None) -> None:
         registration = consumer.registration

@@ -1,8 +1,9 @@
 -- Finds deliveries to this worker that it does not know of: the reply that brought them was lost.
 --
--- KEYS[1..3] -> lanes high, normal, low
+-- KEYS[1..3] -> lanes high, normal, low   KEYS[4] -> cancels (sorted set)
 -- ARGV[1] -> worker   ARGV[2..] -> lease keys it knows of
--- Returns { {lane, entries}... }
+-- Returns { { {lane, entries}... }, lease keys of those that are cancelled }
+--@include lib/cancel
 local known = {}
 for i = 2, #ARGV do known[ARGV[i]] = true end
 local got, lane_names = {}, { 'high/', 'normal/', 'low/' }
@@ -23,4 +24,4 @@ for lane = 1, 3 do
   end
   if #entries > 0 then got[#got + 1] = { lane, entries } end
 end
-return got
+return { got, among_cancelled(KEYS[4], got) }

@@ -3,8 +3,8 @@
 -- KEYS[1] -> remembers this call's answer
 -- KEYS[2..4] -> lanes high, normal, low
 -- KEYS[5] -> delayed (sorted set)   KEYS[6] -> delayed envelopes (hash)
--- KEYS[7] -> meta (hash)            KEYS[8] -> wake (stream)
--- KEYS[9..] -> id and uniqueness keys, referred to by index
+-- KEYS[7] -> meta (hash)            KEYS[8] -> wake (stream)   KEYS[9] -> cancels (sorted set)
+-- KEYS[10..] -> id and uniqueness keys, referred to by index
 -- ARGV[1] -> ms the call is remembered      ARGV[2] -> ms a caller-made id is remembered
 -- ARGV[3] -> ms an until-done key is held at most, beyond the delay   ARGV[4] -> number of jobs
 -- then per job: lane (1..3), delay ms, due ms (0 = by delay), index of id key (0 = none),
@@ -42,7 +42,10 @@ for n = 1, tonumber(ARGV[4]) do
     else
       redis.call('XADD', KEYS[lane + 1], '*', unpack(fields))
     end
-    if id_key > 0 then redis.call('SET', KEYS[id_key], job_id, 'PX', ARGV[2]) end
+    if id_key > 0 then
+      redis.call('SET', KEYS[id_key], job_id, 'PX', ARGV[2])
+      redis.call('ZREM', KEYS[9], job_id) -- what a person cancelled was an older job of that id
+    end
     if unique_key > 0 then
       if unique_ms == 0 then unique_ms = tonumber(ARGV[3]) + math.max(0, wait) end
       redis.call('SET', KEYS[unique_key], job_id, 'PX', string.format('%d', unique_ms))

@@ -2,14 +2,18 @@
 -- Renews all leases a worker holds and beats its heart, in one call.
 --
 -- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> workers (hash)    KEYS[5] -> meta (hash)
+-- KEYS[6] -> facts (hash)    KEYS[7] -> orders (hash)
 -- ARGV[1] -> worker   ARGV[2] -> 1 = count what the server thinks is in hand
--- ARGV[3] -> number of leases, then per lease: lane, entry id
+-- ARGV[3] -> what it tells of itself, JSON
+-- ARGV[4] -> number of leases, then per lease: lane, entry id
 -- Allowed while memory is short: a worker whose heart cannot beat would lose what it works on.
--- Returns { lost lease keys, paused (1|0), { worker, beat, ... }, pending (-1 = not asked) }
+-- Returns { lost lease keys, paused (1|0), { worker, beat, ... }, pending (-1 = not asked),
+--   1 = something is cancelled, jobs at once asked for (0 = not), orders ('' = none) }
+--@include lib/delay
 local worker = ARGV[1]
 local by_lane = { {}, {}, {} }
-local at = 4
-for _ = 1, tonumber(ARGV[3]) do
+local at = 5
+for _ = 1, tonumber(ARGV[4]) do
   local ids = by_lane[tonumber(ARGV[at])]
   ids[#ids + 1] = ARGV[at + 1]
   at = at + 2
@@ -37,6 +41,7 @@ for lane = 1, 3 do
 end
 
 redis.call('HINCRBY', KEYS[4], worker, 1)
+redis.call('HSET', KEYS[6], worker, string.format('%d ', server_ms()) .. ARGV[3])
 local pending = -1
 if ARGV[2] == '1' then
   pending = 0
@@ -49,5 +54,8 @@ if ARGV[2] == '1' then
     end
   end
 end
-local paused = redis.call('HGET', KEYS[5], 'paused') == '1'
-return { lost, paused and 1 or 0, redis.call('HGETALL', KEYS[4]), pending }
+local flags = redis.call('HMGET', KEYS[5], 'paused', 'cancels', 'concurrency')
+local orders = redis.call('HGET', KEYS[7], worker)
+if orders then redis.call('HDEL', KEYS[7], worker) end
+return { lost, flags[1] == '1' and 1 or 0, redis.call('HGETALL', KEYS[4]), pending, flags[2] and 1 or 0,
+  tonumber(flags[3] or 0), orders or '' }

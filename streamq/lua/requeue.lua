@@ -1,7 +1,7 @@
 -- Makes dead letters ready again: attempt 1, no crashes, the same job id.
 --
 -- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> dead (stream)   KEYS[5] -> meta (hash)
--- KEYS[6..] -> uniqueness keys, referred to by index
+-- KEYS[6] -> cancels (sorted set)   KEYS[7..] -> uniqueness keys, referred to by index
 -- ARGV[1] -> ms an until-done key is held at most
 -- then per dead letter: entry id, lane, job id, index of uniqueness key (0 = none), n, fields...
 -- Returns one per dead letter: 1 ready, 0 its uniqueness key is taken, -1 it is gone.
@@ -19,6 +19,7 @@ while at <= #ARGV do
     for i = 1, n do fields[i] = ARGV[at + 4 + i] end
     redis.call('XADD', KEYS[lane], '*', unpack(fields))
     redis.call('XDEL', KEYS[4], entry)
+    redis.call('ZREM', KEYS[6], job_id)
     redis.call('HINCRBY', KEYS[5], 'requeued', 1)
   end
   answers[#answers + 1] = answer

@@ -1,19 +1,21 @@
 -- Takes what has long been in the hands of a worker nobody knows (a reply lost, a foreign consumer).
 --
 -- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> dead (stream)   KEYS[5] -> meta (hash)
--- KEYS[6] -> workers (hash)
+-- KEYS[6] -> workers (hash)   KEYS[7] -> done (stream)   KEYS[8] -> cancels (sorted set)
 -- ARGV[1] -> idle ms   ARGV[2] -> crash budget   ARGV[3] -> limit
--- Returns { made ready, dead, { uniqueness key to give back, its job id, ... } }
+-- Returns { made ready, dead, { uniqueness key to give back, its job id, ... }, cancelled }
+--@include lib/cancel
 --@include lib/delay
 --@include lib/reclaim
-local now = server_ms()
-local made, freed = { ready = 0, dead = 0 }, {}
+local made = { ready = 0, dead = 0, cancelled = 0 }
+local of = { dead = KEYS[4], meta = KEYS[5], done = KEYS[7], cancels = KEYS[8], budget = tonumber(ARGV[2]),
+  now = server_ms(), freed = {} }
 for lane = 1, 3 do
   local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', 'IDLE', ARGV[1], '-', '+', ARGV[3])
   if not rows.err then
     for _, row in ipairs(rows) do
       if redis.call('HEXISTS', KEYS[6], row[2]) == 0 then
-        local outcome = take_back(KEYS[lane], lane, KEYS[4], KEYS[5], row[1], tonumber(ARGV[2]), now, row[2], freed)
+        local outcome = take_back(KEYS[lane], lane, row[1], row[2], of)
         if outcome then made[outcome] = made[outcome] + 1 end
       end
     end
@@ -21,4 +23,4 @@ for lane = 1, 3 do
 end
 if made.ready + made.dead > 0 then redis.call('HINCRBY', KEYS[5], 'reclaimed', made.ready + made.dead) end
 if made.dead > 0 then redis.call('HINCRBY', KEYS[5], 'dead', made.dead) end
-return { made.ready, made.dead, freed }
+return { made.ready, made.dead, of.freed, made.cancelled }

@@ -4,7 +4,7 @@
 -- KEYS[4] -> delayed (sorted set)   KEYS[5] -> delayed envelopes (hash)
 -- KEYS[6] -> meta (hash)            KEYS[7] -> done (stream)     KEYS[8] -> dead (stream)
 -- KEYS[9] -> workers (hash)         KEYS[10] -> turns (hash)     KEYS[11] -> wake (stream)
--- KEYS[12..] -> uniqueness keys, referred to by index
+-- KEYS[12] -> cancels (sorted set)  KEYS[13..] -> uniqueness keys, referred to by index
 -- ARGV[1] -> worker       ARGV[2] -> sequence     ARGV[3] -> free slots
 -- ARGV[4] -> promote at most   ARGV[5] -> completed records kept at most   ARGV[6] -> 1 = register the worker
 -- ARGV[7] -> the how many-th take of this worker it is, for the lanes' shares
@@ -13,8 +13,12 @@
 --   'a' lane entry job_id unique_index delay_ms counts unique_ms first n   again (counts: 1 = a retry, 0 = a snooze)
 --   'b' lane entry job_id unique_index first n                     bury
 --   'r' lane entry job_id unique_index first n                     release
+--   'c' lane entry job_id unique_index attempt duration_ms         cancelled by a person
 --   where `n` fields are arguments from the `first` on
--- Returns { { {lane, entries}... }, refused lease keys, paused (1|0), ms to the next due (-1 = none), now ms }
+-- Returns { { {lane, entries}... }, refused lease keys ('!' before those that ended as cancelled),
+--   paused (1|0), ms to the next due (-1 = none), now ms, jobs at once asked for (0 = not),
+--   lease keys of what was taken and is cancelled }
+--@include lib/cancel
 --@include lib/delay
 --@include lib/finish
 --@include lib/promote
@@ -22,6 +26,8 @@
 local lanes = { KEYS[1], KEYS[2], KEYS[3] }
 local worker = ARGV[1]
 local now = server_ms()
+local flags = redis.call('HMGET', KEYS[6], 'paused', 'cancels', 'concurrency')
+local marks = flags[2] -- false: nobody has cancelled anything, and no job is asked after
 
 -- Applies what finished; returns the keys of the leases that were refused.
 local function settle(finishes)
@@ -41,9 +47,11 @@ local function settle(finishes)
   local function count(what) counts[what] = (counts[what] or 0) + 1 end
 
   -- Done: acknowledge, delete, record. It frees memory, so it must pass when memory is short: XACK first.
-  local done, ended = {}, { {}, {}, {} }
+  local done, ended, cancelled = {}, { {}, {}, {} }, {}
   for _, f in ipairs(finishes) do
-    if f[1] == 'd' and may_end(f[2], f[3]) then
+    if f[1] == 'c' or marks and redis.call('ZSCORE', KEYS[12], f[4]) then
+      cancelled[#cancelled + 1] = f
+    elseif f[1] == 'd' and may_end(f[2], f[3]) then
       done[#done + 1] = f
       table.insert(ended[f[2]], f[3])
     end
@@ -59,9 +67,23 @@ local function settle(finishes)
     redis.call('XTRIM', KEYS[7], 'MAXLEN', ARGV[5])
   end
 
+  -- Cancelled ones end as that, whatever their worker says of them; one that did not know is refused.
+  for _, f in ipairs(cancelled) do
+    local lane, entry = f[2], f[3]
+    if may_end(lane, entry) then
+      local attempt = entry_field(lanes[lane], entry, 'attempt') or '1'
+      local ms = (f[1] == 'c' or f[1] == 'd') and f[7] or 0
+      if f[1] ~= 'c' then refused[#refused + 1] = '!' .. lane_names[lane] .. entry end
+      drop(lanes[lane], { entry })
+      record_cancelled(KEYS[7], KEYS[12], KEYS[6], f[4], attempt, ms)
+      if f[5] > 0 then give_back(KEYS[f[5]], f[4]) end
+    end
+    f[1] = 'c'
+  end
+
   for _, f in ipairs(finishes) do
     local what, lane, entry, job_id, unique = f[1], f[2], f[3], f[4], f[5]
-    if what ~= 'd' and may_end(lane, entry) then
+    if what ~= 'd' and what ~= 'c' and may_end(lane, entry) then
       if what == 'a' then
         delay(KEYS[4], KEYS[5], KEYS[11], now + f[6], job_id, lane, slice(f[9], f[10]))
         if unique > 0 then keep_longer(KEYS[unique], job_id, f[8]) end
@@ -96,10 +118,11 @@ end
 
 local next_due = promote(KEYS[4], KEYS[5], lanes, now, ARGV[4])
 
-local paused = redis.call('HGET', KEYS[6], 'paused') == '1'
+local paused = flags[1] == '1'
 local free, got = tonumber(ARGV[3]), {}
 if free > 0 and not paused then got = take(lanes, worker, free, tonumber(ARGV[7])) end
+local cancelled = marks and among_cancelled(KEYS[12], got) or 0
 -- Refused while memory is short, and then the next heartbeat does it: a worker must be able to drain.
 if ARGV[6] == '1' then redis.pcall('HSETNX', KEYS[9], worker, 0) end
 
-return { got, refused, paused and 1 or 0, next_due, now }
+return { got, refused, paused and 1 or 0, next_due, now, tonumber(flags[3] or 0), cancelled }

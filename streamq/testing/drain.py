@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from streamq.broker import Again, Broker, Bury, Finish, Release, Turn
+from streamq.broker import Again, Broker, Bury, Cancel, Finish, Release, Turn
 from streamq.clock import Clock, ManualClock, SystemClock
 from streamq.errors import StreamqError
 from streamq.events import Outcome
@@ -38,7 +38,7 @@ class Ran(msgspec.Struct, frozen=True):
     attempt: int
     #: Seconds since the drain began, by the clock.
     at: float
-    #: done, retried, snoozed or dead; lease_lost where somebody took the job away meanwhile.
+    #: done, retried, snoozed or dead; lease_lost or cancelled where somebody took the job away meanwhile.
     outcome: Outcome
     #: Seconds until it runs again, for retried and snoozed.
     delay: float | None = None
@@ -130,13 +130,16 @@ class _Session:
         turn = await self._turn(registration, free=1)
         while turn.leases:
             (lease,) = turn.leases
+            if lease.cancelled:
+                turn = await self._turn(registration, Cancel(lease), free=1)
+                continue
             if len(self._runs) >= self._max_runs:
                 await self._turn(registration, Release(lease), free=0)
                 raise EndlessDrainError(f"there is still work after {self._max_runs} runs of handlers")
             at = self._clock.monotonic() - self._began
             ended = await executor.execute(lease)
             turn = await self._turn(registration, ended.finish, free=1)
-            self._runs.append(_ran(ended, at, refused=lease.key in turn.refused))
+            self._runs.append(_ran(ended, at, lost=_lost(lease.key, turn)))
         self._due[registration.stream] = None if turn.paused else turn.next_due
 
     async def _turn(self, registration: Registration, *finished: Finish, free: int) -> Turn:
@@ -159,7 +162,14 @@ class _Session:
         return Drained(tuple(self._runs), delayed)
 
 
-def _ran(ended: Ended, at: float, *, refused: bool) -> Ran:
+def _lost(key: str, turn: Turn) -> Outcome | None:
+    """How the job was lost, if it was."""
+    if key not in turn.refused:
+        return None
+    return "cancelled" if key in turn.cancelled else "lease_lost"
+
+
+def _ran(ended: Ended, at: float, *, lost: Outcome | None) -> Ran:
     finish, lease = ended.finish, ended.finish.lease
     outcome: Outcome = "done"
     delay: float | None = None
@@ -174,7 +184,7 @@ def _ran(ended: Ended, at: float, *, refused: bool) -> Ran:
         job_id=lease.envelope.id,
         attempt=lease.envelope.attempt,
         at=at,
-        outcome="lease_lost" if refused else outcome,
+        outcome=lost or outcome,
         delay=delay,
         reason=reason,
         error=ended.error,

@@ -17,27 +17,46 @@ import anyio.lowlevel
 import msgspec
 
 from streamq.broker import (
+    LOOK,
     Again,
     Bury,
+    Cancel,
+    Cancellation,
     DeadJob,
     Done,
     DoneJob,
     Finish,
     Lease,
+    Order,
     PendingEntry,
     Reclaimed,
     Release,
     Renewal,
     Requeued,
     Retention,
+    Sighting,
     StreamStats,
     Turn,
+    Waiting,
     Wakeup,
+    WorkerFacts,
+    WorkerSeen,
 )
 from streamq.clock import Clock, ManualClock
 from streamq.job import Envelope, NewJob, Receipt
-from streamq.keys import CALL_WINDOW, JOB_ID_WINDOW, LANES, UNTIL_DONE_LIMIT, Lane, StreamKeys
-from streamq.scripts import ERROR_LIMIT, TRACEBACK_LIMIT
+from streamq.keys import (
+    ANSWER_KEPT,
+    CALL_WINDOW,
+    CANCEL_KEPT,
+    JOB_ID_WINDOW,
+    LANES,
+    UNTIL_DONE_LIMIT,
+    Lane,
+    StreamKeys,
+)
+from streamq.redis_inspection import with_payload
+from streamq.scripts import ERROR_LIMIT, ORDERS_LIMIT, TRACEBACK_LIMIT
+from streamq.testing.lookup import look_for
 from streamq.testing.stores import Fields, LaneStore, Limiter, StreamStore
 from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs
 
@@ -157,6 +176,7 @@ class MemoryBroker:
 
     def _remember(self, store: StreamStore, job: NewJob, now: int) -> None:
         if job.id_is_callers:
+            store.cancels.pop(job.id, None)  # what a person cancelled was an older job of that id
             store.job_ids.set(job.id, job.id, now, _ms(JOB_ID_WINDOW))
         if job.unique is not None:
             until_done = _ms(UNTIL_DONE_LIMIT) + max(0, _due_ms(job, now) - now)
@@ -190,6 +210,8 @@ class MemoryBroker:
                 paused=store.paused,
                 next_due=max(0, store.delayed[0].due_ms - now) / 1000 if store.delayed else None,
                 server_ms=now,
+                cancelled=refused & store.ended_as_cancelled,
+                concurrency=store.concurrency,
             )
 
     def _finish_all(
@@ -206,6 +228,7 @@ class MemoryBroker:
         last, refused = store.turns.get(worker, (None, frozenset[str]()))
         if last == sequence:
             return refused
+        store.ended_as_cancelled -= refused  # nobody asks for that turn again
         refused = frozenset(
             finish.lease.key for finish in finished if not self._finish(store, worker, finish, now)
         )
@@ -219,6 +242,13 @@ class MemoryBroker:
         lane = store.lanes[lease.lane]
         if not self._holds(lane, lease, worker):
             return False
+        if isinstance(finish, Cancel) or envelope.id in store.cancels:
+            self._drop(lane, lease)
+            ran = finish.duration if isinstance(finish, Done | Cancel) else 0.0
+            _record_cancelled(store, envelope, now, ran)
+            if not isinstance(finish, Cancel):
+                store.ended_as_cancelled |= {lease.key}
+            return isinstance(finish, Cancel)
         match finish:
             case Done():
                 self._drop(lane, lease)
@@ -228,7 +258,10 @@ class MemoryBroker:
             case Again():
                 self._drop(lane, lease)
                 fields = fields_again(
-                    envelope, attempt=envelope.attempt + finish.counts, crashes=envelope.crashes
+                    envelope,
+                    attempt=envelope.attempt + finish.counts,
+                    crashes=envelope.crashes,
+                    note=finish.note,
                 )
                 store.delay(now + _ms(finish.delay), lease.lane, pairs(fields))
                 _keep_unique(store, envelope, now, _ms(UNTIL_DONE_LIMIT + finish.delay))
@@ -240,7 +273,9 @@ class MemoryBroker:
                 store.counters["dead"] += 1
             case Release():
                 self._drop(lane, lease)
-                fields = fields_again(envelope, attempt=envelope.attempt, crashes=envelope.crashes)
+                fields = fields_again(
+                    envelope, attempt=envelope.attempt, crashes=envelope.crashes, note=envelope.note
+                )
                 lane.add(now, pairs(fields))
                 store.counters["released"] += 1
         return True
@@ -280,9 +315,13 @@ class MemoryBroker:
     def _leases(
         self, stream: str, store: StreamStore, taken: Iterable[tuple[Lane, str]]
     ) -> tuple[Lease, ...]:
-        return tuple(
-            Lease(stream, entry_id, envelope_of(entry_id, lane, store.lanes[lane].log.entries[entry_id]))
+        envelopes = [
+            (entry_id, envelope_of(entry_id, lane, store.lanes[lane].log.entries[entry_id]))
             for lane, entry_id in taken
+        ]
+        return tuple(
+            Lease(stream, entry_id, envelope, cancelled=envelope.id in store.cancels)
+            for entry_id, envelope in envelopes
         )
 
     async def wait(self, stream: str, worker: str, *, timeout: float) -> Wakeup:  # noqa: ASYNC109 - the injected clock keeps this time
@@ -326,7 +365,13 @@ class MemoryBroker:
         with anyio.move_on_after(max(0.0, deadline - self.clock.monotonic())):
             await woken.wait()
 
-    def renew(self, stream: str, worker: str, held: Sequence[Lease]) -> Renewal:
+    def renew(
+        self,
+        stream: str,
+        worker: str,
+        held: Sequence[Lease],
+        facts: WorkerFacts = WorkerFacts(),  # noqa: B008 - frozen
+    ) -> Renewal:
         """See `Broker.renew`."""
         with self._lock:
             store, now = self._store(stream), self._now_ms()
@@ -335,11 +380,19 @@ class MemoryBroker:
                 if lease.key not in lost:
                     store.lanes[lease.lane].pending[lease.entry_id].touched_ms = now
             store.workers[worker] = store.workers.get(worker, 0) + 1
+            store.facts[worker] = (now, facts)
             return Renewal(
                 lost=frozenset(lost),
                 paused=store.paused,
                 beats=dict(store.workers),
                 pending=sum(1 for _ in store.held_by(worker)),
+                cancelled=frozenset(
+                    lease.key
+                    for lease in held
+                    if lease.key not in lost and lease.envelope.id in store.cancels
+                ),
+                concurrency=store.concurrency,
+                orders=tuple(store.orders.pop(worker, ())),
             )
 
     async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
@@ -361,8 +414,7 @@ class MemoryBroker:
             if beat is not None and store.workers.get(worker) != beat:
                 return Reclaimed()
             made = self._take_back(store, list(store.held_by(worker)), crash_budget)
-            store.workers.pop(worker, None)
-            store.turns.pop(worker, None)
+            store.forget(worker)
             return made
 
     async def sweep(self, stream: str, *, idle: float, crash_budget: int) -> Reclaimed:
@@ -382,13 +434,17 @@ class MemoryBroker:
         self, store: StreamStore, entries: Sequence[tuple[Lane, str]], crash_budget: int
     ) -> Reclaimed:
         """Each entry ready again with one crash more, or dead."""
-        now, ready = self._now_ms(), 0
+        now, ready, cancelled = self._now_ms(), 0, 0
         for name, entry_id in entries:
             lane = store.lanes[name]
             owner = lane.pending[entry_id].worker
             fields = _with_one_crash_more(entry_id, lane.log.entries[entry_id])
             envelope = envelope_of(entry_id, name, fields)
-            if envelope.crashes >= crash_budget:
+            if envelope.id in store.cancels:
+                lane.drop(entry_id)
+                _record_cancelled(store, envelope, now)
+                cancelled += 1
+            elif envelope.crashes >= crash_budget:
                 lane.drop(entry_id)
                 why = f"its worker died {envelope.crashes} times holding it; the last was {owner}"
                 _bury_entry(store, fields, name, reason="crashed", error=why, now=now)
@@ -396,12 +452,12 @@ class MemoryBroker:
             else:
                 self._make_ready_again(lane, entry_id, fields, now)
                 ready += 1
-        dead = len(entries) - ready
-        for counter, count in (("reclaimed", len(entries)), ("dead", dead)):
+        dead = len(entries) - ready - cancelled
+        for counter, count in (("reclaimed", ready + dead), ("dead", dead)):
             if count:
                 store.counters[counter] += count
         store.wake()
-        return Reclaimed(ready=ready, dead=dead)
+        return Reclaimed(ready, dead, cancelled)
 
     def _make_ready_again(self, lane: LaneStore, entry_id: str, fields: Fields, now: int) -> None:
         """Under a new entry id: whatever the old holder does with the old one is refused."""
@@ -414,8 +470,7 @@ class MemoryBroker:
         with self._lock:
             store = self._store(stream)
             if not any(store.held_by(worker)):
-                store.workers.pop(worker, None)
-                store.turns.pop(worker, None)
+                store.forget(worker)
                 store.takes.pop(worker, None)
 
     async def trim(self, stream: str, retention: Retention) -> None:
@@ -426,6 +481,8 @@ class MemoryBroker:
             store.done.drop_older_than(now - _ms(retention.done_seconds))
             store.done.keep(retention.done_count)
             store.dead.drop_older_than(now - _ms(retention.dead_seconds))
+            before = now - _ms(CANCEL_KEPT)
+            store.cancels = {job_id: ms for job_id, ms in store.cancels.items() if ms >= before}
 
     # --- controlling and looking ---------------------------------------------------------------
 
@@ -456,6 +513,7 @@ class MemoryBroker:
                 workers=len(store.workers),
                 paused=store.paused,
                 counters=dict(store.counters),
+                concurrency=store.concurrency,
             )
 
     async def pending(
@@ -503,7 +561,9 @@ class MemoryBroker:
                 for job in self._store(stream).delayed[:limit]
             ]
 
-    async def requeue(self, stream: str, entry_ids: Sequence[str]) -> Requeued:
+    async def requeue(
+        self, stream: str, entry_ids: Sequence[str], *, payloads: Mapping[str, bytes] | None = None
+    ) -> Requeued:
         """See `Broker.requeue`."""
         await anyio.lowlevel.checkpoint()
         ready: list[str] = []
@@ -515,7 +575,8 @@ class MemoryBroker:
                 if letter is None:
                     continue
                 if _claim_unique(store, letter.envelope, now):
-                    _revive(store, letter, now)
+                    store.cancels.pop(letter.envelope.id, None)
+                    _revive(store, with_payload(letter, payloads or {}), now)
                     ready.append(letter.envelope.id)
                 else:
                     duplicate.append(letter.envelope.id)
@@ -529,6 +590,96 @@ class MemoryBroker:
             now = int(self.clock.time() * 1_000_000)
             limiter = self._store(stream).limits.setdefault(key, Limiter())
             return limiter.ask(now, max(1, round(1_000_000 / rate)), burst, who) / 1_000_000
+
+    async def waiting(self, stream: str, *, limit: int = 100) -> list[Waiting]:
+        """See `Broker.waiting`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            found = [
+                Waiting(entry_id, envelope_of(entry_id, name, lane.log.entries[entry_id]))
+                for name, lane in self._store(stream).lanes.items()
+                for entry_id in lane.ready
+            ]
+        return found[:limit]
+
+    async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
+        """See `Broker.purge`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store = self._store(stream)
+            gone = [entry_id for entry_id in entry_ids if store.dead.entries.pop(entry_id, None)]
+            if gone:
+                store.counters["purged"] += len(gone)
+        return len(gone)
+
+    async def find(self, stream: str, job_id: str, *, look: int = LOOK) -> Sighting:
+        """See `Broker.find`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            return look_for(self._store(stream), stream, job_id, self._now_ms(), look)
+
+    async def cancel(self, stream: str, job_id: str, *, look: int = LOOK) -> Cancellation:
+        """See `Broker.cancel`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            seen = look_for(store, stream, job_id, now, look)
+            if seen.state in ("ready", "delayed") and seen.envelope is not None:
+                store.take_out(job_id, seen)
+                _record_cancelled(store, seen.envelope, now)
+                return Cancellation(job_id, "waiting" if seen.state == "ready" else "delayed")
+            if seen.state == "leased":
+                store.cancels.setdefault(job_id, now)
+                return Cancellation(job_id, "running", worker=seen.worker)
+            if seen.state != "unknown":
+                return Cancellation(job_id, "ended", state=seen.state)
+            if not seen.looked_at_all:
+                store.cancels.setdefault(job_id, now)
+                return Cancellation(job_id, "sought", looked=seen.looked)
+            return Cancellation(job_id, "unknown", looked=seen.looked)
+
+    async def set_concurrency(self, stream: str, jobs: int | None) -> None:
+        """See `Broker.set_concurrency`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            self._store(stream).concurrency = jobs
+
+    async def workers(self, stream: str) -> list[WorkerSeen]:
+        """See `Broker.workers`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            holders = {held.worker for lane in store.lanes.values() for held in lane.pending.values()}
+            found = []
+            for name in sorted({*store.workers, *holders}):
+                heard_ms, told = store.facts.get(name, (None, WorkerFacts()))
+                heard = None if heard_ms is None else (now - heard_ms) / 1000
+                in_hand = sum(1 for _ in store.held_by(name))
+                found.append(WorkerSeen(name, in_hand, store.workers.get(name), heard, told))
+            return found
+
+    async def order(self, stream: str, worker: str, order: Order) -> bool:
+        """See `Broker.order`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store = self._store(stream)
+            waiting = store.orders.get(worker, [])
+            if worker not in store.workers or len(waiting) >= ORDERS_LIMIT:
+                return False
+            store.orders[worker] = [*waiting, order]
+            return True
+
+    async def answer(self, stream: str, order_id: str, text: str) -> None:
+        """See `Broker.answer`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            self._store(stream).answers.set(order_id, text, self._now_ms(), _ms(ANSWER_KEPT))
+
+    async def answered(self, stream: str, order_id: str) -> str | None:
+        """See `Broker.answered`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            return self._store(stream).answers.get(order_id, self._now_ms())
 
     async def ping(self) -> dict[str, Any]:
         """See `Broker.ping`."""
@@ -609,6 +760,21 @@ def _record_done(store: StreamStore, finish: Done, now: int) -> None:
         duration=int(finish.duration * 1000) / 1000,
         finished_ms=entry_ms(entry_id),
     )
+
+
+def _record_cancelled(store: StreamStore, envelope: Envelope, now: int, duration: float = 0.0) -> None:
+    entry_id = store.done.next_id(now)
+    store.done.entries[entry_id] = DoneJob(
+        entry_id=entry_id,
+        job_id=envelope.id,
+        attempt=envelope.attempt,
+        duration=int(duration * 1000) / 1000,
+        finished_ms=entry_ms(entry_id),
+        outcome="cancelled",
+    )
+    _give_back(store, envelope, now)
+    store.cancels.pop(envelope.id, None)
+    store.counters["cancelled"] += 1
 
 
 def _bury(store: StreamStore, finish: Bury, now: int) -> None:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from streamq.broker import DeadJob, DoneJob
+from streamq.broker import DeadJob, DoneJob, Order, Sighting, WorkerFacts
 from streamq.keys import LANES, PROMISE_HORIZON, PROMISE_KEPT, Lane
 from streamq.wire import entry_ms
 
@@ -185,6 +185,17 @@ class StreamStore:
         self.takes: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
         self.paused = False
+        #: Jobs at once that workers are asked to run; None: as many as they like.
+        self.concurrency: int | None = None
+        #: Cancelled jobs that have not ended yet -> asked, ms.
+        self.cancels: dict[str, int] = {}
+        #: Lease keys of the last turns that were refused because the job was cancelled.
+        self.ended_as_cancelled: frozenset[str] = frozenset()
+        #: Worker -> when it was last heard, ms, and what it told of itself.
+        self.facts: dict[str, tuple[int, WorkerFacts]] = {}
+        self.orders: dict[str, list[Order]] = {}
+        #: Order id -> a worker's answer.
+        self.answers = Expiring()
         #: Somebody should look again: a new earliest delayed job, or a resume. One sleeper takes it.
         self.knock = False
         #: Wake the sleepers, from whatever thread.
@@ -204,6 +215,23 @@ class StreamStore:
         self._numbers += 1
         job = DelayedJob(due_ms, self._numbers, lane, fields)
         insort(self.delayed, job, key=lambda one: (one.due_ms, one.number))
+
+    def take_out(self, job_id: str, seen: Sighting) -> None:
+        """Remove a job that waits or is delayed."""
+        if seen.state == "delayed":
+            first = next(one for one in self.delayed if one.fields.get(b"id") == job_id.encode())
+            self.delayed.remove(first)
+        elif seen.envelope is not None and seen.entry_id is not None:
+            lane = self.lanes[seen.envelope.lane]
+            lane.ready.remove(seen.entry_id)
+            lane.drop(seen.entry_id)
+
+    def forget(self, worker: str) -> None:
+        """It is not on the list any more."""
+        self.workers.pop(worker, None)
+        self.turns.pop(worker, None)
+        self.facts.pop(worker, None)
+        self.orders.pop(worker, None)
 
     def held_by(self, worker: str) -> Iterator[tuple[Lane, str]]:
         """Lane and entry id of all that is in a worker's hands."""

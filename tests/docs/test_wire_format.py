@@ -13,7 +13,7 @@ import redis.asyncio as aioredis
 
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN, DispatchAlert, RunRule
 from streamq import RedisBroker, Retry
-from streamq.broker import Again, Bury, Done, Lease, Release
+from streamq.broker import Again, Bury, Cancel, Done, Lease, Order, Release
 from streamq.job import NewJob
 from streamq.keys import GROUP, StreamKeys
 from streamq.wire import FORMAT_VERSION
@@ -66,7 +66,7 @@ async def every_way_of_a_job(rig: Rig, look: Callable[[], Awaitable[None]]) -> N
     await hand.finish(Done(await new(id="mine", id_is_callers=True, **rich)))
     await hand.finish(Again(await new(id="again"), delay=0.0, counts=True))
     await look()
-    await hand.finish(Again(await hand.take_one(), delay=0.0, counts=False))
+    await hand.finish(Again(await hand.take_one(), delay=0.0, counts=False, note="its host is busy"))
     await hand.finish(Release(await hand.take_one()))
     await look()
     await hand.finish(Bury(await hand.take_one(), reason="because", error="E: e", traceback="t"))
@@ -77,11 +77,30 @@ async def every_way_of_a_job(rig: Rig, look: Callable[[], Awaitable[None]]) -> N
     await rig.kill(hand)
     await look()
     await vanished(rig, hand)
+    await controlled(rig, hand, look)
     await rig.broker.set_paused(rig.stream, paused=True)
     for who in ("first", "second"):
         await rig.broker.limit(rig.stream, "host:shop.test", rate=1, burst=1, who=who)
     await rig.put(NewJob(payload=b"{}", id="later", delay=60, lane="high"))
     await rig.put(NewJob(payload=b"{}", id="low", lane="low"))
+    await look()
+
+
+async def controlled(rig: Rig, hand: Hand, look: Callable[[], Awaitable[None]]) -> None:
+    """Somebody cancels, orders, purges."""
+    await rig.broker.set_concurrency(rig.stream, 3)
+    await rig.put(NewJob(payload=b"{}", id="unwanted"))
+    lease = await hand.take_one()
+    await rig.broker.cancel(rig.stream, "unwanted")
+    hand.renew(lease)
+    await rig.broker.order(rig.stream, hand.name, Order("o1", "trace"))
+    await rig.broker.answer(rig.stream, "o1", "no job is running")
+    await look()
+    await hand.finish(Cancel(lease))
+    await rig.put(NewJob(payload=b"{}", id="bad"))
+    await hand.finish(Bury(await hand.take_one(), reason="because"))
+    (letter,) = await rig.broker.dead(rig.stream)
+    await rig.broker.purge(rig.stream, [letter.entry_id])
     await look()
 
 
@@ -128,7 +147,7 @@ def test_the_names_of_the_keys_are_the_programs() -> None:
     made = StreamKeys.of("S")
     of_a_name = {
         *(made.unique("<key>"), made.job_id("<job id>"), made.call("<call id>")),
-        *(made.limit("<key>"), made.promises("<key>")),
+        *(made.limit("<key>"), made.promises("<key>"), made.answer("<order id>")),
     }
     assert set(told("Keys")) == {*msgspec.structs.astuple(made), *of_a_name}
 

@@ -19,7 +19,7 @@ from streamq.events import (
     ReadCompleted,
 )
 from streamq.job import NewJob
-from streamq.metrics import MAX_KINDS, OUTCOMES, Metrics, QueueGauges, workers_needed
+from streamq.metrics import MAX_KINDS, OUTCOMES, Metrics, QueueGauges
 from streamq.testing.memory import MemoryBroker
 
 S = "rules:run"
@@ -212,7 +212,7 @@ def test_workers_needed_covers_what_is_ready_and_in_hand(
         counters={},
     )
 
-    assert workers_needed(stats, 5) == needed
+    assert stats.workers_needed(5) == needed
 
 
 async def test_promtool_accepts_every_name() -> None:

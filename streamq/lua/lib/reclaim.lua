@@ -1,9 +1,12 @@
 -- Takes one entry from a worker that is gone: ready again under a new id with one crash more, or dead
--- when the crash budget is spent. Returns 'ready', 'dead' or nil (the entry itself was deleted).
+-- when the crash budget is spent, or ended where a person has cancelled it. Returns 'ready', 'dead',
+-- 'cancelled' or nil (the entry itself was deleted). Needs lib/cancel.
 -- The uniqueness key of a dead one is found only here, so it cannot be among KEYS: it is added to
 -- `freed` (key, job id, ...) and the caller gives it back with lua/give_back.lua.
+-- `of`: the keys dead, meta, done and cancels, the crash budget, the server's ms, and `freed`.
 local lane_words = { 'high', 'normal', 'low' }
-local function take_back(lane_key, lane, dead_key, meta_key, entry_id, budget, now, owner, freed)
+local function take_back(lane_key, lane, entry_id, owner, of)
+  local dead_key, meta_key, freed = of.dead, of.meta, of.freed
   local found = redis.call('XRANGE', lane_key, entry_id, entry_id)
   if #found == 0 then
     redis.call('XACK', lane_key, 'workers', entry_id)
@@ -38,17 +41,20 @@ local function take_back(lane_key, lane, dead_key, meta_key, entry_id, budget, n
   fields[#fields + 1] = 'crashes'
   fields[#fields + 1] = string.format('%d', crashes)
   local outcome = 'ready'
-  if crashes >= budget then
+  if redis.call('ZSCORE', of.cancels, job_id) then
+    outcome = 'cancelled'
+    record_cancelled(of.done, of.cancels, meta_key, job_id, attempt, 0)
+  elseif crashes >= of.budget then
     outcome = 'dead'
     local why = string.format('its worker died %d times holding it; the last was %s', crashes, owner)
-    redis.call('XADD', dead_key, '*', 'died', string.format('%d', now), 'reason', 'crashed', 'error', why,
+    redis.call('XADD', dead_key, '*', 'died', string.format('%d', of.now), 'reason', 'crashed', 'error', why,
       'attempts', attempt, 'lane', lane_words[lane], unpack(fields))
-    if unique then
-      freed[#freed + 1] = unique
-      freed[#freed + 1] = job_id
-    end
   else
     redis.call('XADD', lane_key, '*', unpack(fields))
+  end
+  if unique and outcome ~= 'ready' then
+    freed[#freed + 1] = unique
+    freed[#freed + 1] = job_id
   end
   redis.call('XACK', lane_key, 'workers', entry_id)
   redis.call('XDEL', lane_key, entry_id)
