@@ -16,11 +16,13 @@ from sentinel.decide.confirm import Step, confirm
 from sentinel.decide.schedule import zone_of
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import ERROR_CODES, Severity
-from sentinel.model import AlertDraft, Change, Fired, Rule, RuleState, Value, Verdict
+from sentinel.model import AlertDraft, Change, Fired, JsonValue, Rule, RuleState, TextValue, Value, Verdict
 
 _RANK: Final[dict[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
 #: Characters of a dedupe key's value part; longer ones are told by their hash.
 _KEY_PART: Final = 60
+#: Characters of a text or of data that a title quotes.
+_TITLE_PART: Final = 40
 
 
 def judge(
@@ -137,7 +139,7 @@ def _change_alert(
     return AlertDraft(
         kind="change",
         severity=severity,
-        title=f"{rule.title}: {describe(change.before)} -> {describe(change.after)}",
+        title=f"{rule.title}: {_told(change)}",
         body=_change_body(rule, change, met),
         dedupe_key=_dedupe_key(rule, conditions, change.after, now, timezone),
         channels=tuple(policy.channels),
@@ -153,6 +155,19 @@ def cooling_until(rule: Rule, state: RuleState, now: float) -> float | None:
         return None
     until = state.last_alert_at + rule.alert_policy.cooldown_seconds
     return until if now < until else None
+
+
+def _told(change: Change) -> str:
+    """What changed, for a title: a long text in it would hide what the difference shows."""
+    was, now = describe(change.before), describe(change.after)
+    if change.before is None or max(len(was), len(now)) <= _TITLE_PART:
+        return f"{was} -> {now}"
+    match change.after:
+        case TextValue():
+            return "the text changed"
+        case JsonValue():
+            return "the data changed"
+    return f"{was} -> {now}"
 
 
 def _change_body(rule: Rule, change: Change, met: Sequence[Fired]) -> dict[str, Any]:  # Any: JSON

@@ -128,7 +128,10 @@ def _field(field: DocumentField, by: str) -> str:
         f"{_mark(Piece('removed', 'struck out'))} was there, {_mark(Piece('added', 'underlined'))} is new)"
         "</span>"
     )
-    changed = "".join(map(_mark, pieces(field.before, field.after)))
+    # A hair's breadth between the old word and the new one, which else read as one.
+    changed = "".join(map(_mark, pieces(field.before, field.after))).replace(
+        "</del><ins", "</del>&#8202;<ins"
+    )
     return _named(_escape(field.name) + legend, _boxed(changed))
 
 

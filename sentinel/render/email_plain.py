@@ -17,7 +17,7 @@ MAX_ROWS: Final = 25
 MAX_VALUE: Final = 600
 MAX_DIFFERENCE: Final = 6_000
 #: Values up to this many characters are told whole, one below the other.
-SHORT: Final = 120
+SHORT: Final = 60
 #: Unchanged characters told on each side of a change.
 _CONTEXT: Final = 120
 

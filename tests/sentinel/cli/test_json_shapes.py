@@ -191,6 +191,7 @@ def channels(ask: Asking) -> None:
     assert [line["channel_id"] for line in ask("channels", "list")] == ["gone", "hook"]
     (shown,) = ask_more(ask, "channels", "show", "hook")
     assert set(shown) == {"named_by"}
+    ask("channels", "preview", "hook", "--sample", "rows")
     ask("channels", "test", "hook")
     ask("channels", "test", "gone", code=Exit.NO)
     ask("channels", "rotate-key")

@@ -419,3 +419,23 @@ def test_the_day_of_the_key_is_the_workspaces_also_when_the_clock_is_changed(
         )  # fmt: skip
         keys += [draft.dedupe_key for draft in verdict.alerts]
     assert (keys[0] == keys[1]) is same
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (TextValue("short", "1"), TextValue("other", "2"), "short -> other"),
+        (TextValue("long " * 20, "1"), TextValue("long " * 21, "2"), "the text changed"),
+        (JsonValue("[1]"), JsonValue("[2]"), "[1] -> [2]"),
+        (JsonValue("[1]"), JsonValue(f"[{'1,' * 40}1]"), "the data changed"),
+    ],
+)
+def test_a_title_quotes_short_values_and_leaves_long_ones_to_the_difference(
+    before: Value, after: Value, told: str
+) -> None:
+    kind = "text" if isinstance(before, TextValue) else "json_field"
+    watched = rule(Condition(id="moved", type="value_changed"), kind=kind)
+
+    *_, last = story(watched, before, after)
+
+    assert last.alerts[0].title == f"{watched.title}: {told}"
