@@ -15,7 +15,7 @@ def look_for(store: StreamStore, stream: str, job_id: str, now: int, look: int) 
         stream=stream, job_id=job_id, state="unknown", server_ms=now, cancel_asked=job_id in store.cancels
     )
     return (
-        _delayed(store, unknown) or _in_lanes(store, unknown, look) or _ended(store, unknown)
+        _delayed(store, unknown) or _in_lanes(store, unknown, look) or _ended(store, unknown, look)
     ) or msgspec.structs.replace(
         unknown,
         looked=sum(min(look, len(lane.log.entries)) for lane in store.lanes.values()),
@@ -58,10 +58,12 @@ def _in_lanes(store: StreamStore, seen: Sighting, look: int) -> Sighting | None:
     return None
 
 
-def _ended(store: StreamStore, seen: Sighting) -> Sighting | None:
+def _ended(store: StreamStore, seen: Sighting, look: int) -> Sighting | None:
     seen = msgspec.structs.replace(seen, cancel_asked=False)
-    record = next((one for _, one in store.done.newest_first() if one.job_id == seen.job_id), None)
-    letter = next((one for _, one in store.dead.newest_first() if one.envelope.id == seen.job_id), None)
+    record = next((one for _, one in store.done.newest_first()[:look] if one.job_id == seen.job_id), None)
+    letter = next(
+        (one for _, one in store.dead.newest_first()[:look] if one.envelope.id == seen.job_id), None
+    )
     if letter is not None and (record is None or letter.died_ms >= record.finished_ms):
         return msgspec.structs.replace(
             seen, state="dead", envelope=letter.envelope, entry_id=letter.entry_id, dead=letter

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamq.broker import Again, Bury, Done, Finish, Lease, Release
+from streamq.broker import Again, Bury, Cancel, Done, Finish, Lease, Reclaimed, Release
 from streamq.keys import LANES, Lane
 from tests.streamq.rig import Rig, job
 
@@ -29,7 +29,7 @@ WORKERS = ("alice", "bob", "carol")
 
 some = st.integers(0, 999)
 worker_names = st.sampled_from(WORKERS)
-kinds = st.sampled_from(["done", "retry", "snooze", "bury", "release"])
+kinds = st.sampled_from(["done", "retry", "snooze", "bury", "release", "cancel"])
 delays = st.sampled_from([0.0, 0.5, 30.0, FAR])
 
 
@@ -49,6 +49,8 @@ class ModelJob:
     holder: str | None = None
     key: str | None = None
     fences: list[int] = field(default_factory=list)
+    #: A person has cancelled it, and it has not ended.
+    cancelled: bool = False
 
 
 @dataclass
@@ -163,11 +165,11 @@ class BrokerMachine(RuleBasedStateMachine):
         if old.key != held.key:
             finishes.append(Release(old))
         first = self._run(self._turn(name, finishes, free))
-        refused = self._apply(name, finishes)
-        assert first.refused == refused
+        refused, cancelled = self._apply(name, finishes)
+        assert (first.refused, first.cancelled) == (refused, cancelled)
         self._taken(name, first.leases, free)
         again = self._run(self._turn(name, finishes, free, repeat=True))
-        assert again.refused == refused
+        assert (again.refused, again.cancelled) == (refused, cancelled)
         self._promote()
         self._taken(name, again.leases, free)
         self._see(name, again.leases)
@@ -190,6 +192,8 @@ class BrokerMachine(RuleBasedStateMachine):
         assert renewal.beats == self.beats
         assert renewal.lost == {lease.key for lease in worker.seen if self._holder(lease) != name}
         assert renewal.paused == self.paused
+        mine = [one for one in self.jobs.values() if one.holder == name and one.cancelled]
+        assert renewal.cancelled == {one.key for one in mine} & {lease.key for lease in worker.seen}
 
     @rule()
     def a_stranger_waits(self) -> None:
@@ -207,8 +211,7 @@ class BrokerMachine(RuleBasedStateMachine):
         beat = {"blind": None, "right": self.beats.get(name), "stale": self.beats.get(name, 0) + 1}[view]
         made = self._run(self.rig.broker.reclaim(self.rig.stream, name, beat=beat, crash_budget=BUDGET))
         lost = [one for one in self.jobs.values() if one.holder == name] if view != "stale" else []
-        dead = sum(self._crash(one) for one in lost)
-        assert (made.ready, made.dead) == (len(lost) - dead, dead)
+        self._all_crash(lost, made)
         if view != "stale":
             self.beats.pop(name, None)
 
@@ -216,8 +219,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         made = self._run(self.rig.broker.sweep(self.rig.stream, idle=0, crash_budget=BUDGET))
         lost = [one for one in self.jobs.values() if one.holder and one.holder not in self.beats]
-        dead = sum(self._crash(one) for one in lost)
-        assert (made.ready, made.dead) == (len(lost) - dead, dead)
+        self._all_crash(lost, made)
 
     @rule(name=worker_names)
     def retire(self, name: str) -> None:
@@ -229,6 +231,46 @@ class BrokerMachine(RuleBasedStateMachine):
     def pause(self, paused: bool) -> None:
         self._run(self.rig.broker.set_paused(self.rig.stream, paused=paused))
         self.paused = paused
+
+    @precondition(lambda self: self._by_an_id_of_their_own())
+    @rule(which=some)
+    def cancel(self, which: int) -> None:
+        mine = self._by_an_id_of_their_own()
+        one = mine[which % len(mine)]
+        answer = self._run(self.rig.broker.cancel(self.rig.stream, one.job_id))
+        assert answer.worker == one.holder
+        match one.place:
+            case "ready" | "delayed":
+                assert answer.found == ("waiting" if one.place == "ready" else "delayed")
+                self._end(one, "cancelled")
+            case "leased":
+                assert answer.found == "running"
+                one.cancelled = True
+            case _:
+                assert (answer.found, answer.state) == ("ended", one.place)
+
+    @rule(look=st.booleans())
+    def cancel_what_is_not_there(self, look: bool) -> None:
+        answer = self._run(self.rig.broker.cancel(self.rig.stream, "nobody", look=1000 if look else 0))
+        assert answer.found == ("unknown" if look or not self._in_lanes() else "sought")
+
+    @precondition(lambda self: self._by_an_id_of_their_own())
+    @rule(which=some)
+    def find(self, which: int) -> None:
+        mine = self._by_an_id_of_their_own()
+        one = mine[which % len(mine)]
+        seen = self._run(self.rig.broker.find(self.rig.stream, one.job_id))
+        assert (seen.state, seen.worker, seen.cancel_asked) == (one.place, one.holder, one.cancelled)
+        if seen.envelope is not None:
+            assert (seen.envelope.attempt, seen.envelope.crashes) == (one.attempt, one.crashes)
+
+    @precondition(lambda self: any(one.place == "dead" for one in self.jobs.values()))
+    @rule(which=some)
+    def purge(self, which: int) -> None:
+        letters = self._run(self.rig.broker.dead(self.rig.stream, limit=1000))
+        letter = letters[which % len(letters)]
+        assert self._run(self.rig.broker.purge(self.rig.stream, [letter.entry_id])) == 1
+        del self.jobs[int(letter.envelope.payload)]
 
     @precondition(lambda self: any(one.place == "dead" for one in self.jobs.values()))
     @rule(which=some)
@@ -255,8 +297,11 @@ class BrokerMachine(RuleBasedStateMachine):
     @invariant()
     def every_job_is_in_exactly_one_place(self) -> None:
         expected = Counter(one.place for one in self.jobs.values())
-        assert self._run(self.rig.places()) == dict(expected)
+        cancelled = expected.pop("cancelled", 0)
+        expected["done"] += cancelled  # their records lie there
+        assert self._run(self.rig.places()) == dict(+expected)
         stats = self._run(self.rig.stats())
+        assert stats.counters.get("cancelled", 0) == cancelled
         assert (stats.workers, stats.paused) == (len(self.beats), self.paused)
         type(self).steps["steps"] += 1
 
@@ -298,6 +343,12 @@ class BrokerMachine(RuleBasedStateMachine):
     def _holder(self, lease: Lease) -> str | None:
         return next((one.holder for one in self.jobs.values() if one.key == lease.key), None)
 
+    def _in_lanes(self) -> bool:
+        return any(one.place in ("ready", "leased") for one in self.jobs.values())
+
+    def _by_an_id_of_their_own(self) -> list[ModelJob]:
+        return [one for one in self.jobs.values() if one.job_id != "twin"]
+
     def _held(self) -> list[tuple[str, Lease]]:
         """Leases that are good, with who holds them; only those its holder knows of."""
         return [
@@ -321,6 +372,8 @@ class BrokerMachine(RuleBasedStateMachine):
                 return Again(lease, delay=self._delay(delay), counts=kind == "retry")
             case "bury":
                 return Bury(lease, reason="because")
+            case "cancel":
+                return Cancel(lease)
             case _:
                 return Release(lease)
 
@@ -333,24 +386,33 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def _take(self, name: str, *finishes: Finish, free: int) -> Sequence[Lease]:
         turn = self._run(self._turn(name, finishes, free))
-        assert turn.refused == self._apply(name, finishes)
+        assert (turn.refused, turn.cancelled) == self._apply(name, finishes)
         assert turn.paused == self.paused
         self._taken(name, turn.leases, free)
         leases: Sequence[Lease] = turn.leases
         return leases
 
-    def _apply(self, name: str, finishes: Sequence[Finish]) -> set[str]:
-        """The effect of a turn's endings and promotions on the model; the keys it must refuse."""
+    def _apply(self, name: str, finishes: Sequence[Finish]) -> tuple[set[str], set[str]]:
+        """The effect of a turn's endings and promotions on the model; the keys it must refuse, and those of
+        them that it must end as cancelled.
+        """
         self.beats.setdefault(name, 0)
         now = self._now()
-        refused = set()
+        refused, cancelled = set(), set()
         for finish in finishes:
             one = next((one for one in self.jobs.values() if one.key == finish.lease.key), None)
             if one is None or one.holder != name:
                 refused.add(finish.lease.key)
                 continue
             one.holder = one.key = None
+            if one.cancelled and not isinstance(finish, Cancel):
+                self._end(one, "cancelled")
+                refused.add(finish.lease.key)
+                cancelled.add(finish.lease.key)
+                continue
             match finish:
+                case Cancel():
+                    self._end(one, "cancelled")
                 case Done():
                     self._end(one, "done")
                 case Bury():
@@ -361,7 +423,7 @@ class BrokerMachine(RuleBasedStateMachine):
                     one.place, one.due_ms = "delayed", now + round(finish.delay * 1000)
                     one.attempt += finish.counts
         self._promote()
-        return refused
+        return refused, cancelled
 
     def _promote(self) -> None:
         now = self._now()
@@ -370,7 +432,7 @@ class BrokerMachine(RuleBasedStateMachine):
                 one.place = "ready"
 
     def _end(self, one: ModelJob, place: str) -> None:
-        one.place = place
+        one.place, one.cancelled = place, False
         if one.unique is not None and self.owners.get(one.unique) == one.number:
             del self.owners[one.unique]
 
@@ -384,20 +446,32 @@ class BrokerMachine(RuleBasedStateMachine):
         one = self.jobs[int(lease.envelope.payload)]
         assert one.place == "ready"
         one.place, one.holder, one.key = "leased", name, lease.key
+        assert not lease.cancelled, "nothing that was cancelled is handed over again"
         assert lease.lane == one.lane
         assert (lease.envelope.attempt, lease.envelope.crashes) == (one.attempt, one.crashes)
         assert lease.envelope.id == one.job_id
         assert not one.fences or lease.fence > one.fences[-1], "the fence must rise"
         one.fences.append(lease.fence)
 
-    def _crash(self, one: ModelJob) -> bool:
+    def _all_crash(self, lost: Sequence[ModelJob], made: Reclaimed) -> None:
+        """Their worker died; what was made of them is what should be."""
+        came_to = Counter(self._crash(one) for one in lost)
+        assert (made.ready, made.dead, made.cancelled) == (
+            came_to["ready"],
+            came_to["dead"],
+            came_to["cancelled"],
+        )
+
+    def _crash(self, one: ModelJob) -> str:
         one.holder = one.key = None
         one.crashes += 1
-        if one.crashes < BUDGET:
+        if one.cancelled:
+            self._end(one, "cancelled")
+        elif one.crashes < BUDGET:
             one.place = "ready"
-            return False
-        self._end(one, "dead")
-        return True
+        else:
+            self._end(one, "dead")
+        return one.place
 
 
 def machine(make_rig: Callable[[], Rig], runner: asyncio.Runner, *, time_moves: bool) -> type[BrokerMachine]:

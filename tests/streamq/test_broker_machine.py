@@ -11,9 +11,10 @@ import redis.asyncio as aioredis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from streamq.broker import Again, Finish, Lease
+from streamq.broker import Again, Finish, Lease, Reclaimed
 from streamq.clock import ManualClock
 from streamq.job import NewJob, Receipt
+from streamq.keys import Lane
 from streamq.redis_broker import RedisBroker
 from streamq.testing import MemoryBroker
 from streamq.testing.stores import Fields, LaneStore, StreamStore
@@ -152,7 +153,30 @@ class ForgetsTurns(MemoryBroker):
         return super()._finish_all(store, worker, sequence, finished, now)
 
 
+class ForgetsCancellations(MemoryBroker):
+    """A running job is to be cancelled; its worker says that it is done, and it is."""
+
+    def _finish(self, store: StreamStore, worker: str, finish: Finish, now: int) -> bool:
+        store.cancels.clear()
+        return super()._finish(store, worker, finish, now)
+
+
+class GivesTheCancelledToTheNext(MemoryBroker):
+    """The worker of a cancelled job dies, and another one is given it."""
+
+    def _take_back(
+        self, store: StreamStore, entries: Sequence[tuple[Lane, str]], crash_budget: int
+    ) -> Reclaimed:
+        asked, store.cancels = store.cancels, {}
+        try:
+            return super()._take_back(store, entries, crash_budget)
+        finally:
+            store.cancels = asked
+
+
 MUTANTS: list[type[MemoryBroker]] = [
+    ForgetsCancellations,
+    GivesTheCancelledToTheNext,
     AcksWithoutOwnership,
     AcksWhatExists,
     PromotesEarly,
