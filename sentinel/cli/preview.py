@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from email import message_from_bytes, policy
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -19,6 +19,9 @@ from sentinel.cli.exits import CommandError, Exit
 from sentinel.model import Channel, Document
 from sentinel.render.samples import SAMPLES, SampleKind, sample
 from sentinel.store import StoredAlert, StoredChannel
+
+if TYPE_CHECKING:
+    import httpx
 
 # `Any` is JSON.
 
@@ -109,19 +112,12 @@ async def made(channel: Channel, document: Document, cli: Cli) -> Preview:
 
 async def _request(channel: Channel, document: Document) -> Preview:
     """The one request that the sender of an HTTP service makes."""
-    import httpx  # noqa: PLC0415 - the other forms do without
-
     from sentinel.app import http_senders  # noqa: PLC0415 - brings everything
     from sentinel.errors import SendFailed  # noqa: PLC0415 - as above
+    from sentinel.fetch.guard import unconnected_client  # noqa: PLC0415 - as above
 
     kept: list[httpx.Request] = []
-
-    def keep(request: httpx.Request) -> httpx.Response:
-        kept.append(request)
-        raise httpx.ConnectError("kept")
-
-    # Not the guard's: it has no socket at all.
-    async with httpx.AsyncClient(transport=httpx.MockTransport(keep)) as client:
+    async with unconnected_client(kept.append) as client:
         senders = http_senders(client, _StandIns(), lambda: document.occurred_at)
         try:
             await senders[channel.type].send(channel, document, message_id=_MESSAGE_ID)

@@ -269,6 +269,16 @@ def open_client(
     )
 
 
+def unconnected_client(keep: Callable[[httpx.Request], None]) -> httpx.AsyncClient:
+    """A client without a socket: `keep` is handed each request, which then fails as if nobody was there."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        keep(request)
+        raise httpx.ConnectError("kept")
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(refuse))
+
+
 def mail_dialer(policy: NetworkPolicy) -> Callable[[str, int], Awaitable[socket.socket]]:
     """`dial_mail` for who knows no policy."""
 

@@ -14,7 +14,7 @@ import pytest
 
 import sentinel
 from sentinel.fetch import resolver
-from sentinel.fetch.guard import NetworkPolicy, Refused, open_client, translate
+from sentinel.fetch.guard import NetworkPolicy, Refused, dial_mail, open_client, translate
 from sentinel.fetch.http import Limits
 from sentinel.fetch.resolver import is_own, system_resolve
 from tests.sentinel.fetch.world import DATA, OTHER_PUBLIC, PUBLIC, Names, Switchboard, hostile
@@ -311,3 +311,33 @@ def test_nothing_but_the_guard_makes_a_client_or_opens_a_socket() -> None:
         if forbidden.search(line) and "->" not in line
     }
     assert found == {"fetch/guard.py"}
+
+
+# --- mail servers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answers", [["127.0.0.1"], [PUBLIC, "10.0.0.1"], ["169.254.169.254"], ["::1"]])
+async def test_a_mail_server_whose_name_leads_inside_is_not_dialled(names: Names, answers: list[str]) -> None:
+    names.set("mail.example.org", answers)
+
+    with pytest.raises(Refused) as caught:
+        await dial_mail("mail.example.org", 587, STRICT, resolve=names)
+
+    assert caught.value.code == "FETCH_REFUSED_ADDRESS"
+
+
+async def test_a_mail_server_is_dialled_at_the_address_that_was_checked(names: Names, site: Site) -> None:
+    names.set("mail.example.org", ["127.0.0.1"], ["10.0.0.1"])
+
+    connected = await dial_mail("mail.example.org", site.port, INSIDE, resolve=names)
+
+    with connected:
+        assert connected.getpeername() == ("127.0.0.1", site.port)
+    assert names.asked == ["mail.example.org"]
+
+
+@pytest.mark.parametrize("port", [22, 80, 6379, 11211])
+async def test_a_mail_server_is_no_other_service(names: Names, port: int) -> None:
+    with pytest.raises(Refused):
+        await dial_mail("mail.example.org", port, STRICT, resolve=names)
+    assert names.asked == []
