@@ -80,9 +80,7 @@ def _notify(url: str, title: str, text: str, kind: str) -> bool:
     try:
         import apprise  # noqa: PLC0415 - an extra, and half a second
     except ImportError:
-        raise SendRefused(
-            "Apprise is not installed here (the extra `apprise`); nothing was sent"
-        ) from None
+        raise SendRefused("Apprise is not installed here (the extra `apprise`); nothing was sent") from None
     # It logs addresses and answers.
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     service = apprise.Apprise.instantiate(url, asset=apprise.AppriseAsset(storage_mode="memory"))
