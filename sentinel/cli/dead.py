@@ -1,9 +1,11 @@
-"""`dead list`, `dead show`, `dead requeue`: what will not run again by itself."""
+"""`dead list`, `show`, `requeue`, `purge`, `export`: what will not run again by itself."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -11,16 +13,18 @@ import typer
 
 from sentinel.cli import shapes, streams
 from sentinel.cli.context import Cli, cli_of
+from sentinel.cli.enqueue import read_payload
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Stream, Streams, Yes, noun
-from sentinel.cli.values import iso_ms, option, pair, past
+from sentinel.cli.values import UNITS, iso_ms, option, pair, past
 from streamq import Broker
+from streamq.admin import Admin
 from streamq.broker import DeadJob
 
-app = noun("dead", "Look at dead letters, and make them run again.")
+app = noun("dead", "Look at dead letters, make them run again, delete them.")
 
-#: Dead letters read, or requeued, in one call.
-PAGE: Final = 200
+#: How many a second, `10/s` or `100/m`.
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h)")
 
 Reason = Annotated[list[str] | None, typer.Option(help="Only this reason; may be repeated.")]
 ErrorPart = Annotated[str | None, typer.Option("--error", help="Only where the error holds this text.")]
@@ -90,14 +94,11 @@ def _says(letter: DeadJob, path: str, value: str) -> bool:
 
 async def _letters(broker: Broker, stream: str, wanted: Filter) -> AsyncIterator[DeadJob]:
     """Matching dead letters, newest first, a page at a time."""
-    before: str | None = None
-    while page := await broker.dead(stream, limit=PAGE, before=before):
-        for letter in page:
-            if wanted.since_ms is not None and letter.died_ms < wanted.since_ms:
-                return  # they only get older
-            if wanted.accepts(letter):
-                yield letter
-        before = page[-1].entry_id
+    async for letter in Admin(broker, [stream]).dead_letters(stream):
+        if wanted.since_ms is not None and letter.died_ms < wanted.since_ms:
+            return  # they only get older
+        if wanted.accepts(letter):
+            yield letter
 
 
 @app.command("list")
@@ -193,7 +194,7 @@ async def _show_one(cli: Cli, names: Sequence[str], job_id: str) -> int:
 def _show_whole(cli: Cli, stream: str, letter: DeadJob) -> None:
     document = shapes.dead_line(stream, letter)
     if cli.out.json:
-        cli.out.document(document | {"headers": letter.envelope.headers, "traceback": letter.traceback})
+        cli.out.document(shapes.letter_line(stream, letter))
         return
     for name, value in document.items():
         if name not in ("schema", "payload"):
@@ -218,6 +219,17 @@ def requeue(
     since: Since = None,
     until: Until = None,
     match: Match = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="N/s", help="At most so many a second (10/s, 100/m).")
+    ] = None,
+    edit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Payloads to put in the place of theirs: one payload for one letter, or lines of"
+            " `dead export`, which then say which letters are meant; - is stdin.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> int:
@@ -227,16 +239,20 @@ def requeue(
     """
     cli = cli_of(context)
     wanted = _filter(job_ids=job_id, reason=reason, error=error, since=since, until=until, match=match)
-    return cli.run(lambda: _requeue(cli, stream, wanted, dry_run=dry_run, yes=yes))
+    edits = Edits() if edit is None else _edits(cli, stream, edit)
+    if edits.by_job:
+        wanted = msgspec.structs.replace(wanted, job_ids=wanted.job_ids | set(edits.by_job))
+    pace = option("--rate", _per_second, rate) if rate else None
+    return cli.run(lambda: _requeue(cli, stream, wanted, edits, pace, dry_run=dry_run, yes=yes))
 
 
-async def _requeue(cli: Cli, stream: str, wanted: Filter, *, dry_run: bool, yes: bool) -> int:
+async def _requeue(
+    cli: Cli, stream: str, wanted: Filter, edits: Edits, rate: float | None, *, dry_run: bool, yes: bool
+) -> int:
     async with cli.broker() as broker:
         stats = await streams.look(broker, stream)
-        letters = [letter async for letter in _letters(broker, stream, wanted)]
-        missing = wanted.job_ids - {letter.envelope.id for letter in letters}
-        if missing:
-            raise CommandError(Exit.NOT_FOUND, f"no dead letter of job {', '.join(sorted(missing))}")
+        letters = await _meant(broker, stream, wanted)
+        payloads = edits.payloads(letters)
         if dry_run or not letters:
             return _tell_requeued(cli, stream, len(letters), 0, 0, note=f"of {stats.dead} dead jobs match")
         if wanted.is_everything:
@@ -245,13 +261,160 @@ async def _requeue(cli: Cli, stream: str, wanted: Filter, *, dry_run: bool, yes:
                 yes=yes,
                 hint="--dry-run shows what would be done",
             )
-        ready = duplicate = 0
         # Oldest first, as they were enqueued.
         entry_ids = [letter.entry_id for letter in reversed(letters)]
-        for first in range(0, len(entry_ids), PAGE):
-            made = await broker.requeue(stream, entry_ids[first : first + PAGE])
-            ready, duplicate = ready + len(made.ready), duplicate + len(made.duplicate)
-    return _tell_requeued(cli, stream, len(letters), ready, duplicate)
+        made = await Admin(broker, [stream]).requeue(stream, entry_ids, rate=rate, payloads=payloads)
+    return _tell_requeued(cli, stream, len(letters), len(made.ready), len(made.duplicate))
+
+
+async def _meant(broker: Broker, stream: str, wanted: Filter) -> list[DeadJob]:
+    """The letters that are meant. Raises CommandError where a job that was named has none."""
+    letters = [letter async for letter in _letters(broker, stream, wanted)]
+    missing = wanted.job_ids - {letter.envelope.id for letter in letters}
+    if missing:
+        raise CommandError(Exit.NOT_FOUND, f"no dead letter of job {', '.join(sorted(missing))}")
+    return letters
+
+
+# --- editing ----------------------------------------------------------------------------------------------
+
+
+class Edits(msgspec.Struct, frozen=True):
+    """Payloads for letters."""
+
+    #: For the one letter that is meant.
+    single: bytes | None = None
+    #: Job id -> payload.
+    by_job: dict[str, bytes] = {}
+
+    def payloads(self, letters: Sequence[DeadJob]) -> dict[str, bytes]:
+        """Entry id -> payload. Raises CommandError where one payload would go to several letters."""
+        if self.single is None:
+            return {
+                letter.entry_id: self.by_job[letter.envelope.id]
+                for letter in letters
+                if letter.envelope.id in self.by_job
+            }
+        if len(letters) != 1:
+            raise CommandError(
+                Exit.USAGE,
+                f"one payload is for one dead letter, and {len(letters)} match",
+                "name the job, or edit the lines of `dead export`",
+            )
+        return {letters[0].entry_id: self.single}
+
+
+def _edits(cli: Cli, stream: str, path: Path) -> Edits:
+    """What the file says; every payload is read as the worker will read it. Raises CommandError."""
+    raw = cli.stdin.read().encode("utf-8", "surrogateescape") if str(path) == "-" else path.read_bytes()
+    try:
+        documents = [msgspec.json.decode(line) for line in raw.splitlines() if line.strip()]
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        documents = []
+    by_job = {}
+    for number, document in enumerate(documents, 1):
+        if not isinstance(document, dict) or document.get("schema") != "streamq.dead/1":
+            break
+        place = f"line {number}: "
+        if document.get("stream") != stream or not isinstance(document.get("job_id"), str):
+            raise CommandError(Exit.FAILED, f"{place}not a dead letter of {stream}", "nothing was changed")
+        payload = document.get("payload")
+        text = payload if isinstance(payload, str) else msgspec.json.encode(payload).decode()
+        by_job[document["job_id"]] = _checked(stream, text.encode("utf-8", "surrogateescape"), place)
+    if by_job and len(by_job) == len(documents):
+        return Edits(by_job=by_job)
+    return Edits(single=_checked(stream, raw.strip(), ""))
+
+
+def _checked(stream: str, payload: bytes, place: str) -> bytes:
+    try:
+        read_payload(stream, payload)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise CommandError(
+            Exit.FAILED, f"{place}not a payload of {stream}: {error}", "nothing was changed"
+        ) from None
+    return payload
+
+
+def _per_second(text: str) -> float:
+    found = _RATE.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"{text!r} is not a rate such as 10/s or 100/m")
+    return float(found[1]) / UNITS[found[2]]
+
+
+# --- away with them ------------------------------------------------------------------------------------
+
+
+@app.command()
+def purge(
+    context: typer.Context,
+    *,
+    stream: Stream,
+    job_id: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these jobs.")] = None,
+    reason: Reason = None,
+    error: ErrorPart = None,
+    since: Since = None,
+    until: Until = None,
+    match: Match = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> int:
+    """Delete dead letters for good. Without an id or a filter it is all of them; you are asked first."""
+    cli = cli_of(context)
+    wanted = _filter(job_ids=job_id, reason=reason, error=error, since=since, until=until, match=match)
+    return cli.run(lambda: _purge(cli, stream, wanted, dry_run=dry_run, yes=yes))
+
+
+async def _purge(cli: Cli, stream: str, wanted: Filter, *, dry_run: bool, yes: bool) -> int:
+    purged = 0
+    async with cli.broker() as broker:
+        stats = await streams.look(broker, stream)
+        letters = await _meant(broker, stream, wanted)
+        if letters and not dry_run:
+            cli.confirm(
+                f"Delete {len(letters)} of {stats.dead} dead letters of {stream} for good?",
+                yes=yes,
+                hint="--dry-run shows what would be done; dead export keeps a copy",
+            )
+            purged = await Admin(broker, [stream]).purge(stream, [letter.entry_id for letter in letters])
+    if cli.out.json:
+        document = {"schema": "streamq.purged/1", "stream": stream, "matched": len(letters)}
+        cli.out.document(document | {"purged": purged, "dry_run": dry_run})
+    if dry_run or not letters:
+        cli.out.say(f"{len(letters)} of {stats.dead} dead jobs match; nothing was changed")
+    else:
+        cli.out.say(f"{purged} dead letters of {stream} deleted")
+    return Exit.DONE
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    *,
+    stream: Stream,
+    job_id: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these jobs.")] = None,
+    reason: Reason = None,
+    error: ErrorPart = None,
+    since: Since = None,
+    until: Until = None,
+    match: Match = None,
+) -> int:
+    """Write dead letters as JSON lines, each with its headers and traceback; `requeue --edit` reads them."""
+    cli = cli_of(context)
+    wanted = _filter(job_ids=job_id, reason=reason, error=error, since=since, until=until, match=match)
+    return cli.run(lambda: _export(cli, stream, wanted))
+
+
+async def _export(cli: Cli, stream: str, wanted: Filter) -> int:
+    written = 0
+    async with cli.broker() as broker:
+        await streams.look(broker, stream)
+        async for letter in _letters(broker, stream, wanted):
+            cli.out.document(shapes.letter_line(stream, letter))
+            written += 1
+    cli.out.say(f"{written} dead letters of {stream}")
+    return Exit.DONE
 
 
 def _tell_requeued(cli: Cli, stream: str, matched: int, ready: int, duplicate: int, *, note: str = "") -> int:

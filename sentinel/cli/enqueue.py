@@ -94,6 +94,16 @@ def enqueue(
     return cli.run(lambda: _enqueue(cli, stream, jobs))
 
 
+def read_payload(stream: str, data: bytes) -> None:
+    """Nothing, where a worker could read it; of a stream that is not sentinel's, any JSON. Raises
+    msgspec.DecodeError.
+    """
+    if stream in _READERS:
+        _READERS[stream](data)
+    else:
+        msgspec.json.decode(data)
+
+
 def _read(cli: Cli, stream: str, argument: str, wish: Wish) -> list[NewJob]:
     """Every job, or CommandError naming every bad line: nothing is enqueued then."""
     jobs: list[NewJob] = []

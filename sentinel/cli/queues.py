@@ -1,4 +1,4 @@
-"""`stats`, `pending`, `pause`, `resume`: how the streams are."""
+"""`stats`, `pending`, `pause`, `resume`, `drain`: how the streams are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
 from sentinel.cli.parts import Limit, Stream, Streams, verbs
 from sentinel.cli.values import brief, duration, number, option
+from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
 from streamq import Broker
+from streamq.admin import Admin
 from streamq.broker import PendingEntry, Reclaimed, StreamStats
 from streamq.handlers import CRASH_BUDGET
 
@@ -25,6 +27,8 @@ app = verbs()
 
 #: Entries looked at to find dead workers.
 CLAIM_LOOK: Final = 10_000
+#: Jobs at once of a worker whose settings are not known.
+DEFAULT_SLOTS: Final = 10
 #: Completed records looked at for the rate.
 RATE_RECORDS: Final = 1000
 
@@ -103,7 +107,11 @@ async def _stats(cli: Cli, names: Sequence[str], watch: float | None, limits: Se
                     cli.out.document(shapes.stats_line(one))
             else:
                 rates = [await _rate(broker, one) for one in found]
-                _show_stats(cli.out, found, rates, again=watch is not None)
+                slots = {
+                    RULES_RUN: cli.settings.concurrency_rules,
+                    ALERTS_DISPATCH: cli.settings.concurrency_alerts,
+                }
+                _show_stats(cli.out, found, rates, slots=slots, again=watch is not None)
             broken = [f"{one.stream}: {limit.text}" for one in found for limit in limits if limit.met_by(one)]
             for text in broken:
                 cli.out.error([text])
@@ -112,7 +120,14 @@ async def _stats(cli: Cli, names: Sequence[str], watch: float | None, limits: Se
             await anyio.sleep(max(0.1, watch))
 
 
-def _show_stats(out: Output, found: Sequence[StreamStats], rates: Sequence[str], *, again: bool) -> None:
+def _show_stats(
+    out: Output,
+    found: Sequence[StreamStats],
+    rates: Sequence[str],
+    *,
+    slots: Mapping[str, int],
+    again: bool,
+) -> None:
     rows: list[Sequence[object]] = []
     for one, rate in zip(found, rates, strict=True):
         rows.append(
@@ -126,7 +141,7 @@ def _show_stats(out: Output, found: Sequence[StreamStats], rates: Sequence[str],
                 brief(one.oldest_seconds),
                 rate,
                 _failed(one),
-                one.workers,
+                f"{one.workers}/{_needed(one, slots)}",
             )
         )
         empty = ("",) * 8
@@ -144,12 +159,18 @@ def _show_stats(out: Output, found: Sequence[StreamStats], rates: Sequence[str],
     out.stdout.flush()
 
 
+def _needed(stats: StreamStats, slots: Mapping[str, int]) -> int:
+    """Workers that would have all of it in hand, if each ran as many jobs at once as it is told to."""
+    return stats.workers_needed(stats.concurrency or slots.get(stats.stream, DEFAULT_SLOTS))
+
+
 async def _rate(broker: Broker, stats: StreamStats) -> str:
     """Jobs done in a minute, from the completed records that are kept."""
     if not stats.done:
         return "-"
     records = await broker.done(stats.stream, limit=RATE_RECORDS)
     # The server's clock wrote them; the newest stands for its "now", for ours may differ.
+    records = [r for r in records if r.outcome == "done"]
     recent = [r for r in records if r.finished_ms > records[0].finished_ms - 60_000]
     span = records[0].finished_ms - recent[-1].finished_ms if recent else 0
     if len(recent) < RATE_RECORDS or not span:
@@ -260,7 +281,7 @@ def _tell_claimed(out: Output, stream: str, worker: str, made: Reclaimed) -> Non
         out.line(f"{worker}: {made.ready} ready again, {made.dead} dead (crash budget spent)")
 
 
-# --- pause, resume -------------------------------------------------------------------------------
+# --- pause, resume, drain -------------------------------------------------------------------------------
 
 
 @app.command()
@@ -275,6 +296,43 @@ def resume(context: typer.Context, stream: Stream) -> int:
     """Take jobs from a stream again."""
     cli = cli_of(context)
     return cli.run(lambda: _set_paused(cli, stream, paused=False))
+
+
+@app.command()
+def drain(
+    context: typer.Context,
+    stream: Stream,
+    timeout: Annotated[
+        float | None, typer.Option(parser=duration, metavar="DURATION", help="Give up after this: exit 7.")
+    ] = None,
+) -> int:
+    """Wait until nothing waits or runs in a stream; what is delayed stays.
+
+    Nothing is stopped: a drain ends when producers pause. Workers must be up.
+    """
+    cli = cli_of(context)
+    return cli.run(lambda: _drain(cli, stream, timeout))
+
+
+async def _drain(cli: Cli, stream: str, within: float | None) -> int:
+    async with cli.broker() as broker:
+        before = await streams.look(broker, stream)
+        ready = sum(before.ready.values())
+        if ready and (before.paused or not before.workers):
+            why = f"{stream} is paused" if before.paused else f"no worker is up for {stream}"
+            cli.out.warn(f"{why}: {number(ready)} waiting jobs stay until that changes")
+        after = await Admin(broker, [stream]).drained(stream, within=within)
+    left = sum(after.ready.values()) + after.leased
+    if cli.out.json:
+        document = {"schema": "streamq.drained/1", "stream": stream, "drained": not left}
+        cli.out.document(
+            document | {"ready": sum(after.ready.values()), "leased": after.leased, "delayed": after.delayed}
+        )
+    if left:
+        cli.out.error([f"{stream} is not drained: {left - after.leased} wait, {after.leased} run"])
+        return Exit.NO
+    cli.out.say(f"{stream} is drained" + (f"; {number(after.delayed)} are delayed" if after.delayed else ""))
+    return Exit.DONE
 
 
 async def _set_paused(cli: Cli, stream: str, *, paused: bool) -> int:

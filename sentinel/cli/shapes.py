@@ -6,7 +6,9 @@ import msgspec
 
 from sentinel.cli.values import iso_ms
 from streamq import Receipt
-from streamq.broker import DeadJob, PendingEntry, StreamStats
+from streamq.admin import WorkerView
+from streamq.broker import Cancellation, DeadJob, PendingEntry, Sighting, StreamStats
+from streamq.why import SILENT
 
 
 def stats_line(stats: StreamStats) -> dict[str, object]:
@@ -54,6 +56,85 @@ def dead_line(stream: str, letter: DeadJob) -> dict[str, object]:
         "enqueued_at": iso_ms(letter.envelope.enqueued_ms),
         "died_at": iso_ms(letter.died_ms),
         "payload": payload_of(letter.envelope.payload),
+    }
+
+
+def letter_line(stream: str, letter: DeadJob) -> dict[str, object]:
+    """`streamq.dead/1` with everything that a dead letter has."""
+    return dead_line(stream, letter) | {
+        "lane": letter.envelope.lane,
+        "headers": letter.envelope.headers,
+        "traceback": letter.traceback,
+    }
+
+
+def job_line(seen: Sighting) -> dict[str, object]:
+    """`streamq.job/1`: null is what a job of that state has not."""
+    envelope, letter, record = seen.envelope, seen.dead, seen.done
+    due_ms = seen.server_ms + seen.due_in * 1000
+    ended = letter.died_ms if letter else record.finished_ms if record else None
+    leased = seen.state == "leased"
+    return {
+        "schema": "streamq.job/1",
+        "stream": seen.stream,
+        "job_id": seen.job_id,
+        "state": seen.state,
+        "lane": envelope.lane if envelope else None,
+        "attempt": envelope.attempt if envelope else record.attempt if record else None,
+        "crashes": envelope.crashes if envelope else None,
+        "enqueued_at": iso_ms(envelope.enqueued_ms) if envelope else None,
+        "entry_id": seen.entry_id,
+        "before": seen.before if seen.state == "ready" else None,
+        "worker": seen.worker,
+        "held_seconds": round(seen.held_seconds, 3) if leased else None,
+        "silent_seconds": round(seen.silent_seconds, 3) if leased else None,
+        "due_at": iso_ms(round(due_ms)) if seen.state == "delayed" else None,
+        "ended_at": None if ended is None else iso_ms(ended),
+        "duration_seconds": record.duration if record else None,
+        "reason": letter.reason if letter else None,
+        "error": letter.error if letter else None,
+        "note": (envelope.note or None) if envelope else None,
+        "cancel_asked": seen.cancel_asked,
+        "headers": envelope.headers if envelope else None,
+        "payload": payload_of(envelope.payload) if envelope else None,
+    }
+
+
+def cancellation_line(stream: str, made: Cancellation) -> dict[str, object]:
+    """`streamq.cancelled/1`."""
+    return {
+        "schema": "streamq.cancelled/1",
+        "stream": stream,
+        "job_id": made.job_id,
+        "found": made.found,
+        "worker": made.worker,
+        "state": made.state,
+        "looked": made.looked,
+    }
+
+
+def worker_state(view: WorkerView) -> str:
+    """up, quiet, silent (no heartbeat for long), or unknown (nobody watches over it)."""
+    if not view.listed:
+        return "unknown"
+    if view.heard_seconds is not None and view.heard_seconds > SILENT:
+        return "silent"
+    return "quiet" if view.quiet else "up"
+
+
+def worker_line(view: WorkerView) -> dict[str, object]:
+    """`streamq.worker/1`."""
+    heard = view.heard_seconds
+    return {
+        "schema": "streamq.worker/1",
+        "worker": view.name,
+        "state": worker_state(view),
+        "heard_seconds": None if heard is None else round(heard, 3),
+        "in_hand": view.in_hand,
+        "slots": view.slots,
+        "streams": {
+            stream: {"in_hand": one.in_hand, "slots": one.facts.slots} for stream, one in view.streams.items()
+        },
     }
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Final
 
 from sentinel.cli.exits import CommandError, Exit
-from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
-from streamq import Broker
+from sentinel.jobs import ALERTS_DISPATCH, DISPATCH_ALERT_RETRY, RULES_RUN, RUN_RULE_RETRY
+from streamq import Broker, Retry
 from streamq.broker import StreamStats
 
 KNOWN: Final = (RULES_RUN, ALERTS_DISPATCH)
+RETRIES: Final[Mapping[str, Retry]] = {RULES_RUN: RUN_RULE_RETRY, ALERTS_DISPATCH: DISPATCH_ALERT_RETRY}
 
 
 async def look(broker: Broker, stream: str) -> StreamStats:

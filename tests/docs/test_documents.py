@@ -34,6 +34,8 @@ STAND_INS = {
     "ALERT": "a",
     "CHANNEL": "c",
     "ID": "j",
+    "NAME": "w",
+    "N": "3",
     "URL": "http://e.test/",
 }
 

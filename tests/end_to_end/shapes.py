@@ -102,6 +102,86 @@ class Dead(Document):
     payload: Json
 
 
+class Job(Document):
+    schema: Literal["streamq.job/1"]
+    stream: str
+    job_id: str
+    state: Literal["ready", "leased", "delayed", "dead", "done", "cancelled"]
+    lane: Literal["high", "normal", "low"] | None
+    attempt: Count | None
+    crashes: Count | None
+    enqueued_at: Time | None
+    entry_id: EntryId | None
+    before: Count | None
+    worker: str | None
+    held_seconds: Seconds | None
+    silent_seconds: Seconds | None
+    due_at: Time | None
+    ended_at: Time | None
+    duration_seconds: Seconds | None
+    reason: str | None
+    error: str | None
+    note: str | None
+    cancel_asked: bool
+    headers: dict[str, str] | None
+    payload: Json
+
+
+class Cancelled(Document):
+    schema: Literal["streamq.cancelled/1"]
+    stream: str
+    job_id: str
+    found: Literal["waiting", "delayed", "running", "ended", "sought"]
+    worker: str | None
+    state: Literal["done", "dead", "cancelled"] | None
+    looked: Count
+
+
+class WorkerLoad(Document):
+    in_hand: Count
+    slots: Count
+
+
+class Worker(Document):
+    schema: Literal["streamq.worker/1"]
+    worker: str
+    state: Literal["up", "quiet", "silent", "unknown"]
+    heard_seconds: Seconds | None
+    in_hand: Count
+    slots: Count
+    streams: dict[str, WorkerLoad]
+
+
+class WorkerAnswer(Document):
+    schema: Literal["streamq.worker_answer/1"]
+    worker: str
+    order: Literal["quiet", "resume", "trace"]
+    answer: str
+
+
+class Concurrency(Document):
+    schema: Literal["streamq.concurrency/1"]
+    stream: str
+    concurrency: Count | None
+
+
+class Drained(Document):
+    schema: Literal["streamq.drained/1"]
+    stream: str
+    drained: bool
+    ready: Count
+    leased: Count
+    delayed: Count
+
+
+class Purged(Document):
+    schema: Literal["streamq.purged/1"]
+    stream: str
+    matched: Count
+    purged: Count
+    dry_run: bool
+
+
 class Requeued(Document):
     schema: Literal["streamq.requeued/1"]
     stream: str
@@ -405,7 +485,7 @@ class KeyRotation(Document):
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
-        Stats, Pending, Claimed, Dead, Requeued, Receipt, Paused, Observation, Alert, AlertRoute, RuleTest, Fetch,
+        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, Alert, AlertRoute, RuleTest, Fetch,
         RuleLine, Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip

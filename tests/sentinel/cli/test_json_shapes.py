@@ -122,7 +122,8 @@ def test_every_document_has_its_shape_for_every_kind_of_value(
     channels(ask)
 
     print("\n" + ", ".join(f"{name} {count}" for name, count in sorted(ask.seen.items())))
-    assert set(ask.seen) == set(SCHEMAS) - {"streamq.claimed/1"}  # that one: test_queues.py
+    # Those two: test_queues.py, test_workers.py
+    assert set(ask.seen) == set(SCHEMAS) - {"streamq.claimed/1", "streamq.worker_answer/1"}
 
 
 def values_of_every_kind(ask: Asking) -> None:
@@ -174,9 +175,32 @@ def jobs_in_every_place(ask: Asking, redis_url: str) -> None:
     letters = ask("dead", "list")
     assert {letter["reason"] for letter in letters} == {"delivery_refused"}
     (shown,) = ask_more(ask, "dead", "show", letters[0]["job_id"])
-    assert set(shown) == {"headers", "traceback"}
+    assert set(shown) == {"lane", "headers", "traceback"}
     ask("dead", "requeue", "--stream", "alerts:dispatch", letters[0]["job_id"])
+    ask("dead", "purge", "--stream", "alerts:dispatch", letters[1]["job_id"], "--yes")
+    assert ask_more(ask, "dead", "export", "--stream", "alerts:dispatch")
+    jobs_one_by_one(ask)
     ask("pause", "--stream", "rules:run")
+
+
+def jobs_one_by_one(ask: Asking) -> None:
+    payload = {"ruleId": "later", "trigger": "schedule", "requestedAt": "2026-01-01T00:00:00Z"}
+    ask("enqueue", "rules:run", json.dumps(payload), "--delay", "1h")
+    found = {
+        state: ask("jobs", "list", "--stream", "rules:run", "--state", state)
+        for state in ("ready", "leased", "delayed", "done")
+    }
+    assert [len(found[state]) for state in ("ready", "leased", "delayed")] == [1, 1, 1]
+    ask("jobs", "list", "--stream", "alerts:dispatch", "--state", "dead")
+    (shown,) = ask_more(ask, "jobs", "show", found["leased"][0]["job_id"])
+    assert set(shown) == {"why"}
+    cancelled = [ask("jobs", "cancel", found[state][0]["job_id"], "--yes") for state in found]
+    assert [one["found"] for (one,) in cancelled] == ["waiting", "running", "delayed", "ended"]
+    (worker,) = ask("workers", "list", "--stream", "rules:run")
+    assert (worker["in_hand"], worker["state"]) == (1, "up")
+    ask("drain", "--stream", "rules:run", "--timeout", "0.01", code=Exit.NO)
+    ask("workers", "concurrency", "--stream", "rules:run", "7")
+    ask("workers", "concurrency", "--stream", "rules:run", "--reset")
 
 
 def rules_and_the_rest(ask: Asking) -> None:
