@@ -138,6 +138,16 @@ def read_availability(raw: str, mapping: dict[str, AvailabilityStatus]) -> Avail
     return AvailabilityValue(status=status, lead_time_days=lead.days if lead else None)
 
 
+def is_phrase(raw: str) -> bool:
+    """Whether a text is a phrase about stock and nothing else: `In stock.`, and not `available in blue`."""
+    return _fold(visible(raw)[:_MAX_TEXT]).strip(" .,!:;*·✓✔•") in _status_of()
+
+
+def is_selling_phrase(raw: str) -> bool:
+    """Whether a text is what a button says that sells, and nothing else."""
+    return _buttons().fullmatch(_fold(visible(raw)[:_MAX_TEXT]).strip(" .,!:;*·»>+")) is not None
+
+
 def _mapped(text: str, mapping: dict[str, AvailabilityStatus]) -> AvailabilityStatus | None:
     """The rule's own words, the longest that is contained."""
     lower = text.casefold()
@@ -176,7 +186,7 @@ def _said(folded: str) -> set[AvailabilityStatus]:
     rest = folded if lead is None else f"{folded[: lead.start]} | {folded[lead.end :]}"
     said: set[AvailabilityStatus] = set() if lead is None else {"lead_time"}
     for match in _phrases().finditer(rest):
-        status = _STATUS_OF[match[0]]
+        status = _status_of()[match[0]]
         if status == "in_stock" and _is_doubted(rest, match.start()):
             continue
         if status == "in_stock" and _NEGATED.search(rest, max(0, match.start() - 40), match.start()):
@@ -223,16 +233,20 @@ def _days(span: re.Match[str]) -> int:
     return max(1, ceil(count * per_unit))
 
 
-_STATUS_OF: Final[dict[str, AvailabilityStatus]] = {
-    **dict.fromkeys(phrases.IN_STOCK, "in_stock"),
-    **dict.fromkeys(phrases.OUT_OF_STOCK, "out_of_stock"),
-    **dict.fromkeys(phrases.BACKORDER, "backorder"),
-}
+@cache
+def _status_of() -> dict[str, AvailabilityStatus]:
+    """Every phrase, folded as texts are."""
+    tables: tuple[tuple[list[str], AvailabilityStatus], ...] = (
+        (phrases.IN_STOCK, "in_stock"),
+        (phrases.OUT_OF_STOCK, "out_of_stock"),
+        (phrases.BACKORDER, "backorder"),
+    )
+    return {_fold(phrase): status for table, status in tables for phrase in table}
 
 
 @cache
 def _phrases() -> re.Pattern[str]:
-    return _any_of(list(_STATUS_OF))
+    return _any_of(list(_status_of()))
 
 
 @cache

@@ -47,6 +47,11 @@ IN_STOCK: Final = (  # noqa: SIM905 - see above
     "na zalihi|dostupno|na zalogi|na stanju|raspolozivo|dobavljivo|в наличност|наличен|"
     "σε αποθεμα|αμεσα διαθεσιμο|διαθεσιμο|stokta|stokta var|mevcut|в наличии|есть в наличии|"
     "є в наявності|в наявності|на складе|на складі|доступен|доступно|"
+    # et, lv, lt, is
+    "laos|kohe saadaval|saadaval|ir noliktava|pieejams|yra sandelyje|turime sandelyje|til a lager|"
+    # ar, he, vi, id, th
+    "متوفر|متوفر في المخزون|متاح|في المخزون|במלאי|קיים במלאי|זמין במלאי|con hang|tersedia|stok tersedia|"
+    "มีสินค้า|มีในสต็อก|พร้อมส่ง|"
     # ja, zh, ko
     "在庫あり|在庫有り|在庫有|有货|现货|有貨|現貨|재고 있음"
 ).split("|")
@@ -121,6 +126,12 @@ OUT_OF_STOCK: Final = (  # noqa: SIM905 - see above
     "δεν ειναι διαθεσιμο|εξαντληθηκε|tukendi|stokta yok|stokta bulunmuyor|mevcut degil|"
     "нет в наличии|распродано|нет на складе|немає в наявності|недоступен|недоступно|"
     "снят с производства|закончился|отсутствует|немає на складі|"
+    # et, lv, lt, is
+    "laost otsas|ei ole laos|pole laos|nav noliktava|nav pieejams|izpardots|isparduota|nera sandelyje|"
+    "uppselt|"
+    # ar, he, vi, id, th
+    "غير متوفر|غير متاح|نفد من المخزون|نفذت الكمية|نفدت الكمية|אזל מהמלאי|אזל המלאי|אינו במלאי|לא במלאי|"
+    "חסר במלאי|לא זמין|het hang|tam het hang|stok habis|สินค้าหมด|หมดสต็อก|"
     # ja, zh, ko
     "在庫なし|在庫切れ|売り切れ|品切れ|完売|缺货|售罄|无货|缺貨|售完|已售完|품절|재고 없음"
 ).split("|")

@@ -149,12 +149,12 @@ class Place:
         return None
 
     def is_one_of_many(self, node: LexborNode) -> bool:
-        """One of three boxes or more that look alike and show an amount each: a list of things."""
+        """One of three boxes or more that look alike, with a number and something to click: a list."""
         for one in lineage(node, 8):
             parent = one.parent
             if parent is None or one.mem_id in self._around:
                 return False
-            if one.tag in ("li", "div", "article", "tr", "label", "a", "option") and _alike(one, parent) > 2:
+            if one.tag in ("li", "div", "article", "label", "a", "option") and _alike(one, parent) > 2:
                 return True
         return False
 
@@ -174,7 +174,7 @@ def _leads_away(node: LexborNode) -> bool:
 
 
 def _alike(node: LexborNode, parent: LexborNode) -> int:
-    """Children of a box that have this one's tag and class and a digit in their text."""
+    """Children of a box that have this one's tag and class, a number and something to click."""
     wanted, count = node.attributes.get("class"), 0
     child = parent.first_child
     for _ in range(60):
@@ -184,6 +184,7 @@ def _alike(node: LexborNode, parent: LexborNode) -> int:
             child.tag == node.tag
             and child.attributes.get("class") == wanted
             and any(char.isdigit() for char in child.text(deep=True)[:400])
+            and (child.tag == "a" or child.css_first("a[href], input, button") is not None)
         ):
             count += 1
         child = child.next

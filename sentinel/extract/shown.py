@@ -190,7 +190,10 @@ def _points(one: Amount, rank: int, place: Place) -> float:
     points = 2.0 if one.currency else 0.0
     points += 1.5 if _PRICED.search(called) else 0.0
     points += 1.5 if _ASKED.search(called) else 0.0
-    points += 1.0 if _SAYS_NOW.search(one.said) else 0.0
+    said_now = _SAYS_NOW.search(one.said)
+    # "Price:" and nothing else before it is a label; the word in a sentence is a word.
+    points += 2.0 if said_now and one.said[said_now.end() :].lstrip(" :").startswith(one.raw) else 0.0
+    points += 0.5 if said_now else 0.0
     if one.at < 0:
         points -= 1.5
     elif place.heading is not None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborNode
 
-from sentinel.decide.availability import read_availability
+from sentinel.decide.availability import is_phrase, is_selling_phrase, read_availability
 from sentinel.errors import CheckFailure
 from sentinel.extract import html
 from sentinel.extract.place import Place, following, lineage, names
@@ -28,6 +28,9 @@ MAX_ABOVE: Final = 60
 MAX_NODES: Final = 3_000
 #: Elements whose words are read.
 MAX_READ: Final = 120
+MAX_NEAREST: Final = 50
+#: Links below the heading that may be a button by their words alone.
+MAX_LINKS: Final = 200
 #: Longest text that may be about stock alone, and longest name of a button (characters).
 MAX_WORDS: Final = 150
 MAX_BUTTON: Final = 40
@@ -96,9 +99,10 @@ def shown(root: LexborNode, place: Place) -> Found | None:
 
 
 def said(place: Place) -> Found | None:
-    """A short text near the heading that says it cannot be had now, whatever its element is called.
+    """A short text below the heading that says nothing else, whatever its element is called.
 
-    Only that: `available` is said of colours and shops, `sold out` of nothing but the product.
+    That it can be had is believed of the nearest texts only: `available` is said of colours and shops
+    too, `sold out` of nothing but the product.
     """
     if place.heading is None:
         return None
@@ -113,12 +117,16 @@ def said(place: Place) -> Found | None:
         read += 1
         if read > MAX_READ:
             return None
-        if parent.tag in _UNSHOWN or status(text) != "out_of_stock" or place.is_elsewhere(parent):
+        if _is_no_status(text, nearest=read <= MAX_NEAREST) or place.is_elsewhere(parent):
             continue
-        # Buttons and choices carry the words of every state they may take.
-        if not _is_choice(parent) and not place.is_one_of_many(parent):
+        # Buttons and choices carry the words of every state they may take, tables those of everything.
+        if parent.tag not in _UNSHOWN and not _is_choice(parent) and not place.is_one_of_many(parent):
             return Found(raw=html.tidy(text), confidence=0.5)
     return None
+
+
+def _is_no_status(text: str, *, nearest: bool) -> bool:
+    return not is_phrase(text) or (not nearest and status(text) != "out_of_stock")
 
 
 def _is_one_state(node: LexborNode) -> bool:
@@ -130,7 +138,7 @@ def _is_one_state(node: LexborNode) -> bool:
 
 
 def _is_choice(node: LexborNode) -> bool:
-    return any(one.tag in ("a", "button", "label", "option", "li") for one in lineage(node, 3))
+    return any(one.tag in ("a", "button", "label", "option", "li", "td", "dd") for one in lineage(node, 3))
 
 
 def button(root: LexborNode, place: Place) -> tuple[LexborNode, Found] | None:
@@ -144,6 +152,12 @@ def button(root: LexborNode, place: Place) -> tuple[LexborNode, Found] | None:
         called = _called(node)
         if len(text) <= MAX_BUTTON and _SELLING.search(called) and not _NOT_SELLING.search(called):
             return node, Found(raw="add to cart", confidence=0.4)
+    for node in islice(_nearest(root, "a, [onclick]", place), MAX_LINKS):
+        words = node.text(deep=True)
+        if len(words) > MAX_WORDS or not is_selling_phrase(words):
+            continue
+        if not place.is_elsewhere(node) and not _is_dead(node):
+            return node, Found(raw=html.visible_text(node), confidence=0.4)
     return None
 
 
