@@ -326,7 +326,8 @@ def renew(
 def _orders(text: str) -> tuple[Order, ...]:
     """`<verb> <id>` a line; a verb that a newer version knows and this one does not is left out."""
     lines = [line.partition(" ") for line in text.splitlines()]
-    return tuple(msgspec.convert((order_id, verb), Order) for verb, _, order_id in lines if verb in VERBS)
+    found = [{"order_id": order_id, "verb": verb} for verb, _, order_id in lines if verb in VERBS]
+    return msgspec.convert(tuple(found), tuple[Order, ...])
 
 
 def adopt(stream: str, worker: str, held: Iterable[Lease]) -> Call[tuple[Lease, ...]]:
