@@ -42,7 +42,7 @@ def _ready(seen: Sighting, around: Surroundings) -> str:
         return f"no worker is up for {seen.stream}; {line}"
     told = [one for one in up if one.heard_seconds is not None]
     if up == told and all(one.facts.quiet for one in up):
-        return f"{_count(len(up), 'worker')} of {seen.stream} {_are(len(up))} quiet and take no more; {line}"
+        return f"{_count(len(up), 'worker')} of {seen.stream} {_are(len(up))} quiet; {line}"
     silent = [one for one in told if (one.heard_seconds or 0.0) > SILENT]
     if up == silent:
         ago = duration(min(one.heard_seconds or 0.0 for one in silent))
@@ -126,8 +126,8 @@ def _ended(seen: Sighting) -> str:
 def _unknown(seen: Sighting, around: Surroundings) -> str:
     if not seen.looked_at_all:
         return f"not found among the first {seen.looked:,} entries of {seen.stream}, and not looked further"
-    kept = f"the newest {around.stats.done:,} that ended" if around.stats.done else "none that has ended"
-    return f"no job of that id waits, runs or is dead in {seen.stream}; of the others {kept} are known"
+    kept = f"the last {around.stats.done:,} are known" if around.stats.done else "none is known"
+    return f"no job of that id waits, runs or is dead in {seen.stream}; of those that ended well {kept}"
 
 
 _EXPLANATIONS: Final[Mapping[JobState, Callable[[Sighting, Surroundings], str]]] = {
