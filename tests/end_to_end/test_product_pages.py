@@ -86,8 +86,10 @@ def street(thread_site: Site, tmp_path: Path, request: pytest.FixtureRequest) ->
 @pytest.mark.parametrize(
     "street",
     [
-        pytest.param((3, "sqlite"), id="sqlite"),
-        pytest.param((11, "postgresql"), id="postgresql", marks=pytest.mark.needs_postgres),
+        pytest.param((5, "sqlite"), id="sqlite"),
+        pytest.param(
+            (11, "postgresql"), id="postgresql", marks=[pytest.mark.needs_postgres, pytest.mark.soak]
+        ),
         pytest.param((1, "sqlite"), id="sqlite-all", marks=pytest.mark.soak),
     ],
     indirect=True,

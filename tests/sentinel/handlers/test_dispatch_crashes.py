@@ -15,7 +15,6 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.sentinel.conftest import both_databases
 from tests.support.http import Reply, Site
 
 PROGRAM = Path(__file__).with_name("dispatch_kill_points.py")
@@ -32,8 +31,19 @@ async def killed_again_and_again(kind: str, *urls: str, chosen: str, seconds: fl
 
 
 @pytest.mark.timeout(1800)
-@both_databases
-@pytest.mark.parametrize("kind", ["own", "foreign"])
+@pytest.mark.parametrize(
+    ("kind", "database_url"),
+    [
+        pytest.param("own", "sqlite", id="own-sqlite"),
+        pytest.param("foreign", "postgres", id="foreign-postgres", marks=pytest.mark.needs_postgres),
+        # The other halves in the long form.
+        pytest.param("foreign", "sqlite", id="foreign-sqlite", marks=pytest.mark.soak),
+        pytest.param(
+            "own", "postgres", id="own-postgres", marks=[pytest.mark.needs_postgres, pytest.mark.soak]
+        ),
+    ],
+    indirect=["database_url"],
+)
 async def test_a_dispatch_killed_at_every_step_reaches_everybody_and_each_by_one_id(
     request: pytest.FixtureRequest, kind: str, database_url: str, valkey_url: str, thread_site: Site
 ) -> None:
