@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamq.admin import Admin
 from streamq.broker import Broker, Retention
 from streamq.errors import (
     BrokerFull,
@@ -27,6 +28,7 @@ from streamq.supervisor import Supervisor, SupervisorOptions, SupervisorResult
 from streamq.worker import Worker, WorkerOptions, WorkerResult
 
 __all__ = [
+    "Admin",
     "Broker",
     "BrokerFull",
     "BrokerRefused",

@@ -153,7 +153,7 @@ class CheckRuleHandler:
             who=job_id,
         )
         if wait > 0:
-            raise Snooze(wait)
+            raise Snooze(wait, why="its host's rate limit")
 
     async def _begin(self, job: Job[RunRule]) -> RunTicket:
         payload, now = job.payload, self._clock.time()

@@ -200,3 +200,62 @@ async def test_what_waits_can_be_taken_back_and_closed_slots_start_nothing() -> 
         hold.set()
         await bench.until_ended(1)
     assert list(bench.ended) == ["0"]
+
+
+async def test_slots_grow_while_jobs_wait_and_shrink_without_cancelling_any() -> None:
+    together, most = 0, 0
+    hold = anyio.Event()
+
+    async def handler(_: Job[Note]) -> None:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        await hold.wait()
+        together -= 1
+
+    async def until(many: int) -> None:
+        while together != many:
+            await anyio.lowlevel.checkpoint()
+
+    bench = Bench(handler, concurrency=1)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            bench.slots.open(group)
+            bench.put(*range(8))
+            await until(1)
+            bench.slots.resize(4)
+            await until(4)
+            bench.slots.resize(2)
+            assert (together, bench.slots.active, len(bench.slots.waiting)) == (4, 4, 4)
+            most = 0
+            hold.set()
+            await bench.until_ended(8)
+            assert set(bench.outcomes().values()) == {Done}
+            hold = anyio.Event()
+            bench.put(8, 9, 10)
+            await until(2)
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            assert together == 2
+            hold.set()
+            await bench.until_ended(11)
+            bench.slots.close()
+
+
+async def test_resting_slots_that_are_too_many_end_and_those_that_are_left_work() -> None:
+    async def handler(_: Job[Note]) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    bench = Bench(handler, concurrency=5)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            bench.slots.open(group)
+            bench.put(*range(20))
+            await bench.until_ended(20)
+            for size in (1, 3, 1):
+                bench.slots.resize(size)
+                many = len(bench.ended)
+                bench.put(*range(many, many + 5))
+                await bench.until_ended(many + 5)
+            bench.slots.close()
+    assert set(bench.outcomes().values()) == {Done}
