@@ -1,8 +1,10 @@
+#!lua flags=allow-oom
 -- Cancels a job: one that is delayed ends at once, any other is marked, and whoever takes or ends it obeys.
 --
 -- KEYS[1] -> delayed (sorted set)   KEYS[2] -> delayed envelopes (hash)
 -- KEYS[3] -> meta (hash)   KEYS[4] -> done (stream)   KEYS[5] -> cancels (sorted set)
 -- ARGV[1] -> job id
+-- Allowed while memory is short: jobs that nobody wants are what has to go then.
 -- Returns { 1 = it was delayed and has ended, uniqueness key to give back ('' = none) }, or { 0, '' }.
 --@include lib/cancel
 --@include lib/delay

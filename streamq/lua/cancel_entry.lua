@@ -1,7 +1,9 @@
+#!lua flags=allow-oom
 -- Ends a cancelled job whose entry was found, unless a worker has it in hand.
 --
 -- KEYS[1] -> its lane   KEYS[2] -> meta (hash)   KEYS[3] -> done (stream)   KEYS[4] -> cancels (sorted set)
 -- ARGV[1] -> entry id   ARGV[2] -> job id
+-- Allowed while memory is short: it frees some.
 -- Returns { 'waiting', uniqueness key to give back ('' = none) } when it has ended now, { 'running', worker },
 --   or { 'gone', '' } when the entry is not there any more.
 --@include lib/cancel

@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Callable
 import anyio
 import msgspec
 import pytest
+import redis.asyncio as aioredis
 
 from streamq import Handlers, Job, Queue, RedisBroker, Snooze, Worker, WorkerOptions
 from streamq.admin import Admin, WorkerView
+from streamq.broker import Cancel, Order
 from streamq.events import Event, JobEnded
-from tests.streamq.rig import PATIENCE, eventually
+from tests.streamq.rig import PATIENCE, Rig, eventually, job
+from tests.support.servers import OwnServers
 
 #: Heartbeats come often, so that nobody waits for one.
 OPTIONS = WorkerOptions(lease=30.0, renew=0.1)
@@ -305,3 +308,26 @@ async def test_dead_letters_are_requeued_in_order_and_not_faster_than_wanted(
         assert seen[10:] == [0, 1, 2, 33, 4, 5, 6, 7, 8, 9]
         assert rate is None or took >= 0.39  # the ninth comes 8/20 s after the first; a busy machine is later
         assert await shop.admin.purge("notes", entry_ids) == 0
+
+
+async def test_a_server_without_memory_can_be_steered(own_server: OwnServers) -> None:
+    server = own_server(appendonly=False)
+    async with RedisBroker.from_url(server.url) as broker, aioredis.Redis.from_url(server.url) as client:
+        rig = Rig(broker, client)
+        await rig.put(job(id="running"), job(id="waiting"), job(id="far"), job(id="delayed", delay=60))
+        alice = rig.hand()
+        lease = await alice.take_one()
+        alice.renew(lease)
+        await client.config_set("maxmemory", "1mb")
+        found = [(await broker.cancel("jobs", one)).found for one in ("running", "waiting", "delayed")]
+        assert found == ["running", "waiting", "delayed"]
+        assert (await broker.cancel("jobs", "far", look=0)).found == "sought"
+        assert await broker.order("jobs", "alice", Order("o1", "quiet"))
+        await broker.set_concurrency("jobs", 1)
+        renewal = alice.renew(lease)
+        assert (renewal.cancelled, renewal.concurrency) == ({lease.key}, 1)
+        assert len(renewal.orders) == 1
+        turn = await alice.turn(Cancel(lease), free=1)
+        assert [(one.envelope.id, one.cancelled) for one in turn.leases] == [("far", True)]
+        assert await alice.finish(Cancel(turn.leases[0])) == frozenset()
+        assert await rig.places() == {"done": 4}
