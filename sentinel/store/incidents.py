@@ -161,23 +161,25 @@ async def _recovers(connection: AsyncConnection, scene: Scene, row: AnyRow) -> M
 
 
 async def _step(connection: AsyncConnection, scene: Scene, settings: Incident) -> str:
-    """What the host's rules look like, the one that has just broken among them."""
-    of_host = (
-        sa.select(sa.func.count())
+    """What the host's rules look like, the one that has just broken among them.
+
+    Both numbers by one statement: a rule that goes from failing to broken between two would be in neither.
+    """
+    ill = rule_state.c.health_state == "broken"
+    recent = rule_state.c.broken_told_at > scene.now - settings.within
+    counts = (
+        sa.select(
+            sa.func.count().filter(ill, recent).label("broken"),
+            sa.func.count().filter(~ill, rule_state.c.fail_streak > 0).label("failing"),
+        )
         .select_from(rule_state)
         .join(rule, rule.c.id == rule_state.c.rule_id)
         .where(
             rule.c.workspace_id == scene.workspace.id, rule.c.host == host_of(scene.rule.url), rule.c.enabled
         )
     )
-    ill = rule_state.c.health_state == "broken"
-    broken = of_host.where(ill, rule_state.c.broken_told_at > scene.now - settings.within)
-    failing = of_host.where(~ill, rule_state.c.fail_streak > 0)
-    return incident_step(
-        settings,
-        broken=(await connection.execute(broken)).scalar_one(),
-        failing=(await connection.execute(failing)).scalar_one(),
-    )
+    row = (await connection.execute(counts)).one()
+    return incident_step(settings, broken=row.broken, failing=row.failing)
 
 
 async def _watch(raising: Raising, scene: Scene, settings: Incident, key: str) -> None:

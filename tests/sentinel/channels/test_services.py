@@ -153,7 +153,7 @@ async def test_no_secret_goes_to_a_server_that_cannot_show_who_it_is(
         failed = await failure(sender_of(kind), leading_to(service))
 
         assert isinstance(failed, SendLater)
-        assert failed.detail == "no connection could be made"
+        assert failed.detail.startswith("no secure connection could be made: ")
         assert service.requests == []
 
 
