@@ -8,7 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).with_name("kill_points.py")
+
+#: Those whose every step is many: PostgreSQL in the long form.
+postgres_when_soaking = pytest.mark.parametrize(
+    "database_url",
+    [
+        pytest.param("sqlite", id="sqlite"),
+        pytest.param("postgres", id="postgres", marks=[pytest.mark.needs_postgres, pytest.mark.soak]),
+    ],
+    indirect=True,
+)
 
 
 def killed_again_and_again(work: str, database_url: str) -> dict[str, int]:
@@ -46,6 +58,7 @@ def test_a_check_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: 
     assert is_sound(database_url)
 
 
+@postgres_when_soaking
 def test_a_migration_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: str) -> None:
     seen = killed_again_and_again("migrate", database_url)
     assert seen["torn"] == 0
@@ -61,6 +74,7 @@ def test_checks_killed_at_any_moment_are_each_written_once(database_url: str) ->
     assert is_sound(database_url)
 
 
+@postgres_when_soaking
 def test_a_digest_whose_closing_is_killed_at_every_step_is_told_once(database_url: str) -> None:
     seen = killed_again_and_again("digest", database_url)
     assert seen["torn"] == 0
