@@ -245,7 +245,8 @@ class CheckRuleHandler:
                 if reading.not_modified or _asks_otherwise(stored.rule, before.rule):
                     reading = await self._read(stored, job)
                 continue
-            self._relay.poke()
+            if verdict.alerts or verdict.confirm_in is not None:
+                self._relay.poke()  # most checks call for no job, and a look costs a transaction
             return verdict, finished, reading
         raise TemporaryFailure("other checks of the rule were committed at the same time, again and again")
 
