@@ -202,7 +202,9 @@ async def test_a_server_without_memory_takes_no_jobs_and_lets_workers_drain(own_
         assert places == {"ready": 8, "leased": 1, "done": 1}, "what was refused changed nothing"
         newcomer = rig.hand("bob")
         rest = await newcomer.take(10)
-        assert newcomer.renew(*rest).lost == frozenset(), "its heart beats, so nobody takes them for abandoned"
+        assert newcomer.renew(*rest).lost == frozenset(), (
+            "its heart beats, so nobody takes them for abandoned"
+        )
         assert await newcomer.finish(*(Done(lease) for lease in rest)) == frozenset()
         assert await worker.finish(Done(first)) == frozenset()
         await client.config_set("maxmemory", "0")
