@@ -85,6 +85,10 @@ _TAIL: Final = re.compile(r"(?:[.,]?[-–—=]{1,2})?[\ *]?")
 _EURO_CENTS: Final = re.compile(r"€(?:(\d{1,3})(?!\d)|\ (\d{2})(?!\d))")
 #: Behind a number that is a share (40 % off) or a threshold ($49+).
 _NOT_A_PRICE: Final = re.compile(r"\ ?%|\+(?!\d)")
+#: Behind a number that is a size or a weight where no currency is named (`16.00 ft`; `Ft` is forint).
+_MEASURE: Final = re.compile(
+    r"\ ?(?:ft|feet|inch(?:es)?|cm|mm|km|kg|mg|ml|oz|lbs?|GB|MB|TB|mAh|kWh|watt|px)(?![^\W_])"
+)
 #: Numbers looked at in one text.
 _MAX_NUMBERS: Final = 32
 #: Longest text a price is looked for in (characters).
@@ -177,7 +181,7 @@ def _candidates(
 def _candidate(place: _Place, separator: Separator | None) -> _Candidate | None:
     text, match = place.text, place.match
     start, end = match.span()
-    if _NOT_A_PRICE.match(text, end):
+    if _NOT_A_PRICE.match(text, end) or (not place.named and _MEASURE.match(text, end)):
         return None
     name = _beside(place) or _shared(place)
     three = name is not None and currency.resolve(name, *place.prefer) in currency.THREE_DECIMALS

@@ -28,16 +28,21 @@ def price(text: str, **how: object) -> tuple[str, str | None] | None:
 def test_real_price_strings_are_read_better_than_price_parser_reads_them() -> None:
     # Given the strings of price-parser's own tests (itself: amount 98.4 %, currency 89.5 %)
     rows = list(csv.DictReader(CORPUS.read_text(encoding="utf-8").splitlines()))
-    amounts = currencies = 0
+    amounts = currencies = numbered = 0
     for row in rows:
         separator = row["decimal_separator"] if row["decimal_separator"] in {".", ","} else None
         found = read_price(row["price_raw"], hint=row["currency_raw"], separator=separator)  # type: ignore[arg-type] - narrowed above
-        amounts += (found.amount if found else None) == (Decimal(row["amount"]) if row["amount"] else None)
+        right = (found.amount if found else None) == (Decimal(row["amount"]) if row["amount"] else None)
+        amounts += right
+        # Four are a currency without any number, and their list calls that 1: we say nothing.
+        numbered += right or not any(char.isdigit() for char in row["price_raw"])
         got = found.currency if found else currency_of(row["price_raw"]) or currency_of(row["currency_raw"])
         wanted = currency_of(row["currency"]) if row["currency"] else None
         currencies += got == wanted and bool(wanted) == bool(row["currency"])
-    print(f"amount {amounts / len(rows):.1%}, currency {currencies / len(rows):.1%}")
-    assert amounts / len(rows) >= 0.985
+    print(f"amount {amounts / len(rows):.1%} ({numbered / len(rows):.1%} with numberless strings left out), ")
+    print(f"currency {currencies / len(rows):.1%}")
+    assert amounts / len(rows) >= 0.987
+    assert numbered / len(rows) >= 0.995
     assert currencies / len(rows) >= 0.995
 
 
@@ -83,7 +88,9 @@ def test_a_price_is_read_as_people_read_it(text: str, amount: str, currency: str
     assert price(text) == (amount, currency)
 
 
-@pytest.mark.parametrize("text", ["40% OFF", "15.08.2017", "No longer available", "$49+", "", "10:30"])
+@pytest.mark.parametrize(
+    "text", ["40% OFF", "16.00 ft", "2,5kg", "15.08.2017", "No longer available", "$49+", "", "10:30"]
+)
 def test_what_is_no_price_is_not_guessed_to_be_one(text: str) -> None:
     assert price(text) is None
 
