@@ -17,7 +17,7 @@ from selectolax.lexbor import LexborNode
 
 from sentinel.decide.money import read_price
 from sentinel.errors import CheckFailure, Problem
-from sentinel.extract import schema, shown, stock
+from sentinel.extract import schema, shown, state, stock
 from sentinel.extract.hints import did_you_mean
 from sentinel.extract.page import Page
 from sentinel.extract.place import Place
@@ -67,9 +67,10 @@ def _price(data: schema.StructuredData, root: LexborNode) -> Found | None:
     place = Place(root)
     sells = stock.button(root, place)
     seen = shown.price(root, place, sells[0] if sells is not None else None)
-    if told is None:
-        return _from_sight(seen, data)
-    return _weighed(told, seen)
+    if told is not None:
+        return _weighed(told, seen)
+    # Parsing every script costs as much as all the rest: only where nobody else was heard.
+    return _from_sight(seen, data) or state.look_up(root, "price", data.facts.titles)
 
 
 def _from_sight(seen: shown.Shown, data: schema.StructuredData) -> Found | None:
@@ -106,4 +107,9 @@ def _availability(data: schema.StructuredData, root: LexborNode) -> Found | None
             return told
         same = stock.status(told.raw) == stock.status(seen.raw)
         return msgspec.structs.replace(told, confidence=AGREED if same else min(DISPUTED, told.confidence))
-    return seen or (Found(raw="InStock", confidence=OFFERED) if data.offers > 0 else None)
+    if seen is not None:
+        return seen
+    scripted = state.look_up(root, "availability", data.facts.titles)
+    if scripted is not None and stock.status(scripted.raw) is not None:
+        return scripted
+    return Found(raw="InStock", confidence=OFFERED) if data.offers > 0 else None

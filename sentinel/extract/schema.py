@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from selectolax.lexbor import LexborNode
 
 from sentinel.errors import CheckFailure, Problem
-from sentinel.extract import html, jsonld, microdata, products
+from sentinel.extract import html, jsonld, microdata, products, rdfa
 from sentinel.extract.hints import did_you_mean
 from sentinel.extract.page import Page
 from sentinel.extract.products import PageFacts, Product
@@ -50,10 +50,17 @@ _META: Final = {
     "condition": ("product:condition",),
     "category": ("product:category",),
 }
+#: What a Twitter card may call them.
+_CARD_LABELS: Final = {
+    "price": {"price", "preis", "prix", "precio", "prezzo", "preço", "cena", "prijs", "pris", "цена", "価格"},
+    "availability": {"availability", "verfügbarkeit", "disponibilité", "disponibilidad", "disponibilità"},
+}
 #: Confidence by source.
 _SURE: Final = 0.95
 _MICRODATA: Final = 0.9
+_RDFA: Final = 0.85
 _META_TAG: Final = 0.8
+_CLASSES: Final = 0.75
 _LOOSE: Final = 0.7
 
 _DIGIT: Final = re.compile(r"\d")
@@ -113,6 +120,8 @@ class StructuredData:
         self._sources = [
             (_SURE, self._main(list(jsonld.blocks(root)))),
             (_MICRODATA, self._main(list(microdata.items(root)))),
+            (_RDFA, self._main(list(rdfa.items(root)))),
+            (_CLASSES, self._main(list(rdfa.microformats(root)))),
         ]
 
     def _main(self, values: list[Any]) -> list[Product]:
@@ -181,6 +190,15 @@ class StructuredData:
         for tag in _META.get(name, ()):
             value = self._tags.get(tag)
             if value and not (name == "price" and (not _DIGIT.search(value) or _ZERO.fullmatch(value))):
+                return value
+        return self._card(name) if name in ("price", "availability") else None
+
+    def _card(self, name: str) -> str | None:
+        """What a Twitter card labels: `label1` says what `data1` is."""
+        for number in "12":
+            label = self._tags.get(f"twitter:label{number}", "").lower().strip(" :")
+            value = self._tags.get(f"twitter:data{number}")
+            if value and label in _CARD_LABELS[name] and (name != "price" or _DIGIT.search(value)):
                 return value
         return None
 

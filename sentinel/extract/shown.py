@@ -53,7 +53,7 @@ _OLD: Final = re.compile(
 _PART: Final = re.compile(
     r"saving|\bsave|you-?save|discount-?(?:amount|value|label)|price-?tax|tax-?excl|without-?(?:tax|"
     r"vat)|excl|unit|per-?(?:unit|month|kg|item)|"
-    r"shipping|delivery|versand|instal|month|financ|"
+    r"shipping|delivery|versand|instal|parcel|month|financ|"
     r"credit|leas|rating|bonus|points|deposit|wholesale|min-?price|max-?price|range-?(?:slider|filter|"
     r"input)|filter|"
     r"cuota|rata\b|coupon|voucher|trade-?in|threshold|subtotal|total(?![a-z])",
@@ -67,7 +67,9 @@ _ASKED: Final = re.compile(
 )
 #: Words before an amount: what it is.
 _SAYS_OLD: Final = re.compile(
-    r"(?<![^\W\d_])(?:was|were|old|before|regular|original|list price|rrp|msrp|srp|retail|instead of|"
+    r"(?<![^\W\d_])de:? ?(?=r\$)|"
+    r"(?<![^\W\d_])(?:was|were|old|before|regular|original|list price|rrp|msrp|srp|"
+    r"retail|instead of|"
     r"statt|uvp|bisher|vorher|"
     r"au lieu|ancien|avant|antes|invece|anziché|prezzo di listino|van|adviesprijs|tidigare|ord\.?|før|"
     r"před|původní|běžná|pôvodn\w*|"
@@ -77,7 +79,8 @@ _SAYS_OLD: Final = re.compile(
     re.IGNORECASE,
 )
 _SAYS_PART: Final = re.compile(
-    r"(?<![^\W\d_])(?:save|saved?|saving|you save|off|over|orders?|shipping|delivery|deposit|per month|"
+    r"(?<![^\W\d_])(?:sem juros|sin intereses|im monat|pro monat|par mois|al mese|al mes|per maand|"
+    r"\d+ ?x(?: de)?|save|saved?|saving|you save|off|over|orders?|shipping|delivery|deposit|per month|"
     r"monthly|/mo|sparen|ersparnis|"
     r"versand\w*|pfand|grundpreis|économi\w*|livraison|ahorr\w*|envío|risparmi\w*|spedizione|bespaar|"
     r"verzend\w*|spara|frakt|spar|"
@@ -119,7 +122,8 @@ _NO_TEXT: Final = frozenset(
 _DIGIT: Final = re.compile(r"\d")
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _WORD_OR_SIGN: Final = re.compile(r"[^\d\s.,:;()\[\]/+%x-]")
-_NUMBERS: Final = re.compile(r"\d[\d\s.,'’\u00a0\u202f]*")
+#: A space groups thousands; any other parts two numbers.
+_NUMBERS: Final = re.compile(r"\d(?:[\d.,'’]|\s(?=\d{3}(?!\d)))*")
 
 
 class Amount(msgspec.Struct, frozen=True):
@@ -231,6 +235,8 @@ def _amounts(
     found: list[Amount] = []
     percents: list[int] = []
     seen: set[int] = set()
+    #: Elements of more than an amount. All their children ask, and one may have thousands.
+    wide: set[int] = set()
     sells_at: int | None = None
     written: dict[str, Decimal] = {}
     for at, before, raw, parent in _texts(root, place, sells):
@@ -244,7 +250,7 @@ def _amounts(
             continue
         if "%" in text and 0 <= at < 80:
             percents += [int(match[1] or match[2]) for match in _PERCENT.finditer(text)]
-        made = _amount_at(parent, at, html.tidy(before[-60:])[-40:])
+        made = _amount_at(parent, at, html.tidy(before[-60:])[-40:], wide)
         if made is not None and made.node.mem_id not in seen:
             seen.add(made.node.mem_id)
             # 229.99 for the ear and 229<span>99</span> for the eye are one amount.
@@ -297,12 +303,15 @@ def _spoken(nodes: Iterator[LexborNode]) -> Iterator[tuple[str, LexborNode]]:
             yield text, parent
 
 
-def _amount_at(parent: LexborNode, at: int, label: str) -> Amount | None:
+def _amount_at(parent: LexborNode, at: int, label: str, wide: set[int]) -> Amount | None:
     """The smallest element around a text that shows one amount, or None."""
     best: tuple[LexborNode, str, bool] | None = None
     node: LexborNode | None = parent
     for _ in range(4):
-        if node is None or node.tag in ("body", "html", "main") or len(node.text(deep=True)) > 3 * MAX_TEXT:
+        if node is None or node.tag in ("body", "html", "main") or node.mem_id in wide:
+            break
+        if len(node.text(deep=True)) > 3 * MAX_TEXT:
+            wide.add(node.mem_id)
             break
         text = amount_text(node)
         if len(text) > MAX_TEXT or _several(text, 2 if best is None else 1):

@@ -112,7 +112,7 @@ def said(place: Place) -> Found | None:
             continue
         text = (node.text_content or "").strip()
         parent = node.parent
-        if not 3 < len(text) <= MAX_BUTTON or parent is None or not _LETTERS.search(text):
+        if not 1 < len(text) <= MAX_BUTTON or parent is None or not _LETTERS.search(text):
             continue
         read += 1
         if read > MAX_READ:
