@@ -228,8 +228,8 @@ def main() -> None:
                 )
                 half_name = "all" if half is None else "AB"[half]
                 print(
-                    f"{method:8} {attribute:13} {half_name:5} {score.f1:8.3f} {score.right:5} {score.wrong:5} "
-                    f"{score.silent:6} {score.invented:8} {seconds * 1000:8.1f}"
+                    f"{method:8} {attribute:13} {half_name:5} {score.f1:8.3f} {score.right:5} "
+                    f"{score.wrong:5} {score.silent:6} {score.invented:8} {seconds * 1000:8.1f}"
                 )
 
 
