@@ -24,8 +24,13 @@ FENCE_SEQUENCE_BITS = 20
 
 
 def new_job_id() -> str:
-    """A fresh job id: 16 URL-safe characters, 96 random bits."""
-    return secrets.token_urlsafe(12)
+    """A fresh job id: 16 URL-safe characters, 96 random bits.
+
+    None begins with `-`: on a command line it would be taken for an option.
+    """
+    while (made := secrets.token_urlsafe(12)).startswith("-"):
+        pass
+    return made
 
 
 def fence_of(entry_id: str) -> int:
