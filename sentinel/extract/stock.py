@@ -54,7 +54,7 @@ _BUTTONS: Final = (
 #: What shop systems call a button that sells, whatever language it speaks.
 _SELLING: Final = re.compile(
     r"add[-_. ]?to[-_. ]?(?:cart|basket|bag|trolley)|addtocart|button-?cart|cart-?button|add2cart|"
-    r"buy[-_ ]?(?:it[-_ ]?)?now|buy[-_ ]?(?:button|btn|it)|go[-_]?to[-_]?buy|btn[-_]?(?:buy|cart)|"
+    r"buy[-_ ]?(?:it[-_ ]?)?now|buy[-_ ]?(?:button|btn|it)|btn[-_]?(?:buy|cart)|"
     r"purchase[-_]?(?:button|btn)",
     re.IGNORECASE,
 )
