@@ -44,6 +44,9 @@ class StoredRule(msgspec.Struct, frozen=True, kw_only=True):
     next_due: float
     created_at: float
     updated_at: float
+    #: The last page that gave a value, by its hash (sentinel.store.blobs), and when it was kept.
+    page_blob: str | None = None
+    page_blob_at: float | None = None
 
     @property
     def enabled(self) -> bool:
@@ -215,7 +218,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     block: str | None = None
     #: SHA-256 of the body, hex.
     content_hash: str | None = None
-    screenshot: str | None = None
+    #: What is kept of it, by hash (sentinel.store.blobs); it may be gone again.
+    body_blob: str | None = None
+    screenshot_blob: str | None = None
     selector_index: int | None = None
 
 

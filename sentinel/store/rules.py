@@ -289,6 +289,8 @@ def _stored_rule(row: AnyRow) -> StoredRule:
         next_due=values[rule.c.next_due_at],
         created_at=values[rule.c.created_at],
         updated_at=values[rule.c.updated_at],
+        page_blob=values[rule_state.c.page_blob],
+        page_blob_at=values[rule_state.c.page_blob_at],
     )
 
 

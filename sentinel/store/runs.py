@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -109,8 +109,11 @@ class Runs(Part):
         expected_state_version: int,
         now: float,
         outbox: Sequence[NewOutboxJob] = (),
+        page_blob: str | None = None,
     ) -> FinishedRun:
         """Write what a check came to, all of it in one transaction or none of it.
+
+        `page_blob`: the hash of its page, where that is the last good one that is kept from here on.
 
         The run, the observation (where a value was read), the rule's state, the alerts with a
         delivery per channel, an `alerts:dispatch` job for each of these and the caller's own jobs. An
@@ -121,8 +124,9 @@ class Runs(Part):
         rule wrote its state since `expected_state_version` was read: read, judge and finish
         again), NotFound (the rule was deleted), StoreUnavailable.
         """
+        kept: dict[str, object] = {} if page_blob is None else {"page_blob": page_blob, "page_blob_at": now}
         async with self._database.writing() as connection:
-            if not await _write_state(connection, ticket, verdict, expected_state_version):
+            if not await _write_state(connection, ticket, verdict, expected_state_version, kept):
                 return await _explain(connection, ticket)
             held = sa.and_(run.c.id == ticket.run_id, run.c.fence == ticket.fence)
             if not await _write_run(connection, held, result, status=_status(result), finished_at=now):
@@ -278,10 +282,14 @@ async def _finished(connection: AsyncConnection, row: AnyRow) -> FinishedRun:
 
 
 async def _write_state(
-    connection: AsyncConnection, ticket: RunTicket, verdict: Verdict, expected: int
+    connection: AsyncConnection,
+    ticket: RunTicket,
+    verdict: Verdict,
+    expected: int,
+    kept: Mapping[str, object],
 ) -> bool:
     """False: the state is not at the expected version, or a later delivery has written it."""
-    columns = state_columns(verdict.state) | {"version": expected + 1, "fence": ticket.fence}
+    columns = state_columns(verdict.state) | {"version": expected + 1, "fence": ticket.fence, **kept}
     # An alert that turns out to be a duplicate, or to have nobody to go to, starts no cooldown.
     if any(draft.kind == "change" for draft in verdict.alerts):
         del columns["last_alert_at"]

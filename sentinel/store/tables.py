@@ -4,7 +4,7 @@
     workspace 1-* channel 1-0..1 channel_state
     run 1-0..1 observation          run 1-* alert 1-* delivery 1-* delivery_attempt
     digest 1-* digest_member *-1 alert          incident 1-* incident_member *-1 alert
-    outbox                          blob
+    outbox
 
 Every row names its workspace. What happened (run, observation, alert, delivery) does not point at
 its rule by a foreign key: it outlives the rule, until retention takes it.
@@ -130,8 +130,12 @@ rule_state: Final = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     #: Of the run that wrote last.
     sa.Column("fence", sa.BigInteger, nullable=False),
+    #: The last page that gave a value, by the hash of its content, and when it was kept.
+    sa.Column("page_blob", sa.Text),
+    sa.Column("page_blob_at", Micros),
 )
 sa.Index(None, rule_state.c.health_state)
+sa.Index(None, rule_state.c.page_blob)
 
 run: Final = sa.Table(
     "run",
@@ -161,14 +165,17 @@ run: Final = sa.Table(
     sa.Column("error_detail", Words),
     sa.Column("block", sa.Text),
     sa.Column("content_hash", sa.Text),
-    #: Content hash of a blob.
-    sa.Column("screenshot", sa.Text),
+    #: What is kept of it, by the hash of its content; the bytes lie outside the database.
+    sa.Column("body_blob", sa.Text),
+    sa.Column("screenshot_blob", sa.Text),
     sa.Column("selector_index", sa.Integer),
     sa.UniqueConstraint("job_id"),
     sqlite_autoincrement=True,  # an id once given is never given again, even after pruning
 )
 sa.Index("ix_run_newest", run.c.rule_id, run.c.started_at.desc(), run.c.id.desc())
 sa.Index(None, run.c.workspace_id)
+for _blob in (run.c.body_blob, run.c.screenshot_blob):
+    sa.Index(None, _blob, sqlite_where=_blob.is_not(None), postgresql_where=_blob.is_not(None))
 sa.Index(None, run.c.started_at)
 sa.Index(
     "ix_run_unfinished",
@@ -446,24 +453,3 @@ outbox: Final = sa.Table(
     sqlite_autoincrement=True,
 )
 sa.Index(None, outbox.c.leased_until, outbox.c.id)
-
-#: Page bodies and screenshots by content hash; the bytes lie outside the database.
-blob: Final = sa.Table(
-    "blob",
-    metadata,
-    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), primary_key=True),
-    #: SHA-256, hex, of the content as it was before compression.
-    sa.Column("hash", sa.Text, primary_key=True),
-    #: body | screenshot
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("media_type", sa.Text, nullable=False),
-    #: Bytes before and after compression.
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("stored_size", sa.BigInteger, nullable=False),
-    sa.Column("compression", sa.Text, nullable=False),
-    #: Where in the blob store.
-    sa.Column("location", sa.Text, nullable=False),
-    sa.Column("created_at", Micros, nullable=False),
-    sa.Column("last_used_at", Micros, nullable=False),
-)
-sa.Index(None, blob.c.last_used_at)

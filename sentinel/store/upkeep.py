@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -87,6 +87,14 @@ class Upkeep(Part):
                 alert.c.id, alert.c.created_at, ages.alerts, now, alert.c.state != "pending"
             ),
         )
+
+    async def blobs_in_use(self, hashes: Sequence[str]) -> set[str]:
+        """Of some hashes those that a row names. Raises StoreUnavailable."""
+        found: set[str] = set()
+        async with self._database.reading() as connection:
+            for column in (run.c.body_blob, run.c.screenshot_blob, rule_state.c.page_blob):
+                found.update(await connection.scalars(sa.select(column).where(column.in_(hashes))))
+        return found
 
     async def unfinished(self, *, after: float, before: float) -> AsyncGenerator[list[NewOutboxJob], None]:
         """The jobs of unfinished work, under the ids they had, a page at a time.

@@ -1,4 +1,4 @@
-"""The first schema: workspaces, sources, rules, runs, alerts, deliveries, outbox, blobs."""
+"""The first schema: workspaces, sources, rules, runs, alerts, deliveries, outbox."""
 
 from __future__ import annotations
 
@@ -30,25 +30,6 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspace")),
     )
-
-    op.create_table(
-        "blob",
-        sa.Column("workspace_id", sa.Text(), nullable=False),
-        sa.Column("hash", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("media_type", sa.Text(), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("stored_size", sa.BigInteger(), nullable=False),
-        sa.Column("compression", sa.Text(), nullable=False),
-        sa.Column("location", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("last_used_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["workspace_id"], ["workspace.id"], name=op.f("fk_blob_workspace_id_workspace")
-        ),
-        sa.PrimaryKeyConstraint("workspace_id", "hash", name=op.f("pk_blob")),
-    )
-    op.create_index(op.f("ix_blob_last_used_at"), "blob", ["last_used_at"], unique=False)
 
     op.create_table(
         "channel",
@@ -112,7 +93,8 @@ def upgrade() -> None:
         sa.Column("error_detail", sa.Text(), nullable=True),
         sa.Column("block", sa.Text(), nullable=True),
         sa.Column("content_hash", sa.Text(), nullable=True),
-        sa.Column("screenshot", sa.Text(), nullable=True),
+        sa.Column("body_blob", sa.Text(), nullable=True),
+        sa.Column("screenshot_blob", sa.Text(), nullable=True),
         sa.Column("selector_index", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspace.id"], name=op.f("fk_run_workspace_id_workspace")
@@ -137,6 +119,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'running'"),
     )
     op.create_index(op.f("ix_run_workspace_id"), "run", ["workspace_id"], unique=False)
+    for column in ("body_blob", "screenshot_blob"):
+        op.create_index(
+            op.f(f"ix_run_{column}"),
+            "run",
+            [column],
+            unique=False,
+            sqlite_where=sa.text(f"{column} IS NOT NULL"),
+            postgresql_where=sa.text(f"{column} IS NOT NULL"),
+        )
 
     op.create_table(
         "source",
@@ -351,6 +342,8 @@ def upgrade() -> None:
         sa.Column("broken_told_at", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("page_blob", sa.Text(), nullable=True),
+        sa.Column("page_blob_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["rule_id"], ["rule.id"], name=op.f("fk_rule_state_rule_id_rule"), ondelete="CASCADE"
         ),
@@ -360,6 +353,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rule_id", name=op.f("pk_rule_state")),
     )
     op.create_index(op.f("ix_rule_state_health_state"), "rule_state", ["health_state"], unique=False)
+    op.create_index(op.f("ix_rule_state_page_blob"), "rule_state", ["page_blob"], unique=False)
 
     op.create_table(
         "rule_tag",
@@ -517,7 +511,6 @@ def downgrade() -> None:
         "run",
         "outbox",
         "channel",
-        "blob",
         "workspace",
     ):
         op.drop_table(table)
