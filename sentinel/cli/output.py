@@ -78,6 +78,12 @@ class Output:
         for row in cells:
             self.stdout.write(_row(row, widths, numeric, limit) + "\n")
 
+    def mark(self, *, well: bool) -> str:
+        """`ok` or `FAILED`, as wide as each other."""
+        return (
+            self._styled("ok     ", "32", self.stdout) if well else self._styled("FAILED ", "31", self.stdout)
+        )
+
     def clear(self) -> None:
         """Start at the top of the screen again (`--watch`)."""
         if self.to_terminal and self._color:

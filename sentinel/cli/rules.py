@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
-from sentinel.cli import trial
+from sentinel.cli import trying
 from sentinel.cli.context import Cli, cli_of
-from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.exits import Exit
 from sentinel.cli.parts import DryRun, Limit, Yes, noun
 from sentinel.cli.values import iso
 from sentinel.credentials import Keyring
 from sentinel.decide.schedule import next_due
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import Unreadable
-from sentinel.extract import open_extractor
-from sentinel.fetch.fetcher import Fetcher
-from sentinel.fetch.guard import NetworkPolicy
-from sentinel.model import Fetched, FetchModeName, Rule, RulesFile, RuleState
-from sentinel.rulefile import dump, load
+from sentinel.model import Rule, RulesFile
+from sentinel.rulefile import dump, json_schema, load
 from sentinel.settings import MASK
 from sentinel.store import Changes, ImportReport, RunRecord, Store, StoredRule
 
 app = noun("rules", "Rules: import, export, look at, switch, try.")
+app.command("test")(trying.try_)
+app.command()(trying.replay)
 
 #: Rules read in one call.
 PAGE: Final = 500
 
 RuleIds = Annotated[list[str], typer.Argument(metavar="RULE...", help="Rule ids.")]
 RuleId = Annotated[str, typer.Argument(metavar="RULE", help="Rule id.")]
-
-
-def _policy(cli: Cli) -> NetworkPolicy:
-    return NetworkPolicy(allow_private=cli.settings.allow_private_networks)
 
 
 def _first_due(rule: Rule, now: float) -> float:
@@ -65,7 +61,7 @@ def import_(
 async def _import(cli: Cli, source: Path | str, *, dry_run: bool) -> int:
     async with cli.store(create=True) as store:
         known = [stored.channel.id for stored in await store.channels()]
-        rules = load(source, _policy(cli), known_channels=known)
+        rules = load(source, trying.policy(cli), known_channels=known)
         now = time.time()
         report = await store.import_rules(
             rules,
@@ -129,6 +125,13 @@ def export(
         return Exit.DONE
 
     return cli.run(run)
+
+
+@app.command()
+def schema(context: typer.Context) -> int:
+    """Write the JSON Schema of rules files, for editors: `# yaml-language-server: $schema=FILE`."""
+    cli_of(context).out.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
+    return Exit.DONE
 
 
 # --- stored --------------------------------------------------------------------------------------
@@ -325,106 +328,3 @@ def delete(context: typer.Context, *, rule_ids: RuleIds, yes: Yes = False) -> in
         return Exit.DONE
 
     return cli.run(run)
-
-
-# --- trying --------------------------------------------------------------------------------------
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What `rules test` was asked for."""
-
-    #: A stored rule's id; None: `file` is meant.
-    rule_id: str | None
-    file: Path
-    only: str | None
-    url: str | None
-    html: Path | None
-    against: Path | None
-    modes: tuple[FetchModeName, ...]
-
-
-@app.command("test")
-def try_(
-    context: typer.Context,
-    *,
-    rule: Annotated[str, typer.Argument(metavar="RULE|FILE", help="A stored rule's id, or a rules file.")],
-    only: Annotated[str | None, typer.Option("--rule", help="Only this rule of the file.")] = None,
-    url: Annotated[str | None, typer.Option(help="Instead of the rule's.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Read this page instead of fetching one.")] = None,
-    against: Annotated[Path | None, typer.Option(help="Compare with the value on this page.")] = None,
-    mode: Annotated[
-        str | None, typer.Option(metavar="http,headless", help="Ways to fetch, each tried.")
-    ] = None,
-) -> int:
-    """Check a rule step by step; store and send nothing. Exit 7 where a step fails."""
-    cli = cli_of(context)
-    path = Path(rule)
-    is_file = path.suffix.lower() in (".yaml", ".yml") or path.is_file()
-    wanted = Wanted(None if is_file else rule, path, only, url, html, against, _modes(mode))
-    return cli.run(lambda: _test(cli, wanted))
-
-
-def _modes(text: str | None) -> tuple[FetchModeName, ...]:
-    if text is None:
-        return ()
-    names: dict[str, FetchModeName] = {name: name for name in get_args(FetchModeName)}
-    try:
-        return tuple(names[part.strip()] for part in text.split(","))
-    except KeyError:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(names)}", param_hint="'--mode'") from None
-
-
-async def _test(cli: Cli, wanted: Wanted) -> int:
-    rules = await _rules_to_try(cli, wanted)
-    well = True
-    async with AsyncExitStack() as stack:
-        extractor = await stack.enter_async_context(open_extractor(1))
-        fetcher = await stack.enter_async_context(Fetcher(_policy(cli)))
-        for stored in rules:
-            for mode in wanted.modes or (stored.rule.fetch.mode,):
-                fetch = msgspec.structs.replace(stored.rule.fetch, mode=mode)
-                rule = msgspec.structs.replace(stored.rule, fetch=fetch, url=wanted.url or stored.rule.url)
-                found = await trial.try_rule(
-                    rule,
-                    lambda rule=rule: _bring(fetcher, rule, wanted.html),  # type: ignore[misc]  # binds this rule
-                    extractor,
-                    state=stored.state,
-                    earlier=None if wanted.against is None else trial.page_of(wanted.against, rule.url),
-                    now=time.time(),
-                    timezone=stored.workspace.timezone,
-                )
-                well = well and found.error_code is None
-                _show_trial(cli, found, mode if wanted.modes else None)
-    return Exit.DONE if well else Exit.NO
-
-
-async def _bring(fetcher: Fetcher, rule: Rule, html: Path | None) -> Fetched:
-    return trial.page_of(html, rule.url) if html is not None else await fetcher.fetch(rule.url, rule.fetch)
-
-
-def _as_new(rule: Rule, file: RulesFile) -> StoredRule:
-    """A rule of a file, as it would be stored."""
-    return StoredRule(
-        rule=rule, workspace=file.workspace, state=RuleState(), next_due=0.0, created_at=0.0, updated_at=0.0
-    )
-
-
-async def _rules_to_try(cli: Cli, wanted: Wanted) -> Sequence[StoredRule]:
-    """The stored rule, or the file's rules as if they were new. Raises NotFound, RuleFileError."""
-    if wanted.rule_id is not None:
-        async with cli.store() as store:
-            return [await store.rule(wanted.rule_id)]
-    file = load(wanted.file, _policy(cli))
-    rules = [rule for rule in file.rules if wanted.only in (None, rule.id)]
-    if not rules:
-        raise CommandError(Exit.NOT_FOUND, f"no rule {wanted.only or ''} in {wanted.file}".replace("  ", " "))
-    return [_as_new(rule, file) for rule in rules]
-
-
-def _show_trial(cli: Cli, found: trial.Trial, mode: str | None) -> None:
-    if cli.out.json:
-        cli.out.document(trial.trial_document(found))
-        return
-    cli.out.line(f"{found.rule.id}{f' ({mode})' if mode else ''}")
-    for step in found.steps:
-        cli.out.line(f"  {step.name:<11} {'ok' if step.ok else 'FAILED':<7} {step.detail}")

@@ -8,28 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from sentinel.cli.exits import CommandError, Exit
-from sentinel.decide.judge import judge
+from sentinel.cli.values import iso
+from sentinel.decide.confirm import confirm
+from sentinel.decide.judge import cooling_until, judge
 from sentinel.decide.normalise import normalise
+from sentinel.decide.text import shorten
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import CheckFailure
 from sentinel.extract import Extractor
-from sentinel.model import Extracted, Fetched, Rule, RuleState, Value, Verdict
+from sentinel.extract.contained import is_cheap
+from sentinel.extract.matches import each_alone, matches
+from sentinel.model import Extracted, Extraction, Fetched, Rule, RuleState, Value, Verdict
 
+#: Characters of a reading that are shown.
+SHOWN: Final = 120
+_NOTHING: Final = {
+    "EXTRACT_SELECTOR_NOT_FOUND": "no match",
+    "EXTRACT_SCHEMA_NOT_FOUND": "the page says nothing of it to machines",
+    "EXTRACT_EMPTY_VALUE": "an empty text",
+}
 #: Bytes of a page that is read from a file.
 MAX_FILE = 32 * 1024 * 1024
 
 _TYPES = {".json": "application/json", ".xml": "application/xml", ".txt": "text/plain"}
 
 
+StepName = Literal["fetch", "classify", "extract", "normalise", "confirm", "compare", "conditions"]
+
+
 class Step(msgspec.Struct, frozen=True):
     """One stage of the check."""
 
-    name: Literal["fetch", "extract", "normalise", "compare", "conditions"]
+    name: StepName
     ok: bool
     detail: str
 
@@ -49,9 +64,10 @@ class Trial(msgspec.Struct, frozen=True):
 class _Stopped(Exception):  # noqa: N818 - never leaves this module
     """A stage said no."""
 
-    def __init__(self, name: Literal["fetch", "extract", "normalise"], failure: CheckFailure) -> None:
+    def __init__(self, name: StepName, failure: CheckFailure, detail: str = "") -> None:
         super().__init__(str(failure))
-        self.step = Step(name, ok=False, detail=f"{failure.code}: {failure.detail}".rstrip(": "))
+        told = detail or f"{failure.code}: {failure.detail}".rstrip(": ")
+        self.step = Step(name, ok=False, detail=told)
         self.code = failure.code
 
 
@@ -81,7 +97,11 @@ async def try_rule(
     except _Stopped as stopped:
         return Trial(rule, (*steps, stopped.step), raw=raw, error_code=stopped.code)
     verdict = _judge(rule, before, raw, value, now=now, timezone=timezone)
-    steps += [_compared(before, value, verdict), _conditions(rule, verdict)]
+    steps += [
+        _confirmed(rule, before, value),
+        _compared(before, value, verdict),
+        _conditions(rule, before, verdict, now=now),
+    ]
     return Trial(rule, tuple(steps), raw=raw, value=value, verdict=verdict)
 
 
@@ -123,21 +143,56 @@ async def _fetch(bring: Callable[[], Awaitable[Fetched]], steps: list[Step]) -> 
         page = await bring()
     except CheckFailure as failure:
         raise _Stopped("fetch", failure) from failure
-    if page.blocked is not None:
-        raise _Stopped("fetch", CheckFailure(page.blocked, page.block_detail))
     size = f"{len(page.body):,} bytes, {page.content_type or 'no type'}"
-    steps.append(Step("fetch", ok=True, detail=f"{page.status}, {size}, {page.final_url}"))
+    way = f", by {page.mode}" if page.timings else ""  # a saved page came by no way
+    because = f" ({page.fallback_reason})" if page.fallback_reason else ""
+    steps.append(Step("fetch", ok=True, detail=f"{page.status}, {size}, {page.final_url}{way}{because}"))
+    if page.blocked is not None:
+        detail = f"{page.blocked}: {page.block_detail} ({page.block_confidence:.0%} sure)"
+        raise _Stopped("classify", CheckFailure(page.blocked, page.block_detail), detail)
+    steps.append(Step("classify", ok=True, detail="a page, no wall before it"))
     return page
 
 
 async def _extract(rule: Rule, page: Fetched, extractor: Extractor, steps: list[Step]) -> Extracted:
+    allow_empty = rule.normal.empty == "value"
+    tries: list[str] = []
     try:
-        found = await extractor.extract(page, rule.extraction, allow_empty=rule.normal.empty == "value")
+        found = await extractor.extract(page, rule.extraction, allow_empty=allow_empty)
     except CheckFailure as failure:
-        raise _Stopped("extract", failure) from failure
-    by = "" if found.selector_index == 0 else f" by fallback selector {found.selector_index}"
-    steps.append(Step("extract", ok=True, detail=f"{found.raw[:200]!r}{by}"))
+        await _tell_tries(rule, page, extractor, None, tries)
+        detail = "; ".join([*tries, f"{failure.code}: {failure.detail}".rstrip(": ")])
+        raise _Stopped("extract", failure, detail) from failure
+    await _tell_tries(rule, page, extractor, found, tries)
+    steps.append(Step("extract", ok=True, detail="; ".join(tries)))
     return found
+
+
+async def _tell_tries(
+    rule: Rule, page: Fetched, extractor: Extractor, found: Extracted | None, tries: list[str]
+) -> None:
+    """Each selector that was tried, what it matched and how often."""
+    for index, step in enumerate(each_alone(rule.extraction)):
+        name = f"{step.method} {step.selector!r}" if step.selector else step.method
+        if found is not None and index == found.selector_index:
+            tries.append(f"{name}: {_many(page, step)}{shorten(found.raw, SHOWN)!r}{_sure(found)}")
+            return
+        try:
+            alone = await extractor.extract(page, step, allow_empty=False)
+        except CheckFailure as failure:
+            words = _NOTHING.get(failure.code, failure.detail)
+            tries.append(f"{name}: {_many(page, step) or words}".removesuffix(", first "))
+        else:
+            tries.append(f"{name}: {shorten(alone.raw, SHOWN)!r}")
+
+
+def _many(page: Fetched, step: Extraction) -> str:
+    count = matches(page, step) if is_cheap(page, step) else None
+    return f"{count} match{'' if count == 1 else 'es'}, first " if count else ""
+
+
+def _sure(found: Extracted) -> str:
+    return f" ({found.confidence:.0%} sure)" if found.confidence < 1 else ""
 
 
 def _normalise(rule: Rule, extracted: Extracted, state: RuleState, steps: list[Step]) -> Value:
@@ -158,6 +213,19 @@ def _judge(rule: Rule, state: RuleState, raw: str, value: Value, *, now: float, 
     )
 
 
+def _confirmed(rule: Rule, before: RuleState, value: Value) -> Step:
+    """What anti-flap would make of the reading; the steps after it judge as if it had been believed."""
+    needed = rule.alert_policy.require_consecutive
+    step = confirm(before, value, required=needed)
+    if step.confirmed and step.changed:
+        words = f"believed: reading {needed} of {needed}"
+    elif step.confirmed:
+        words = "the first value is believed at once" if before.stable is None else "as the value believed"
+    else:
+        words = f"reading {step.candidate_count} of {needed} that a new value needs; judged as if it had them"
+    return Step("confirm", ok=True, detail=words)
+
+
 def _compared(before: RuleState, value: Value, verdict: Verdict) -> Step:
     if before.stable is None:
         return Step("compare", ok=True, detail="nothing to compare with: the first good value is no change")
@@ -168,13 +236,16 @@ def _compared(before: RuleState, value: Value, verdict: Verdict) -> Step:
     return Step("compare", ok=True, detail=words)
 
 
-def _conditions(rule: Rule, verdict: Verdict) -> Step:
-    count = len(rule.alert_policy.conditions)
+def _conditions(rule: Rule, before: RuleState, verdict: Verdict, *, now: float) -> Step:
     if not verdict.fired:
-        return Step("conditions", ok=True, detail=f"none of {count} met")
+        count = len(rule.alert_policy.conditions)
+        words = f"none of {count} met" if count else "none are written, so any change is told; there is none"
+        return Step("conditions", ok=True, detail=words)
     met = ", ".join(f"{one.condition} ({one.severity})" for one in verdict.fired)
-    channels = ", ".join(rule.alert_policy.channels) or "no channel"
-    return Step("conditions", ok=True, detail=f"{met}; would tell {channels}")
+    channels = ", ".join(rule.alert_policy.channels) or "whom the workspace's routes say"
+    until = cooling_until(rule, before, now)
+    held = "" if until is None else f"; but the rule's cooldown holds it back until {iso(until)[:19]}"
+    return Step("conditions", ok=True, detail=f"{met}; would tell {channels}{held}")
 
 
 def trial_document(trial: Trial) -> dict[str, object]:

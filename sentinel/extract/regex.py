@@ -36,13 +36,14 @@ def read(page: Page, step: Step) -> Found:
     RULE_INVALID.
     """
     pattern = compiled(step.selector)
-    for text in _haystacks(page, step):
+    for text in haystacks(page, step):
         if (value := search(pattern, text)) is not None:
             return Found(raw=html.tidy(value))
     raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", "the pattern matches nothing on the page")
 
 
-def _haystacks(page: Page, step: Step) -> list[str]:
+def haystacks(page: Page, step: Step) -> list[str]:
+    """What is searched, in order."""
     if not page.is_markup:
         return [page.text]
     source = page.text if step.context is None else page.root(step.context).html or ""

@@ -15,13 +15,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from sentinel.errors import Problem, RuleFileError
 from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import RulesFile
 from sentinel.rulefile import document
 from sentinel.rulefile.output import plain
+from sentinel.rulefile.schema import json_schema
 from sentinel.rulefile.sense import Sense
 from sentinel.rulefile.shape import BAD, Reader
 
@@ -51,13 +50,3 @@ def build(value: Any, policy: NetworkPolicy, *, known_channels: Collection[str] 
 def dump(rules: RulesFile) -> str:
     """The rules as YAML, what is left at its default left out. `load` gives the same rules again."""
     return document.write(plain(rules))
-
-
-def json_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 2020-12) of the file, for editors that complete and check while one types."""
-    schema = msgspec.json.schema(RulesFile)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Sentinel rules file",
-        **schema,
-    }

@@ -297,7 +297,7 @@ class AlertRoute(Document):
 
 
 class Step(Document):
-    name: Literal["fetch", "extract", "normalise", "compare", "conditions"]
+    name: Literal["fetch", "classify", "extract", "normalise", "confirm", "compare", "conditions"]
     ok: bool
     detail: str
 
@@ -317,6 +317,43 @@ class RuleTest(Document):
     changed: bool
     change_kind: ChangeKind | None
     would_alert: list[WouldAlert]
+
+
+class WouldTell(Document):
+    run_id: str
+    at: Time
+    before: Json
+    after: Json
+    change_kind: ChangeKind | None
+    conditions: list[str]
+    severity: Literal["info", "warning", "critical"]
+    suppressed: Literal["cooldown", "duplicate"] | None
+
+
+class DidTell(Document):
+    alert_id: str
+    run_id: str | None
+    at: Time
+    title: str
+    conditions: list[str]
+    severity: Literal["info", "warning", "critical"]
+    suppressed: str | None
+
+
+class Replay(Document):
+    schema: Literal["sentinel.replay/1"]
+    rule_id: str
+    since: Time
+    until: Time
+    checks: Count
+    by_page: Count
+    by_text: Count
+    failed: Count
+    unknown: dict[str, int]
+    before_edit: Count
+    quiet_changes: Count
+    would_alert: list[WouldTell]
+    alerted: list[DidTell]
 
 
 class Fetch(Document):
@@ -485,7 +522,7 @@ class KeyRotation(Document):
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
-        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, Alert, AlertRoute, RuleTest, Fetch,
+        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, Alert, AlertRoute, RuleTest, Replay, Fetch,
         RuleLine, Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip

@@ -586,3 +586,20 @@ def test_the_json_schema_names_every_field_and_refuses_others() -> None:
     assert rule_schema["additionalProperties"] is False
     assert {"id", "url", "extraction", "alertPolicy", "expectedChangeEvery"} <= set(rule_schema["properties"])
     assert schema["$schema"].endswith("2020-12/schema")
+
+
+def test_the_json_schema_tells_what_the_model_says_of_a_field() -> None:
+    definitions = json_schema()["$defs"]
+    assert definitions["FetchProfile"]["properties"]["timeout"]["description"].startswith(
+        "Seconds for the whole"
+    )
+    assert definitions["AlertPolicy"]["properties"]["requireConsecutive"]["description"].startswith(
+        "Equal readings"
+    )
+    assert definitions["Rule"]["description"].startswith("A rule: watches")
+    assert definitions["Normalization"]["properties"]["min"]["anyOf"][0]["type"] == ["number", "string"]
+
+
+def test_the_committed_json_schema_is_the_model_s() -> None:
+    committed = json.loads((Path(__file__).parents[2] / "docs/rules.schema.json").read_text())
+    assert committed == json_schema(), "sentinel-worker rules schema > docs/rules.schema.json"

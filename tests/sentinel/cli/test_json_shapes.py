@@ -133,6 +133,8 @@ def values_of_every_kind(ask: Asking) -> None:
         assert None not in (newest["value"], oldest["value"])
         (tried,) = ask("rules", "test", kind, kind=kind)
         assert tried["value"] == newest["value"]
+        (replayed,) = ask("rules", "replay", kind)
+        assert len(replayed["would_alert"]) == len(replayed["alerted"]) == 1
     codes = [line["error_code"] for line in ask("history", "nothing", kind="price")]
     assert codes == ["EXTRACT_SELECTOR_NOT_FOUND"] * 2
     ask("rules", "test", "nothing", code=Exit.NO, kind="price")

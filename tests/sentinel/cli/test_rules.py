@@ -225,7 +225,7 @@ class TestTry:
 
         (document,) = result.lines
         assert [step["name"] for step in document.pop("steps")] == [
-            "fetch", "extract", "normalise", "compare", "conditions",
+            "fetch", "classify", "extract", "normalise", "confirm", "compare", "conditions",
         ]  # fmt: skip
         assert document == {
             "schema": "sentinel.rule_test/1",
@@ -261,8 +261,54 @@ class TestTry:
         (document,) = result.lines
         assert result.code == Exit.NO
         assert document["error_code"] == "EXTRACT_SELECTOR_NOT_FOUND"
-        assert [step["ok"] for step in document["steps"]] == [True, False]
+        assert [step["ok"] for step in document["steps"]] == [True, True, False]
         assert (document["value"], document["changed"], document["would_alert"]) == (None, False, [])
+
+    def test_two_saved_pages_are_compared_without_network_or_database(
+        self, run: Run, file: Path, tmp_path: Path, environ: dict[str, str]
+    ) -> None:
+        for name, price in (("old", "20,00"), ("new", "15,00")):
+            (tmp_path / f"{name}.html").write_text(f'<p class="price">{price} €</p>')
+
+        result = run(
+            "rules", "test", str(file), "--rule", "widget-price",
+            "--html", str(tmp_path / "new.html"), "--against", str(tmp_path / "old.html"),
+        )  # fmt: skip
+
+        assert "decreased: 20 EUR -> 15 EUR (-25.0 %)" in result.out
+        assert "reading 1 of 2" in result.out
+        assert "drop (critical); would tell ops" in result.out
+        assert not Path(environ["SENTINEL_STATE_DIR"]).exists()
+
+    def test_each_selector_that_was_tried_is_told_with_what_it_matched_and_how_often(
+        self, run: Run, file: Path, tmp_path: Path
+    ) -> None:
+        fallbacks = 'selector: ".cost", fallbackSelectors: [{method: regex, selector: "([0-9]+) EUR"}, {selector: .price}]'
+        file.write_text(file.read_text().replace('selector: ".price"', fallbacks))
+        page = tmp_path / "new.html"
+        page.write_text('<p class="price">99 €</p><p class="price">89 €</p>')
+
+        result = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page))
+
+        extract = result.out.partition("  extract")[2].partition("  normalise")[0]
+        assert [line.strip() for line in extract.splitlines()] == [
+            "ok      css '.cost': no match",
+            "regex '([0-9]+) EUR': no match",
+            "css '.price': 2 matches, first '99 €'",
+        ]
+
+    def test_a_wall_is_a_step_of_its_own(self, run: Run, thread_site: Site, file: Path) -> None:
+        wall = "<title>Just a moment...</title><p>Checking your browser</p>"
+        url = thread_site.route(
+            "/wall",
+            Reply(status=403, body=wall, headers={"cf-mitigated": "challenge", "server": "cloudflare"}),
+        )
+        file.write_text(RULES.format(url=url))
+
+        (document,) = run("rules", "test", str(file), "--rule", "widget-price", "--json", env=ALLOWED).lines
+
+        assert document["error_code"] == "BLOCK_CLOUDFLARE_SUSPECTED"
+        assert document["steps"][-1]["ok"] is False
 
     def test_a_stored_rule_is_tried_and_nothing_is_stored(self, run: Run, pages: Site, file: Path) -> None:
         run("rules", "import", str(file), env=ALLOWED)

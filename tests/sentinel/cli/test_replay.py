@@ -1,0 +1,135 @@
+"""A rule over the checks that were made before, on real SQLite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sentinel.cli.exits import Exit
+from sentinel.decide import judge, judge_failure, judge_not_modified, normalise
+from sentinel.model import Extracted
+from sentinel.store import RunResult, Store
+from tests.sentinel.cli.conftest import Run
+
+HOUR = 3600.0
+RULES = """
+channels: [{{id: ops, type: console}}]
+rules:
+  - id: widget
+    url: https://shop.example.com/widget
+    type: price
+    extraction: {{method: css, selector: .price}}
+    alertPolicy: {{channels: [ops], conditions: [{condition}]}}
+"""
+ANY = "{id: moved, type: value_changed}"
+
+#: What each check read: a text, None (304) or an error code.
+Story = Sequence[str | None]
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES.format(condition=ANY))
+    return path
+
+
+@pytest.fixture
+def tell(run: Run, file: Path, environ: dict[str, str]) -> Tell:
+    """Import the rule, then have it checked every hour until now."""
+
+    def checked(*story: str | None) -> None:
+        assert run("rules", "import", str(file)).code == Exit.DONE
+        anyio.run(_check, f"sqlite:///{environ['SENTINEL_STATE_DIR']}/sentinel.db", story)
+
+    return checked
+
+
+async def _check(url: str, story: Story) -> None:
+    began = time.time() - len(story) * HOUR
+    async with Store.open(url) as store:
+        for number, read in enumerate(story):
+            now = began + number * HOUR
+            stored = await store.rule("widget")
+            rule, state = stored.rule, stored.state
+            result, raw = RunResult(http_status=200), None
+            if read is None:
+                verdict = judge_not_modified(rule, state, now=now)
+                result = RunResult(http_status=304, not_modified=True)
+            elif read.isupper() and "_" in read:
+                verdict = judge_failure(rule, state, read, "as told", now=now)
+                result = RunResult(error_code=read, error_detail="as told")
+            else:
+                raw = read
+                value = normalise(Extracted(raw=read), rule.normal).value
+                verdict = judge(rule, state, raw, value, now=now)
+            ticket = await store.begin_run("widget", f"j{number}", number + 1, "schedule", now)
+            await store.finish_run(
+                ticket, result, verdict, raw, expected_state_version=state.version, now=now
+            )
+
+
+def test_a_rule_as_it_is_would_have_told_what_it_told(run: Run, tell: Tell) -> None:
+    tell("20 EUR", "FETCH_TIMEOUT", None, "18 EUR", "18 EUR", "15 EUR")
+
+    (document,) = run("rules", "replay", "widget", "--json").lines
+
+    assert document["checks"] == 6
+    assert [one["run_id"] for one in document["would_alert"]] == [
+        one["run_id"] for one in document["alerted"]
+    ]
+    assert [one["after"]["amount"] for one in document["would_alert"]] == ["18", "15"]
+    assert (document["by_text"], document["failed"], document["unknown"]) == (4, 1, {})
+
+
+def test_an_edited_rule_is_put_beside_what_was_told(run: Run, tell: Tell, file: Path) -> None:
+    tell("20 EUR", "19 EUR", "12 EUR")
+    file.write_text(RULES.format(condition="{id: drop, type: price_drop_percent, value: 30}"))
+
+    result = run("rules", "replay", "widget", "--file", str(file))
+
+    assert "would have alerted once in 60 days" in result.out
+    assert "in truth it alerted twice" in result.out
+    assert [line.split()[1:3] for line in result.out.splitlines()[3:5]] == [["-", "moved"], ["drop", "moved"]]
+    assert "1 changes met no condition" in result.out
+    assert run("rules", "show", "widget", "--json").lines[0]["rule"]["alertPolicy"]["conditions"][0][
+        "id"
+    ] == ("moved")
+
+
+def test_where_the_rule_reads_another_place_checks_without_a_page_count_for_nothing(
+    run: Run, tell: Tell, file: Path
+) -> None:
+    tell("20 EUR", "18 EUR", "FETCH_TIMEOUT")
+    file.write_text(file.read_text().replace(".price", ".sum"))
+
+    (document,) = run("rules", "replay", "widget", "--file", str(file), "--json").lines
+
+    assert document["would_alert"] == []
+    assert document["unknown"] == {"its page was not kept": 2}
+    assert document["failed"] == 1
+
+
+def test_only_the_days_that_were_asked_for_are_replayed(run: Run, tell: Tell) -> None:
+    tell("20 EUR", "18 EUR", "15 EUR", "14 EUR")
+
+    (document,) = run("rules", "replay", "widget", "--days", str(2.5 / 24), "--json").lines
+
+    assert document["checks"] == 2
+    assert [one["before"]["amount"] for one in document["would_alert"]] == ["18", "15"]
+
+
+def test_what_cannot_be_replayed_is_refused(run: Run, tell: Tell, file: Path) -> None:
+    tell("20 EUR")
+
+    assert run("rules", "replay", "nope").code == Exit.NOT_FOUND
+    other = file.read_text()
+    file.write_text(other.replace("/widget", "/gadget"))
+    assert run("rules", "replay", "widget", "--file", str(file)).code == Exit.FAILED
+    file.write_text(other.replace("id: widget", "id: gadget"))
+    assert run("rules", "replay", "widget", "--file", str(file)).code == Exit.NOT_FOUND
