@@ -16,11 +16,13 @@ from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.replay import Bodies, replay_document, replay_rule, show_replay
 from sentinel.extract import open_extractor
+from sentinel.fetch import charset
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import Fetched, FetchModeName, Rule, RulesFile, RuleState
 from sentinel.rulefile import load
 from sentinel.store import RunRecord, Store, StoredRule
+from sentinel.store.blobs import FileBlobs
 
 #: Days that `replay` looks back at most.
 MAX_DAYS = 3660
@@ -173,8 +175,19 @@ async def _edited(cli: Cli, store: Store, rule_id: str, file: Path) -> Rule:
 
 def _kept_page(cli: Cli) -> Bodies:
     """Pages by the runs that fetched them."""
+    blobs = FileBlobs(cli.settings.state_dir / "blobs", limit=0, keeps=False)
 
-    async def page(run: RunRecord, rule: Rule) -> Fetched | None:  # noqa: ARG001 - pages are not kept yet
-        return None
+    async def page(run: RunRecord, rule: Rule) -> Fetched | None:
+        body = await blobs.get(run.result.body_blob or "")
+        if body is None:
+            return None
+        return Fetched(
+            url=rule.url,
+            final_url=run.result.final_url or rule.url,
+            status=run.result.http_status or 200,
+            headers={},  # of what was answered then, only the body is kept
+            body=body,
+            text=charset.decode(body, ""),
+        )
 
     return page

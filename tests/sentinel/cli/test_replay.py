@@ -13,6 +13,7 @@ from sentinel.cli.exits import Exit
 from sentinel.decide import judge, judge_failure, judge_not_modified, normalise
 from sentinel.model import Extracted
 from sentinel.store import RunResult, Store
+from sentinel.store.blobs import FileBlobs
 from tests.sentinel.cli.conftest import Run
 
 HOUR = 3600.0
@@ -41,18 +42,19 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tell(run: Run, file: Path, environ: dict[str, str]) -> Tell:
-    """Import the rule, then have it checked every hour until now."""
+    """Import the rule, then have it checked every hour until now; `pages`: keep what it read them from."""
 
-    def checked(*story: str | None) -> None:
+    def checked(*story: str | None, pages: bool = False) -> None:
         assert run("rules", "import", str(file)).code == Exit.DONE
-        anyio.run(_check, f"sqlite:///{environ['SENTINEL_STATE_DIR']}/sentinel.db", story)
+        anyio.run(_check, Path(environ["SENTINEL_STATE_DIR"]), story, pages)
 
     return checked
 
 
-async def _check(url: str, story: Story) -> None:
+async def _check(folder: Path, story: Story, pages: bool) -> None:
     began = time.time() - len(story) * HOUR
-    async with Store.open(url) as store:
+    blobs = FileBlobs(folder / "blobs", limit=1 << 20)
+    async with Store.open(f"sqlite:///{folder}/sentinel.db") as store:
         for number, read in enumerate(story):
             now = began + number * HOUR
             stored = await store.rule("widget")
@@ -66,6 +68,9 @@ async def _check(url: str, story: Story) -> None:
                 result = RunResult(error_code=read, error_detail="as told")
             else:
                 raw = read
+                page = f"<p class=price>{read}</p><p class=total>{int(read.split()[0]) + 5} EUR</p>"
+                kept = await blobs.put(page.encode(), "body") if pages else None
+                result = RunResult(http_status=200, body_blob=kept)
                 value = normalise(Extracted(raw=read), rule.normal).value
                 verdict = judge(rule, state, raw, value, now=now)
             ticket = await store.begin_run("widget", f"j{number}", number + 1, "schedule", now)
@@ -113,6 +118,25 @@ def test_where_the_rule_reads_another_place_checks_without_a_page_count_for_noth
     assert document["would_alert"] == []
     assert document["unknown"] == {"its page was not kept": 2}
     assert document["failed"] == 1
+
+
+def test_where_the_rule_reads_another_place_the_stored_pages_are_read_anew(
+    run: Run, tell: Tell, file: Path, environ: dict[str, str]
+) -> None:
+    tell("20 EUR", "18 EUR", None, "18 EUR", "15 EUR", pages=True)
+    file.write_text(file.read_text().replace(".price", ".total"))
+
+    (document,) = run("rules", "replay", "widget", "--file", str(file), "--json").lines
+
+    assert (document["by_page"], document["by_text"], document["unknown"]) == (4, 0, {})
+    assert [one["after"]["amount"] for one in document["would_alert"]] == ["23", "20"]
+    assert [one["run_id"] for one in document["would_alert"]] == [
+        one["run_id"] for one in document["alerted"]
+    ]
+    for damaged in (Path(environ["SENTINEL_STATE_DIR"]) / "blobs").rglob("*.zst"):
+        damaged.write_bytes(b"")
+    (document,) = run("rules", "replay", "widget", "--file", str(file), "--json").lines
+    assert (document["by_page"], sum(document["unknown"].values())) == (0, 4)
 
 
 def test_only_the_days_that_were_asked_for_are_replayed(run: Run, tell: Tell) -> None:
