@@ -15,7 +15,7 @@ import httpx
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
-from sentinel.backing import redis_at, store_of
+from sentinel.backing import blobs_of, redis_at, store_of
 from sentinel.channels import (
     AppriseSender,
     ConsoleSender,
@@ -69,6 +69,7 @@ from sentinel.render import (
 from sentinel.scheduler import Scheduler
 from sentinel.settings import RedisChoice, Settings
 from sentinel.store import Store
+from sentinel.store.blobs import Blobs
 from sentinel.upkeep import Pace, Upkeep
 from sentinel.web.endpoint import Check, CheckFunction, Pages, serving
 from sentinel.web.metrics import RuleGauges, SentinelMetrics
@@ -103,6 +104,7 @@ class Parts(msgspec.Struct, frozen=True):
 
     settings: Settings
     store: Store
+    blobs: Blobs
     broker: RedisBroker
     fetcher: Fetcher
     extractor: Extractor
@@ -154,6 +156,7 @@ async def opened(
         yield Parts(
             settings,
             store,
+            blobs_of(settings),
             broker,
             fetcher,
             extractor,
@@ -226,6 +229,7 @@ def handlers_of(parts: Parts) -> Handlers:
         fetcher=parts.fetcher,
         extractor=parts.extractor,
         relay=parts.relay,
+        blobs=parts.blobs,
         clock=parts.clock,
         rate_per_domain=settings.rate_per_domain if settings.rate_limiting else None,
         observer=parts.sentinel_metrics,
@@ -334,6 +338,7 @@ def _upkeep(parts: Parts, worker: Worker) -> Upkeep:
         parts.store,
         parts.broker,
         parts.clock,
+        blobs=parts.blobs,
         pace=Pace(restore_after=patience, restore_every=patience / 2),
         leads=lambda: worker.leads(first),
     )

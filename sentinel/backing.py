@@ -1,4 +1,4 @@
-"""What sentinel stands on, as the settings choose it: a Redis and a database.
+"""What sentinel stands on, as the settings choose it: a Redis, a database, and a folder for pages.
 
 Both commands and workers come here. What is heavy is imported when it is opened: `stats` needs no SQL,
 `rules list` no Redis.
@@ -17,6 +17,7 @@ from sentinel.settings import RedisChoice, Settings
 
 if TYPE_CHECKING:
     from sentinel.store import Store
+    from sentinel.store.blobs import Blobs
 
 
 @contextlib.asynccontextmanager
@@ -65,3 +66,10 @@ async def store_of(
                 told()
         await store.check_schema()
         yield store
+
+
+def blobs_of(settings: Settings) -> Blobs:
+    """Where page bodies and screenshots are kept."""
+    from sentinel.store.blobs import FileBlobs  # noqa: PLC0415 - see the module
+
+    return FileBlobs(settings.state_dir / "blobs", limit=settings.keep_bytes, keeps=settings.keep_pages)

@@ -130,6 +130,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     restore_seconds: float
     #: Different deliveries that fail in a row before their endpoint is left alone for a while.
     endpoint_failures: int
+    #: Page bodies and screenshots are kept, and how many bytes of them on this machine.
+    keep_pages: bool
+    keep_bytes: int
     told: tuple[Sourced, ...]
 
     @staticmethod
@@ -389,6 +392,10 @@ VARIABLES: Final = (
     Variable(
         "SENTINEL_ENDPOINT_FAILURES", "endpoint_failures", _whole(2, 1_000_000), 5, "before it is left alone"
     ),
+    Variable(
+        "SENTINEL_KEEP_PAGES", "keep_pages", _truth, True, "what changed, what failed, the last good one"
+    ),
+    Variable("SENTINEL_KEEP_MIB", "keep_mib", _whole(1, 100_000_000), 2048, "of pages and screenshots"),
 )
 
 _NAMES: Final = frozenset(variable.name for variable in VARIABLES)
@@ -447,6 +454,8 @@ class _Loader:
             scheduler=self._of("SENTINEL_SCHEDULER", bool),
             restore_seconds=self._of("SENTINEL_RESTORE_SECONDS", float),
             endpoint_failures=self._of("SENTINEL_ENDPOINT_FAILURES", int),
+            keep_pages=self._of("SENTINEL_KEEP_PAGES", bool),
+            keep_bytes=self._of("SENTINEL_KEEP_MIB", int) << 20,
             told=tuple(self._tell(variable, redis, database) for variable in VARIABLES),
         )
 

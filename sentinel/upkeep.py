@@ -30,6 +30,7 @@ import msgspec
 from sentinel.errors import TemporaryFailure
 from sentinel.relay import as_new_job
 from sentinel.store import Ages, NewOutboxJob, Store
+from sentinel.store.blobs import Blobs
 from streamq import Broker, BrokerFull, BrokerUnavailable, Queue
 from streamq.clock import Clock
 
@@ -65,14 +66,18 @@ class Upkeep:
         broker: Broker,
         clock: Clock,
         *,
+        blobs: Blobs | None = None,
         pace: Pace = Pace(),  # noqa: B008 - frozen
         ages: Ages = Ages(),  # noqa: B008 - frozen
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`leads`: asked before each round; False: another worker does it."""
+        """`blobs`: None: there are none to sweep. `leads`: asked before each round; False: another worker
+        does it.
+        """
         self._store = store
         self._broker = broker
         self._clock = clock
+        self._blobs = blobs
         self._pace = pace
         self._ages = ages
         self._leads = leads
@@ -82,6 +87,7 @@ class Upkeep:
         async with anyio.create_task_group() as rounds:
             rounds.start_soon(self._again_and_again, self.restore, self._pace.restore_every)
             rounds.start_soon(self._again_and_again, self.prune, self._pace.prune_every)
+            rounds.start_soon(self._again_and_again, self.sweep, self._pace.prune_every)
 
     async def _again_and_again(self, act: Callable[[], Awaitable[object]], every: float) -> None:
         """The first time soon, so that a worker that is often restarted comes to it at all."""
@@ -133,6 +139,14 @@ class Upkeep:
         pruned = await self._store.prune(now, self._ages)
         if pruned.runs or pruned.observations or pruned.alerts:
             log.info("old_rows_removed", extra=msgspec.structs.asdict(pruned))
+
+    async def sweep(self) -> None:
+        """Remove the pages and screenshots that no row names. Raises StoreUnavailable."""
+        if self._blobs is None:
+            return
+        swept = await self._blobs.sweep(self._store.blobs_in_use, self._clock.time())
+        if swept.unused or swept.beyond:
+            log.info("blobs_swept", extra=msgspec.structs.asdict(swept))
 
 
 def _stream(job: NewOutboxJob) -> str:

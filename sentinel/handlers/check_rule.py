@@ -38,6 +38,7 @@ from sentinel.store import (
     Store,
     StoredRule,
 )
+from sentinel.store.blobs import Blobs
 from sentinel.store.runs import MAX_RAW
 from streamq import Broker, DeadLetter, Job, RetryIn, Snooze
 from streamq.clock import Clock
@@ -50,6 +51,8 @@ FULL_FETCH_EVERY: Final = 10
 REJUDGE: Final = 3
 #: A server that asks for more patience than this is asked at the next interval instead (seconds).
 MAX_PATIENCE: Final = 3600.0
+#: Seconds for which the last good page that is kept will do, though a newer one was seen.
+LAST_GOOD_EVERY: Final = 3600.0
 #: A longer job id is told by its hash in the id of the check that confirms it.
 LONG_ID: Final = 400
 
@@ -85,15 +88,19 @@ class CheckRuleHandler:
         extractor: Extractor,
         relay: Relay,
         clock: Clock,
+        blobs: Blobs | None = None,
         rate_per_domain: float | None = 3.0,
         observer: Observer = ignore,
     ) -> None:
-        """`rate_per_domain`: fetches started per second and host over all workers; None: no limit."""
+        """`blobs`: where pages are kept; None: nowhere. `rate_per_domain`: fetches started per second and
+        host over all workers; None: no limit.
+        """
         self._store = store
         self._broker = broker
         self._fetcher = fetcher
         self._extractor = extractor
         self._relay = relay
+        self._blobs = blobs
         self._clock = clock
         self._rate = rate_per_domain
         self._observer = observer
@@ -230,15 +237,17 @@ class CheckRuleHandler:
         stored = ticket.stored
         for _ in range(REJUDGE):
             verdict = self._judge(stored, reading)
+            result, page_blob = await self._keep(stored, reading, verdict)
             try:
                 finished = await self._store.finish_run(
                     ticket,
-                    reading.result,
+                    result,
                     verdict,
                     _raw(reading, stored.state),
                     expected_state_version=stored.state.version,
                     now=self._clock.time(),
                     outbox=_confirming(job, verdict, self._clock.time()),
+                    page_blob=page_blob,
                 )
             except StateConflict:
                 before, stored = stored, await self._store.rule(ticket.rule_id)
@@ -249,6 +258,27 @@ class CheckRuleHandler:
                 self._relay.poke()  # most checks call for no job, and a look costs a transaction
             return verdict, finished, reading
         raise TemporaryFailure("other checks of the rule were committed at the same time, again and again")
+
+    async def _keep(
+        self, stored: StoredRule, reading: Reading, verdict: Verdict
+    ) -> tuple[RunResult, str | None]:
+        """Keep the page that a change or a failure was seen on, and now and then the last good one.
+
+        The result that names it, and its hash where it is the last good one from here on.
+        """
+        page, result = reading.page, reading.result
+        if page is None or not page.body or self._blobs is None:
+            return result, None
+        tells = reading.failure is not None or verdict.change is not None
+        good = verdict.value is not None
+        recent = stored.page_blob_at is not None and (
+            self._clock.time() - stored.page_blob_at < LAST_GOOD_EVERY
+            or result.content_hash == stored.page_blob
+        )
+        if not tells and (recent or not good):
+            return result, None
+        kept = await self._blobs.put(page.body, "body")
+        return msgspec.structs.replace(result, body_blob=kept if tells else None), kept if good else None
 
     def _judge(self, stored: StoredRule, reading: Reading) -> Verdict:
         now, zone = self._clock.time(), stored.workspace.timezone
