@@ -319,6 +319,11 @@ def classify(status: int, headers: Mapping[str, str], text: str) -> Block | None
     return block if block is None or allowed is None or block.code in allowed else None
 
 
+def has_wares(markup: str) -> bool:
+    """Whether a document tells machines of a product or a price."""
+    return _WARES.search(markup) is not None
+
+
 def _is_html(headers: Mapping[str, str], text: str) -> bool:
     kind = headers.get("content-type", "").lower()
     return "html" in kind or (not kind and text.lstrip()[:1] == "<")

@@ -1,7 +1,7 @@
 """The fetcher: a URL and a profile in, a page or an error code out.
 
-Chooses the way (http now; a browser is to come), keeps the deadline, inflates and decodes, and says
-what the answer means: a page, no change, a refusal, a wall. A `FetchFailure` carries what was known.
+Chooses the way (`modes`: HTTP, a browser, or one after the other), keeps the deadline, inflates and decodes,
+and says what the answer means: a page, no change, a refusal, a wall. A `FetchFailure` carries what was known.
 """
 
 from __future__ import annotations
@@ -9,22 +9,26 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import anyio
 import anyio.to_thread
 import httpcore
+import httpx
 import msgspec
 
 from sentinel.errors import CheckFailure, Problem
-from sentinel.fetch import charset, http
-from sentinel.fetch.blocks import Block, classify
+from sentinel.fetch import charset, http, modes
+from sentinel.fetch.blocks import Block, classify, visible_text
+from sentinel.fetch.browser import BrowserPool
+from sentinel.fetch.browser_page import PageAsk, PageFound, Pictures
 from sentinel.fetch.decoding import bounded_decode, codings_of
 from sentinel.fetch.guard import USER_AGENT, GuardTransport, NetworkPolicy, check_url
 from sentinel.fetch.http import Answer, Ask, Limits, Trail
+from sentinel.fetch.modes import Mode, Worked
 from sentinel.fetch.politeness import parse_retry_after
 from sentinel.fetch.resolver import Resolve, system_resolve
 from sentinel.model import Fetched, FetchProfile
@@ -52,6 +56,7 @@ class Fetcher:
         policy: NetworkPolicy,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         *,
+        browser: BrowserPool | None = None,
         now: Callable[[], float] = time.time,
         resolve: Resolve = system_resolve,
         backend: httpcore.AsyncNetworkBackend | None = None,
@@ -59,6 +64,7 @@ class Fetcher:
     ) -> None:
         self._policy = policy
         self._limits = limits
+        self._browser = browser
         self._now = now
         self._transport = GuardTransport(
             policy,
@@ -74,22 +80,134 @@ class Fetcher:
         url: str,
         profile: FetchProfile,
         *,
-        force_mode: Literal["http", "headless"] | None = None,
+        force_mode: Mode | None = None,
         etag: str | None = None,
         last_modified: str | None = None,
+        worked: Worked = Worked(),  # noqa: B008 - frozen
+        hope_for: str | None = None,
     ) -> Fetched:
         """The page at `url`, or `not_modified` where it is as `etag` or `last_modified` knew it.
 
-        A wall sent as a good page comes back as a page with `blocked` set. Raises FetchFailure with a
-        code of FETCH_*, BLOCK_*, PAGE_*, RULE_INVALID (the profile) or SYSTEM_BROWSER.
+        `worked` is what is remembered of the mode; `hope_for` a CSS selector that a browser waits for a
+        little. A wall sent as a good page comes back as a page with `blocked` set. Raises FetchFailure
+        with a code of FETCH_*, BLOCK_*, PAGE_*, RULE_INVALID (the profile) or SYSTEM_BROWSER.
         """
+        mode, reason = modes.first_mode(profile.mode, force_mode, worked, browser=not self.browser_trouble)
+        if mode == "http":
+            try:
+                page = await self._by_http(url, profile, etag=etag, last_modified=last_modified)
+                reason = modes.wall(page.blocked, page.block_detail) or modes.shell(page)
+            except FetchFailure as failure:
+                reason = modes.wall(failure.code, failure.detail)
+                if reason is None or not self._may_look_again(profile, force_mode):
+                    raise
+            else:
+                if reason is None or not self._may_look_again(profile, force_mode):
+                    return page
+        return await self._by_browser(url, profile, reason, hope_for)
+
+    async def look_again(
+        self,
+        page: Fetched,
+        profile: FetchProfile,
+        code: str,
+        *,
+        force_mode: Mode | None = None,
+        hope_for: str | None = None,
+    ) -> Fetched | None:
+        """The page by a browser, where a rule ended with `code` on what HTTP brought; None: no use.
+
+        Raises FetchFailure.
+        """
+        reason = modes.nothing_found(code, page)
+        if page.mode != "http" or reason is None or not self._may_look_again(profile, force_mode):
+            return None
+        return await self._by_browser(page.url, profile, reason, hope_for)
+
+    async def draw(self, url: str, profile: FetchProfile, element: str | None = None) -> Pictures:
+        """What the page looks like in a browser, and its first element of a CSS selector.
+
+        Raises FetchFailure.
+        """
+        browser, ask = self._ask_browser(url, profile, element)
+        try:
+            return await browser.draw(ask, element)
+        except CheckFailure as exc:
+            raise FetchFailure(exc.code, exc.detail) from exc
+
+    @property
+    def browser_trouble(self) -> str:
+        """Why no browser can be used here, for people; '' where one can."""
+        return "there is no browser here" if self._browser is None else self._browser.trouble
+
+    def _may_look_again(self, profile: FetchProfile, force_mode: Mode | None) -> bool:
+        return force_mode is None and profile.mode == "auto" and not self.browser_trouble
+
+    # --- by browser ---------------------------------------------------------------------------------
+
+    async def _by_browser(
+        self, url: str, profile: FetchProfile, reason: str | None, hope_for: str | None
+    ) -> Fetched:
+        """`reason`: why not by HTTP. Raises FetchFailure."""
+        browser, ask = self._ask_browser(url, profile, hope_for)
+        began = time.monotonic()
+        found = _NOTHING_FOUND
+        size = 0
+        block: Block | None = None
+        try:
+            found, size = await browser.fetch(ask, _settled)
+            block = await anyio.to_thread.run_sync(classify, found.status, found.headers, found.text)
+            if found.status >= 300:
+                raise self._refused(found.status, found.headers, block)
+            if not found.text or (len(found.text) < _BLANK and not visible_text(found.text)):
+                raise CheckFailure("PAGE_EMPTY", "the browser shows an empty page")  # noqa: TRY301
+        except CheckFailure as exc:
+            partial = _rendered(url, found, began, reason=reason, size=size)
+            nothing = exc.code == "FETCH_REFUSED_ADDRESS" and not found.status
+            raise FetchFailure(
+                exc.code, exc.detail, retry_after=exc.retry_after, partial=None if nothing else partial
+            ) from exc
+        return _rendered(url, found, began, reason=reason, size=size, block=block, whole=True)
+
+    def _ask_browser(
+        self, url: str, profile: FetchProfile, hope_for: str | None
+    ) -> tuple[BrowserPool, PageAsk]:
+        """What a browser will be asked. Raises FetchFailure, and nothing was dialled then."""
+        try:
+            target = self._check(url, profile)
+        except CheckFailure as exc:
+            raise FetchFailure(exc.code, exc.detail) from exc
+        if self._browser is None or self._browser.trouble:
+            raise FetchFailure("SYSTEM_BROWSER", self.browser_trouble)
+        given = {name.lower(): value for name, value in profile.headers.items()}
+        language = given.get("accept-language", "").partition(",")[0].partition(";")[0].strip()
+        return self._browser, PageAsk(
+            url=str(target),
+            headers={name: value for name, value in given.items() if name in _HARMLESS - _BROWSERS_OWN},
+            private_headers={
+                name: value for name, value in given.items() if name not in _HARMLESS | {"cookie"}
+            },
+            cookies={**_cookies_of(given.get("cookie", "")), **profile.cookies},
+            user_agent=profile.user_agent or given.get("user-agent"),
+            locale=language if _LANGUAGE.fullmatch(language) else "en-US",
+            render_wait=profile.render_wait,
+            wait_for=profile.wait_for_selector,
+            hope_for=hope_for,
+            seconds=min(profile.timeout, _BROWSER_SECONDS),
+            max_length=self._limits.decoded_bytes,
+        )
+
+    # --- by HTTP ------------------------------------------------------------------------------------
+
+    async def _by_http(
+        self, url: str, profile: FetchProfile, *, etag: str | None, last_modified: str | None
+    ) -> Fetched:
+        """Raises FetchFailure."""
         trail = Trail(url)
         began = time.monotonic()
         seconds = min(profile.timeout, self._limits.total_seconds)
         try:
-            ask = self._prepare(
-                url, profile, force_mode, {"If-None-Match": etag, "If-Modified-Since": last_modified}
-            )
+            ask = self._prepare(url, profile, {"If-None-Match": etag, "If-Modified-Since": last_modified})
         except CheckFailure as exc:
             raise FetchFailure(exc.code, exc.detail) from exc
         try:
@@ -114,10 +232,8 @@ class Fetcher:
     ) -> None:
         await self.aclose()
 
-    def _prepare(
-        self, url: str, profile: FetchProfile, force_mode: str | None, validators: dict[str, str | None]
-    ) -> Ask:
-        """What will be asked. Raises CheckFailure, and nothing was dialled then."""
+    def _check(self, url: str, profile: FetchProfile) -> httpx.URL:
+        """Where to go, if it may be gone to. Raises CheckFailure."""
         target = check_url(url, self._policy)
         if profile.proxy is not None:
             check_url(profile.proxy, self._policy)
@@ -126,8 +242,11 @@ class Fetcher:
             )
         for problem in check_profile(profile):
             raise CheckFailure("RULE_INVALID", f"{problem.path}: {problem.message}")
-        if (force_mode or profile.mode) == "headless":
-            raise CheckFailure("SYSTEM_BROWSER", "there is no browser here yet: use mode http or auto")
+        return target
+
+    def _prepare(self, url: str, profile: FetchProfile, validators: dict[str, str | None]) -> Ask:
+        """What will be asked. Raises CheckFailure, and nothing was dialled then."""
+        target = self._check(url, profile)
         public = {**_HEADERS, "User-Agent": profile.user_agent or USER_AGENT}
         private: dict[str, str] = {}
         for name, value in profile.headers.items():
@@ -156,18 +275,18 @@ class Fetcher:
             else:
                 page = digest(answer, self._limits)
         if answer.status >= 300:
-            raise self._refused(answer, page.block)
+            raise self._refused(answer.status, answer.headers, page.block)
         if not page.text.strip():
             raise CheckFailure("PAGE_EMPTY", f"the server answered {answer.status} with nothing in it")
         return _fetched(trail, began, page=page)
 
-    def _refused(self, answer: Answer, block: Block | None) -> CheckFailure:
+    def _refused(self, status: int, headers: Mapping[str, str], block: Block | None) -> CheckFailure:
         """The failure an error status stands for."""
-        wait = parse_retry_after(answer.headers.get("retry-after"), now=self._now())
-        said = f"the server answered {_status_words(answer.status)}"
+        wait = parse_retry_after(headers.get("retry-after"), now=self._now())
+        said = f"the server answered {_status_words(status)}"
         if block is not None:
             return CheckFailure(block.code, f"{said}: {block.detail}", retry_after=wait)
-        code = "FETCH_HTTP_5XX" if answer.status >= 500 else "FETCH_HTTP_4XX"
+        code = "FETCH_HTTP_5XX" if status >= 500 else "FETCH_HTTP_4XX"
         return CheckFailure(code, said, retry_after=wait)
 
     def _failed(self, failure: CheckFailure, trail: Trail, began: float) -> FetchFailure:
@@ -179,6 +298,11 @@ class Fetcher:
 
 #: Bytes of body from which inflating, decoding and judging it would hold up the loop.
 _WORTH_A_THREAD: Final = 32 * 1024
+
+#: Seconds of one page in a browser, whatever the profile says.
+_BROWSER_SECONDS: Final = 60.0
+#: Characters of a document in which there is nothing at all.
+_BLANK: Final = 120
 
 #: What every page is asked for with: what a browser says, as far as it is true of us.
 _HEADERS: Final = {
@@ -195,6 +319,11 @@ _HARMLESS: Final = frozenset(
     }
 )
 
+#: What a browser says of itself, request by request.
+_BROWSERS_OWN: Final = frozenset(
+    name for name in _HARMLESS if name.startswith("sec-") and name != "sec-gpc"
+) | {"accept", "user-agent", "upgrade-insecure-requests", "accept-language"}
+
 #: Headers that are the fetcher's own business: framing, compression it must be able to bound, the
 #: name it checked, validators it must know of.
 _OURS: Final = frozenset(
@@ -207,6 +336,7 @@ _OURS: Final = frozenset(
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]{0,8192}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}")
 _COOKIE_VALUE = re.compile(r"[\x21-\x2b\x2d-\x3a\x3c-\x7e]{0,4096}")
 
 
@@ -240,6 +370,49 @@ def _is_field_value(value: str) -> bool:
 def _canonical(name: str) -> str:
     """`user-agent` as `User-Agent`, so that a profile's header replaces ours."""
     return "-".join(part.capitalize() for part in name.split("-"))
+
+
+def _cookies_of(header: str) -> dict[str, str]:
+    """The cookies of a Cookie header: a browser wants them one by one."""
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    return {name: value for name, _, value in pairs if name}
+
+
+def _settled(status: int, headers: Mapping[str, str], text: str) -> bool:
+    """Whether a document is a page at last: no challenge that solves itself, no shell being filled."""
+    return classify(status, headers, text) is None and not modes.is_empty_shell(text)
+
+
+_NOTHING_FOUND: Final = PageFound(url="", status=0, headers={}, text="", timings={})
+
+
+def _rendered(
+    url: str,
+    found: PageFound,
+    began: float,
+    *,
+    reason: str | None,
+    size: int,
+    block: Block | None = None,
+    whole: bool = False,
+) -> Fetched:
+    """What a browser brought; `whole`: with the document."""
+    timings = {**found.timings, "total": time.monotonic() - began}
+    return Fetched(
+        url=url,
+        final_url=found.url or url,
+        status=found.status,
+        headers=found.headers,
+        body=found.text.encode(errors="replace") if whole else b"",
+        text=found.text if whole else "",
+        mode="headless",
+        fallback_reason=reason,
+        wire_bytes=size,
+        timings={stage: round(seconds, 6) for stage, seconds in timings.items()},
+        blocked=block.code if block else None,
+        block_detail=block.detail if block else "",
+        block_confidence=block.confidence if block else 0.0,
+    )
 
 
 class _Page(msgspec.Struct, frozen=True):

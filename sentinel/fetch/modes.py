@@ -1,0 +1,110 @@
+"""Which way to fetch, and whether what came calls for a second look by a browser: decisions, no I/O.
+
+`auto` asks by HTTP first. A browser looks again where a wall stands there that only stops programs, where
+the page is a shell that scripts fill, or where the rule found nothing in it. That it worked is remembered
+for a week; then HTTP is tried again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from sentinel.fetch.blocks import has_wares, visible_text
+from sentinel.model import Fetched, FetchModeName
+
+Mode = Literal["http", "headless"]
+
+#: Seconds for which a browser is asked at once where HTTP was not enough.
+REMEMBERED: Final = 7 * 86400.0
+
+_FROM_MEMORY: Final = "remembered:"
+
+#: Walls that stop what is no browser. Not a rate limit (it would be one request more), not a login.
+_WALLS: Final = frozenset(
+    {"BLOCK_CAPTCHA_SUSPECTED", "BLOCK_CLOUDFLARE_SUSPECTED", "BLOCK_FORBIDDEN_403", "PAGE_CONSENT"}
+)
+#: How a rule that found nothing on a page ends.
+_NOTHING_FOUND: Final = frozenset(
+    {
+        *("EXTRACT_SELECTOR_NOT_FOUND", "EXTRACT_SCHEMA_NOT_FOUND", "EXTRACT_EMPTY_VALUE"),
+        *("EXTRACT_PARSE_ERROR", "PAGE_EMPTY"),
+    }
+)
+#: Characters a reader sees of a shell at most, and characters of script in it at least.
+_LITTLE_TEXT: Final = 200
+_MUCH_SCRIPT: Final = 500
+#: A script from elsewhere is worth this many characters.
+_LINKED_SCRIPT: Final = 500
+#: A longer document is no shell.
+_LONG: Final = 500_000
+
+
+class Worked(msgspec.Struct, frozen=True):
+    """What is remembered of a rule: the mode that brought a value, and how old that is."""
+
+    mode: Mode | None = None
+    #: Seconds since HTTP was last asked first.
+    age: float = 0.0
+
+
+def first_mode(
+    wanted: FetchModeName, forced: Mode | None, worked: Worked, *, browser: bool
+) -> tuple[Mode, str | None]:
+    """How to fetch first, and why not by HTTP where `auto` leaves it out. `browser`: there is one."""
+    if forced is not None:
+        return forced, None
+    if wanted != "auto":
+        return wanted, None
+    if worked.mode == "headless" and browser and 0 <= worked.age < REMEMBERED:
+        days = (REMEMBERED - worked.age) / 86400.0
+        return "headless", f"{_FROM_MEMORY} http was not enough; it is tried again in {days:.1f} days"
+    return "http", None
+
+
+def was_remembered(page: Fetched) -> bool:
+    """HTTP was not asked this time, so nothing new is known of it."""
+    return (page.fallback_reason or "").startswith(_FROM_MEMORY)
+
+
+def wall(code: str | None, detail: str) -> str | None:
+    """Why a browser should look where HTTP ended with this error code, or None: it should not."""
+    return f"{code}: {detail}" if code in _WALLS else None
+
+
+def shell(page: Fetched) -> str | None:
+    """Why a browser should look at a page that came, or None."""
+    empty = "html" in page.content_type and is_empty_shell(page.text)
+    return "an empty shell: little text and much script" if empty else None
+
+
+def nothing_found(code: str, page: Fetched) -> str | None:
+    """Why a browser should look where the rule ended with this error code on a page, or None."""
+    made_by_scripts = "html" in page.content_type and "<script" in page.text.lower()
+    return f"over http: {code}" if code in _NOTHING_FOUND and made_by_scripts else None
+
+
+def is_empty_shell(markup: str) -> bool:
+    """Whether a document says next to nothing before its scripts have run."""
+    if len(markup) > _LONG or has_wares(markup):
+        return False
+    text = len(visible_text(markup))
+    if text > _LITTLE_TEXT:
+        return False
+    return _script(markup) >= max(_MUCH_SCRIPT, 3 * text)
+
+
+def _script(markup: str) -> int:
+    """Characters of script, those that are elsewhere by a guess."""
+    total = at = 0
+    lower = markup.lower()
+    for match in re.finditer(r"<script\b([^<>]*)>", lower):
+        if match.start() < at:
+            continue
+        at = lower.find("</script", match.end())
+        total += _LINKED_SCRIPT if "src" in match[1] else max(at - match.end(), 0)
+        if at < 0:
+            break
+    return total
