@@ -8,6 +8,7 @@ are Decimal, never float. This module does no I/O and knows no library that does
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -75,6 +76,9 @@ class FallbackSelector(_Strict, frozen=True, kw_only=True):
     attribute: str = "text"
 
 
+ColumnName = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
 class Extraction(_Strict, frozen=True, kw_only=True):
     """Which part of the page is the value."""
 
@@ -90,11 +94,26 @@ class Extraction(_Strict, frozen=True, kw_only=True):
     fallback_selectors: list[FallbackSelector] = []
     #: CSS selector of a part of the page the rest is searched in.
     context: Annotated[str, Meta(max_length=2000)] | None = None
+    #: table, feed: what a row is (table: CSS, within what `selector` names; feed: an element or path);
+    #: left out: each `tr`, each entry or item.
+    row: Annotated[str, Meta(max_length=2000)] | None = None
+    #: table, feed: the column that names a row; left out: the first column, an entry's id or link.
+    key: Annotated[str, Meta(max_length=200)] | None = None
+    #: table, feed: which columns are told: their headings, or a name of one's own and where it is (table:
+    #: CSS within the row, `@NAME` an attribute; feed: element). Left out: all there are.
+    columns: (
+        Annotated[list[ColumnName], Meta(max_length=64)]
+        | Annotated[dict[ColumnName, Annotated[str, Meta(max_length=2000)]], Meta(max_length=64)]
+    ) = []
 
 
 # --- what kind of value it is ----------------------------------------------------------------
 
-ValueKind = Literal["price", "availability", "number", "text", "json_field"]
+#: What one reading can be. `list`: rows under keys (method table, feed), or one row per line.
+FieldType = Literal["price", "availability", "number", "text", "json_field", "date", "list"]
+#: And several of them under names.
+RuleType = Literal["price", "availability", "number", "text", "json_field", "date", "list", "record"]
+ValueKind = RuleType
 
 
 class Normalization(_Strict, frozen=True, kw_only=True):
@@ -111,6 +130,18 @@ class Normalization(_Strict, frozen=True, kw_only=True):
     ignore_case: bool = False
     ignore_whitespace: bool = True
     ignore_relative_times: bool = True
+    #: text, list: "Last updated: ..." with its date; numbers of views, likes, people online.
+    ignore_updated: bool = False
+    ignore_counters: bool = False
+    #: text, list: ids of sessions, CSRF tokens, nonces; utm_source and its kin in links.
+    ignore_tokens: bool = True
+    ignore_tracking: bool = True
+    #: list, json_field, text: whether another order (of rows, of elements, of lines) is a change.
+    order_matters: bool = False
+    #: date: which of 03/04/2026 is the month, where the page never proves it.
+    date_order: Literal["dmy", "mdy", "ymd"] | None = None
+    #: date: of a time without a zone; UTC if left out.
+    timezone: str | None = None
     #: What an empty text is: an error (the default) or a value.
     empty: Literal["error", "value"] = "error"
     #: price, number: a value outside is confirmed before it is believed.
@@ -151,15 +182,44 @@ class TextValue(msgspec.Struct, frozen=True, tag="text", tag_field="kind"):
     text: str
     #: SHA-256 (hex) of the neutralised text: equal hash = no change.
     hash: str
+    #: The same of its lines in order of the alphabet, where their order says nothing; '' where it does.
+    lines: str = ""
 
 
 class JsonValue(msgspec.Struct, frozen=True, tag="json_field", tag_field="kind"):
     """A piece of JSON, as canonical text (sorted keys), so that key order never matters."""
 
     canonical: str
+    #: Another order of an array's elements is another value.
+    ordered: bool = False
 
 
-Value = PriceValue | AvailabilityValue | NumberValue | TextValue | JsonValue
+class DateValue(msgspec.Struct, frozen=True, tag="date", tag_field="kind"):
+    """A day, or a moment."""
+
+    #: ISO 8601: `2026-01-31`, or `2026-01-31T12:00:00+01:00` (always with its offset).
+    date: str
+
+
+class RowsValue(msgspec.Struct, frozen=True, tag="rows", tag_field="kind"):
+    """Rows under keys, bounded (sentinel.decide.rows): what a table, a feed or a list says."""
+
+    #: Key -> column -> text, in the page's order. A row of a plain list has no columns: its key is its text.
+    rows: dict[str, dict[str, str]]
+    #: Another order of the rows is a change (`moved`).
+    ordered: bool = False
+
+
+FieldValue = PriceValue | AvailabilityValue | NumberValue | TextValue | JsonValue | DateValue | RowsValue
+
+
+class FieldsValue(msgspec.Struct, frozen=True, tag="fields", tag_field="kind"):
+    """Several values under their names, in the rule's order; None: optional, and not there."""
+
+    fields: dict[str, FieldValue | None]
+
+
+Value = FieldValue | FieldsValue
 
 
 # --- when to look, when to tell --------------------------------------------------------------
@@ -192,6 +252,9 @@ ConditionType = Literal[
     "value_disappeared",
     "text_contains",
     "text_matches",
+    "rows_added",
+    "rows_removed",
+    "lowest_in_days",
 ]
 
 
@@ -205,10 +268,18 @@ NUMERIC_CONDITIONS: Final = frozenset(
         "number_above",
         "value_above",
         "value_below",
+        "rows_added",
+        "rows_removed",
+        "lowest_in_days",
     }
 )
+#: Of these, the ones that compare with a date too (ISO 8601).
+DATED_CONDITIONS: Final = frozenset({"value_above", "value_below"})
 #: Conditions whose `value` stays the text it is, even where it looks like a number.
 TEXT_CONDITIONS: Final = frozenset({"availability_is", "text_contains", "text_matches"})
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:$|[T ])")
+FieldName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,59}$")]
 
 if TYPE_CHECKING:
     Operand = Decimal | str | None
@@ -216,20 +287,43 @@ else:  # msgspec takes one string-like type in a union, so `Condition` itself te
     Operand = Annotated[Any, Meta(extra_json_schema={"type": ["number", "string", "null"]})]
 
 
-class Condition(_Strict, frozen=True, kw_only=True):
-    """One reason to tell somebody."""
+class Clause(_Strict, frozen=True, kw_only=True):
+    """Something that is so or not: one comparison (`type`), or others combined by any, all, not."""
 
-    id: Id
-    type: ConditionType
-    #: What `type` compares with: a number for below / above / percent, a status, a text, a pattern.
+    type: ConditionType | None = None
+    #: What `type` compares with: a number for below / above / percent, days, rows; a date; a status; a
+    #: text; a pattern.
     value: Operand = None
     #: A change smaller than this (absolute) is not one (number_changed, value_increased ...).
     threshold: Decimal | None = None
-    severity: Severity = "warning"
+    #: Of a record: the name of the field that is asked.
+    field: FieldName | None = None
+    any: Annotated[list[Clause], Meta(max_length=50)] = []
+    all: Annotated[list[Clause], Meta(max_length=50)] = []
+    not_: Clause | None = msgspec.field(default=None, name="not")
 
     def __post_init__(self) -> None:
         """Make `value` what `type` compares with; ValueError (msgspec adds the path) if it cannot be."""
-        msgspec.structs.force_setattr(self, "value", _operand(self.type, self.value))
+        if self.type is not None:
+            msgspec.structs.force_setattr(self, "value", _operand(self.type, self.value))
+
+    @property
+    def parts(self) -> list[Clause]:
+        """What it combines; a comparison combines nothing."""
+        return [*self.any, *self.all, *([self.not_] if self.not_ is not None else [])]
+
+
+class Condition(Clause, frozen=True, kw_only=True):
+    """One reason to tell somebody."""
+
+    id: Id
+    severity: Severity = "warning"
+    #: edge: once, when it becomes so. level: again while it stays so, every `repeatSeconds`.
+    mode: Literal["edge", "level"] = "edge"
+    #: level: seconds between two alerts; the policy's cooldown where left out.
+    repeat_seconds: Annotated[int, Meta(ge=60, le=366 * 86400)] | None = None
+    #: below, above: once told, it is asked again only after the number was on this side of it.
+    rearm: Decimal | None = None
 
 
 def _operand(condition: str, value: object) -> Decimal | str | None:
@@ -247,7 +341,7 @@ def _operand(condition: str, value: object) -> Decimal | str | None:
         number = None
     if number is not None and number.is_finite():
         return number
-    if condition in NUMERIC_CONDITIONS:
+    if condition in NUMERIC_CONDITIONS and not (condition in DATED_CONDITIONS and _DATE.match(text)):
         raise ValueError(f"`value` of {condition} must be a number, not {text[:40]!r}")
     return text
 
@@ -283,7 +377,24 @@ class AlertPolicy(_Strict, frozen=True, kw_only=True):
     match: Literal["any", "all"] = "any"
 
 
-RuleType = Literal["price", "availability", "number", "text", "json_field"]
+class Field(_Strict, frozen=True, kw_only=True):
+    """One of the values that a rule reads: of a record each under its name, of any other rule the only one.
+
+    `sentinel.extract` reads each by its extraction and hands on `Extracted.fields`; a field that cannot be
+    read ends the check with its own code and a detail that names it, unless it is optional.
+    """
+
+    type: FieldType
+    extraction: Extraction
+    #: Left out: the kind follows `type`.
+    normalization: Normalization | None = None
+    #: A field that is not there is no error, but the value null.
+    optional: bool = False
+
+    @property
+    def normal(self) -> Normalization:
+        """The normalization in force."""
+        return self.normalization or Normalization(kind=self.type)
 
 
 class Rule(_Strict, frozen=True, kw_only=True):
@@ -294,9 +405,12 @@ class Rule(_Strict, frozen=True, kw_only=True):
     type: RuleType
     name: Annotated[str, Meta(max_length=300)] = ""
     fetch: FetchProfile = FetchProfile()
-    extraction: Extraction
+    #: Of every type but record, which has `fields`.
+    extraction: Extraction | None = None
     #: Left out: the kind follows `type`.
     normalization: Normalization | None = None
+    #: record: what is read, by name.
+    fields: Annotated[dict[FieldName, Field], Meta(max_length=50)] = {}
     schedule: Schedule = Schedule(interval_seconds=3600)
     alert_policy: AlertPolicy = AlertPolicy()
     enabled: bool = True
@@ -304,10 +418,30 @@ class Rule(_Strict, frozen=True, kw_only=True):
     #: Seconds; longer silence is told.
     expected_change_every: Seconds | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError (msgspec adds the path) unless it says what is read."""
+        if self.type == "record":
+            if not self.fields:
+                raise ValueError("`fields` of a record are what is read: there must be one at least")
+            if self.extraction is not None or self.normalization is not None:
+                raise ValueError("`fields` of a record have extraction and normalization, each its own")
+        elif self.fields:
+            raise ValueError("`fields` are for the type record")
+        elif self.extraction is None:
+            raise ValueError("`extraction` is missing")
+
     @property
     def normal(self) -> Normalization:
-        """The normalization in force."""
+        """The normalization in force; of a record's fields each has its own."""
         return self.normalization or Normalization(kind=self.type)
+
+    @property
+    def parts(self) -> dict[str, Field]:
+        """What is read: a record's fields by name, of any other rule the one value, under ''."""
+        if self.type == "record" or self.extraction is None:
+            return self.fields
+        only = Field(type=self.type, extraction=self.extraction, normalization=self.normalization)
+        return {"": only}
 
     @property
     def title(self) -> str:
@@ -342,7 +476,19 @@ class Route(_Strict, frozen=True, kw_only=True):
     tags: list[Annotated[str, Meta(max_length=60)]] = []
     #: Types of rules, kinds of alerts: one of each sort that is named.
     kinds: list[
-        Literal["price", "availability", "number", "text", "json_field", "change", "health", "recovery"]
+        Literal[
+            "price",
+            "availability",
+            "number",
+            "text",
+            "json_field",
+            "date",
+            "list",
+            "record",
+            "change",
+            "health",
+            "recovery",
+        ]
     ] = []
     #: The page's host is one of them, or lies under one.
     hosts: list[Annotated[str, Meta(max_length=253)]] = []
@@ -492,6 +638,14 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     candidate_raw: str | None = None
     #: Why the candidate is not plausible, or None: it then needs one reading more, also as a 304.
     candidate_doubt: str | None = None
+    #: Candidates in a row that were followed by something else than themselves: a value that flaps.
+    unsettled: int = 0
+    #: Characters of the page that gave the stable value.
+    page_size: int | None = None
+    #: By condition that was told (or true at the first reading) and has not been false since: when.
+    told: dict[str, float] = {}
+    #: Conditions that wait for their `rearm`.
+    disarmed: tuple[str, ...] = ()
     etag: str | None = None
     last_modified: str | None = None
     #: Checks since the last unconditional fetch.
@@ -545,14 +699,30 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Extracted(msgspec.Struct, frozen=True, kw_only=True):
-    """What extract found."""
+    """What extract found: a text, rows, or (of a record) one of these for each field."""
 
+    #: The text. Of rows and fields: as JSON (`{"key": {"column": "text"}}`, `{"field": raw}`), for people.
     raw: str
     #: Which selector gave it: 0 = the rule's own, n = the n-th fallback.
     selector_index: int = 0
     confidence: float = 1.0
     #: Schema extraction: a currency found beside the amount.
     currency: str | None = None
+    #: table, feed: (key, column -> text) of each row in the page's order, as they are: a key that comes
+    #: twice, or rows too many, are for sentinel.decide.rows to judge. None: the method gives no rows.
+    rows: tuple[tuple[str, dict[str, str]], ...] | None = None
+    #: record: by name; an optional field that is not there is left out.
+    fields: dict[str, Extracted] | None = None
+
+
+class RowsChange(msgspec.Struct, frozen=True):
+    """Which rows differ, by key."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    #: Only where order matters.
+    moved: tuple[str, ...] = ()
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -563,6 +733,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: Value
     #: Relative change in percent, for amounts and numbers.
     percent: Decimal | None = None
+    #: Of rows: how many came, went, are otherwise and changed places.
+    rows: RowsChange | None = None
+    #: Of a record: the change of each field that has one.
+    fields: dict[str, Change] = {}
 
 
 class Fired(msgspec.Struct, frozen=True, kw_only=True):

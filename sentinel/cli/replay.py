@@ -144,10 +144,9 @@ class _Reader:
     async def _read(self, content: str, page: Fetched) -> Extracted | CheckFailure:
         if self._last is not None and content and self._last[0] == content:
             return self._last[1]
-        allow_empty = self._rule.normal.empty == "value"
         found: Extracted | CheckFailure
         try:
-            found = await self._extractor.extract(page, self._rule.extraction, allow_empty=allow_empty)
+            found = await self._extractor.read(page, self._rule)
         except CheckFailure as failure:
             found = failure
         self._last = (content, found)
@@ -173,7 +172,9 @@ class _Reader:
 def _remembered(seen: Observation, at: float, rule: Rule, *, same_kind: bool) -> PastCheck:
     if seen.raw is not None and len(seen.raw) < MAX_RAW:
         hint = seen.value.currency if isinstance(seen.value, PriceValue) else None
-        beside = hint if rule.extraction.method in ("schema", "auto") else None
+        beside = (
+            hint if rule.extraction is not None and rule.extraction.method in ("schema", "auto") else None
+        )
         return PastCheck(run_id=seen.run_id, at=at, extracted=Extracted(raw=seen.raw, currency=beside))
     if same_kind:
         return PastCheck(run_id=seen.run_id, at=at, value=seen.value)

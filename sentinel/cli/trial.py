@@ -16,7 +16,7 @@ from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.values import iso
 from sentinel.decide.confirm import confirm
 from sentinel.decide.judge import cooling_until, judge
-from sentinel.decide.normalise import normalise
+from sentinel.decide.normalise import normalise_rule
 from sentinel.decide.text import shorten
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import CheckFailure
@@ -155,16 +155,15 @@ async def _fetch(bring: Callable[[], Awaitable[Fetched]], steps: list[Step]) -> 
 
 
 async def _extract(rule: Rule, page: Fetched, extractor: Extractor, steps: list[Step]) -> Extracted:
-    allow_empty = rule.normal.empty == "value"
     tries: list[str] = []
     try:
-        found = await extractor.extract(page, rule.extraction, allow_empty=allow_empty)
+        found = await extractor.read(page, rule)
     except CheckFailure as failure:
         await _tell_tries(rule, page, extractor, None, tries)
         detail = "; ".join([*tries, f"{failure.code}: {failure.detail}".rstrip(": ")])
         raise _Stopped("extract", failure, detail) from failure
     await _tell_tries(rule, page, extractor, found, tries)
-    steps.append(Step("extract", ok=True, detail="; ".join(tries)))
+    steps.append(Step("extract", ok=True, detail="; ".join(tries) or shorten(found.raw, SHOWN)))
     return found
 
 
@@ -172,7 +171,7 @@ async def _tell_tries(
     rule: Rule, page: Fetched, extractor: Extractor, found: Extracted | None, tries: list[str]
 ) -> None:
     """Each selector that was tried, what it matched and how often."""
-    for index, step in enumerate(each_alone(rule.extraction)):
+    for index, step in enumerate(each_alone(rule.extraction) if rule.extraction else ()):
         name = f"{step.method} {step.selector!r}" if step.selector else step.method
         if found is not None and index == found.selector_index:
             tries.append(f"{name}: {_many(page, step)}{shorten(found.raw, SHOWN)!r}{_sure(found)}")
@@ -197,7 +196,7 @@ def _sure(found: Extracted) -> str:
 
 def _normalise(rule: Rule, extracted: Extracted, state: RuleState, steps: list[Step]) -> Value:
     try:
-        found = normalise(extracted, rule.normal, separator=state.decimal_separator)
+        found = normalise_rule(extracted, rule, separator=state.decimal_separator)
     except CheckFailure as failure:
         raise _Stopped("normalise", failure) from failure
     doubt = f"; it would be confirmed once more: {found.implausible}" if found.implausible else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sentinel.decide.judge import judge, judge_failure, judge_not_modified
-from sentinel.decide.normalise import Normalised, normalise
+from sentinel.decide.normalise import Normalised, normalise, normalise_rule
 from sentinel.decide.schedule import next_due
 from sentinel.decide.values import describe, value_json
 
@@ -15,5 +15,6 @@ __all__ = [
     "judge_not_modified",
     "next_due",
     "normalise",
+    "normalise_rule",
     "value_json",
 ]

@@ -15,6 +15,7 @@ from sentinel.model import (
     AlertPolicy,
     AvailabilityValue,
     Change,
+    Clause,
     Condition,
     Fired,
     JsonValue,
@@ -39,11 +40,15 @@ def fired(policy: AlertPolicy, change: Change, *, currency: str | None = None) -
     met = [
         condition
         for condition in conditions
-        if not (foreign and condition.type in _LIMITS) and _MET[condition.type](condition, change)
+        if not (foreign and condition.type in _LIMITS) and _is_met(condition, change)
     ]
     if policy.match == "all" and len(met) < len(conditions):
         return ()
     return tuple(Fired(condition=condition.id, severity=condition.severity) for condition in met)
+
+
+def _is_met(clause: Clause, change: Change) -> bool:
+    return clause.type is not None and _MET[clause.type](clause, change)
 
 
 def _foreign(value: Value, currency: str | None) -> bool:
@@ -55,7 +60,7 @@ def _foreign(value: Value, currency: str | None) -> bool:
     )
 
 
-def _operand(condition: Condition) -> Decimal | None:
+def _operand(condition: Clause) -> Decimal | None:
     return condition.value if isinstance(condition.value, Decimal) else None
 
 
@@ -75,7 +80,7 @@ def _sides(change: Change) -> tuple[Decimal | None, Decimal] | None:
     return _numbers(change)
 
 
-def _below(condition: Condition, change: Change) -> bool:
+def _below(condition: Clause, change: Change) -> bool:
     sides, limit = _sides(change), _operand(condition)
     if sides is None or limit is None:
         return False
@@ -83,7 +88,7 @@ def _below(condition: Condition, change: Change) -> bool:
     return new < limit and (old is None or old >= limit)
 
 
-def _above(condition: Condition, change: Change) -> bool:
+def _above(condition: Clause, change: Change) -> bool:
     sides, limit = _sides(change), _operand(condition)
     if sides is None or limit is None:
         return False
@@ -91,14 +96,14 @@ def _above(condition: Condition, change: Change) -> bool:
     return new > limit and (old is None or old <= limit)
 
 
-def _drop_percent(condition: Condition, change: Change) -> bool:
+def _drop_percent(condition: Clause, change: Change) -> bool:
     numbers, percent = _numbers(change), _operand(condition)
     if numbers is None or percent is None or numbers[0] <= 0:
         return False
     return (numbers[0] - numbers[1]) / numbers[0] * 100 >= percent
 
 
-def _changed(condition: Condition, change: Change) -> bool:
+def _changed(condition: Clause, change: Change) -> bool:
     if same(change.before, change.after):
         return False
     numbers = _numbers(change)
@@ -107,17 +112,17 @@ def _changed(condition: Condition, change: Change) -> bool:
     return abs(numbers[1] - numbers[0]) >= condition.threshold
 
 
-def _increased(condition: Condition, change: Change) -> bool:
+def _increased(condition: Clause, change: Change) -> bool:
     numbers = _numbers(change)
     return numbers is not None and numbers[1] > numbers[0] and _changed(condition, change)
 
 
-def _decreased(condition: Condition, change: Change) -> bool:
+def _decreased(condition: Clause, change: Change) -> bool:
     numbers = _numbers(change)
     return numbers is not None and numbers[1] < numbers[0] and _changed(condition, change)
 
 
-def _availability_is(condition: Condition, change: Change) -> bool:
+def _availability_is(condition: Clause, change: Change) -> bool:
     def is_it(value: Value | None) -> bool:
         return isinstance(value, AvailabilityValue) and value.status == condition.value
 
@@ -134,16 +139,16 @@ def _text(value: Value | None) -> str:
             return ""
 
 
-def _text_changed(_: Condition, change: Change) -> bool:
+def _text_changed(_: Clause, change: Change) -> bool:
     return isinstance(change.after, TextValue | JsonValue) and not same(change.before, change.after)
 
 
-def _contains(condition: Condition, change: Change) -> bool:
+def _contains(condition: Clause, change: Change) -> bool:
     wanted = str(condition.value or "").casefold()
     return wanted in _text(change.after).casefold() and wanted not in _text(change.before).casefold()
 
 
-def _matches(condition: Condition, change: Change) -> bool:
+def _matches(condition: Clause, change: Change) -> bool:
     pattern = _pattern(str(condition.value or ""))
     if pattern is None:
         return False
@@ -162,15 +167,15 @@ def _pattern(pattern: str) -> re2._Regexp[str] | None:
         return None
 
 
-def _appeared(_: Condition, change: Change) -> bool:
+def _appeared(_: Clause, change: Change) -> bool:
     return change.kind == "value_appeared"
 
 
-def _disappeared(_: Condition, change: Change) -> bool:
+def _disappeared(_: Clause, change: Change) -> bool:
     return change.kind == "value_disappeared"
 
 
-_MET: Final[dict[str, Callable[[Condition, Change], bool]]] = {
+_MET: Final[dict[str, Callable[[Clause, Change], bool]]] = {
     "price_below": _below,
     "price_above": _above,
     "price_drop_percent": _drop_percent,

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final, NoReturn
 
 from sentinel.errors import CheckFailure
+from sentinel.model import JsonValue
 
 #: Longest canonical text kept (characters): it is stored with every observation.
 MAX_CANONICAL: Final = 64 * 1024
@@ -26,6 +27,25 @@ def canonical(text: str) -> str:
     one counts?), NaN and Infinity, too deep, too long.
     """
     return canonical_of(loads(text))
+
+
+def same_json(one: JsonValue, other: JsonValue) -> bool:
+    """Whether they mean the same; with arrays in another order too, unless that matters."""
+    if one.canonical == other.canonical:
+        return True
+    if one.ordered or other.ordered or len(one.canonical) != len(other.canonical):
+        return False
+    return _in_order(loads(one.canonical)) == _in_order(loads(other.canonical))
+
+
+def _in_order(value: Json) -> str:
+    """The canonical text with every array's elements in the order of theirs."""
+    match value:
+        case list():
+            return f"[{','.join(sorted(map(_in_order, value)))}]"
+        case dict():
+            return f"{{{','.join(f'{json.dumps(k)}:{_in_order(v)}' for k, v in sorted(value.items()))}}}"
+    return _write(value, 0)
 
 
 def loads(text: str) -> Json:

@@ -9,17 +9,23 @@ import msgspec
 
 from sentinel.decide.availability import read_availability
 from sentinel.decide.currency import THREE_DECIMALS
+from sentinel.decide.dates import read_date
 from sentinel.decide.jsonfield import canonical, plain
 from sentinel.decide.money import read_price
 from sentinel.decide.number import read_with_unit
+from sentinel.decide.rows import read_rows
 from sentinel.decide.text import read_text, shorten, visible
 from sentinel.errors import CheckFailure
 from sentinel.model import (
     Extracted,
+    Field,
+    FieldsValue,
+    FieldValue,
     JsonValue,
     Normalization,
     NumberValue,
     PriceValue,
+    Rule,
     Value,
 )
 
@@ -36,7 +42,7 @@ class Normalised(msgspec.Struct, frozen=True):
     implausible: str | None = None
 
 
-def normalise(
+def normalise(  # noqa: C901, PLR0911 - one clause per kind
     extracted: Extracted, normalization: Normalization, *, separator: Separator | None = None
 ) -> Normalised:
     """The typed value in `extracted`; `separator` is the rule's remembered decimal separator.
@@ -45,7 +51,7 @@ def normalise(
     error and never a value, unless the rule says so; then it is the empty text, whatever the kind.
     """
     raw = extracted.raw
-    if not visible(raw):
+    if not visible(raw) and extracted.rows is None:
         if normalization.empty == "error":
             raise CheckFailure("EXTRACT_EMPTY_VALUE", "the selected part of the page holds no text")
         return Normalised(read_text("", normalization))
@@ -59,7 +65,49 @@ def normalise(
         case "text":
             return Normalised(read_text(raw, normalization))
         case "json_field":
-            return Normalised(JsonValue(canonical=canonical(raw)))
+            return Normalised(JsonValue(canonical=canonical(raw), ordered=normalization.order_matters))
+        case "date":
+            return Normalised(read_date(raw, normalization))
+        case "list":
+            return Normalised(read_rows(extracted, normalization))
+        case "record":
+            raise CheckFailure("RULE_INVALID", "a record is read field by field")
+
+
+def normalise_rule(extracted: Extracted, rule: Rule, *, separator: Separator | None = None) -> Normalised:
+    """The value of a rule: of a record, of each field; a page has one decimal separator for all of them.
+
+    Raises CheckFailure as `normalise` does; of a record's field the detail names it.
+    """
+    if rule.type != "record":
+        return normalise(extracted, rule.normal, separator=separator)
+    given = extracted.fields or {}
+    values: dict[str, FieldValue | None] = {}
+    doubts: list[str] = []
+    for name, field in rule.fields.items():
+        found = _field(name, field, given.get(name), separator)
+        if found is None:
+            values[name] = None
+            continue
+        values[name] = found.value if not isinstance(found.value, FieldsValue) else None
+        separator = separator or found.separator
+        if found.implausible is not None:
+            doubts.append(f"{name}: {found.implausible}")
+    return Normalised(FieldsValue(fields=values), separator, "; ".join(doubts) or None)
+
+
+def _field(
+    name: str, field: Field, extracted: Extracted | None, separator: Separator | None
+) -> Normalised | None:
+    """None: it is optional, and not there."""
+    try:
+        if extracted is None:
+            raise CheckFailure("EXTRACT_EMPTY_VALUE", "it is not on the page")  # noqa: TRY301 - as what is there and empty
+        return normalise(extracted, field.normal, separator=separator)
+    except CheckFailure as failure:
+        if field.optional and failure.code == "EXTRACT_EMPTY_VALUE":
+            return None
+        raise CheckFailure(failure.code, f"field {name}: {failure.detail}") from failure
 
 
 def _price(extracted: Extracted, normalization: Normalization, separator: Separator | None) -> Normalised:

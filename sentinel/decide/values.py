@@ -8,13 +8,18 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from sentinel.decide.jsonfield import plain
+from sentinel.decide.dates import days_of, same_moment
+from sentinel.decide.jsonfield import plain, same_json
+from sentinel.decide.rows import same_rows
 from sentinel.decide.text import shorten
 from sentinel.model import (
     AvailabilityValue,
+    DateValue,
+    FieldsValue,
     JsonValue,
     NumberValue,
     PriceValue,
+    RowsValue,
     TextValue,
     Value,
 )
@@ -25,7 +30,7 @@ _NUMBER = re.compile(r"-?\d{1,24}(?:\.\d{1,24})?")
 _TOLD = 80
 
 
-def value_json(value: Value | None) -> Any:  # Any: JSON
+def value_json(value: Value | None) -> Any:  # noqa: PLR0911 - one clause per kind; Any: JSON
     """The JSON shape of a value; Decimals as text, so that no reader rounds them."""
     match value:
         case PriceValue():
@@ -38,6 +43,12 @@ def value_json(value: Value | None) -> Any:  # Any: JSON
             return {"text": value.text, "hash": value.hash}
         case JsonValue():
             return json.loads(value.canonical, parse_float=_float_or_text)
+        case DateValue():
+            return {"date": value.date}
+        case RowsValue():
+            return {"rows": value.rows}
+        case FieldsValue():
+            return {"fields": {name: value_json(one) for name, one in value.fields.items()}}
         case None:
             return None
 
@@ -48,7 +59,7 @@ def _float_or_text(written: str) -> float | str:
     return number if isfinite(number) and Decimal(repr(number)) == Decimal(written) else written
 
 
-def describe(value: Value | None) -> str:
+def describe(value: Value | None) -> str:  # noqa: PLR0911 - one clause per kind
     """A value in a few words."""
     match value:
         case PriceValue():
@@ -62,12 +73,19 @@ def describe(value: Value | None) -> str:
             return shorten(value.text, _TOLD)
         case JsonValue():
             return shorten(value.canonical, _TOLD)
+        case DateValue():
+            return value.date
+        case RowsValue():
+            return f"{len(value.rows)} {'row' if len(value.rows) == 1 else 'rows'}"
+        case FieldsValue():
+            told = ", ".join(f"{name} {describe(one)}" for name, one in value.fields.items())
+            return shorten(told, 2 * _TOLD)
         case None:
             return "nothing"
 
 
 def number_of(value: Value | None) -> Decimal | None:
-    """What can be compared as a number, or None."""
+    """What can be compared as a number, or None; of dates, days."""
     match value:
         case PriceValue():
             return value.amount
@@ -75,11 +93,13 @@ def number_of(value: Value | None) -> Decimal | None:
             return value.number
         case JsonValue() if _NUMBER.fullmatch(value.canonical):
             return Decimal(value.canonical)
+        case DateValue():
+            return days_of(value.date)
         case _:
             return None
 
 
-def same(one: Value | None, other: Value | None) -> bool:
+def same(one: Value | None, other: Value | None) -> bool:  # noqa: PLR0911 - one clause per kind
     """Whether two values mean the same.
 
     A price that once names its currency and once does not is the same price, and a text is the same
@@ -92,7 +112,16 @@ def same(one: Value | None, other: Value | None) -> bool:
         case NumberValue(), NumberValue():
             return one.number == other.number and _same_unit(one.unit, other.unit)
         case TextValue(), TextValue():
-            return one.hash == other.hash
+            return one.hash == other.hash or (one.lines != "" and one.lines == other.lines)
+        case JsonValue(), JsonValue():
+            return same_json(one, other)
+        case DateValue(), DateValue():
+            return same_moment(one.date, other.date)
+        case RowsValue(), RowsValue():
+            return same_rows(one, other)
+        case FieldsValue(), FieldsValue():
+            names = one.fields.keys() | other.fields.keys()
+            return all(same(one.fields.get(name), other.fields.get(name)) for name in names)
         case _:
             return one == other
 
@@ -109,5 +138,9 @@ def is_empty(value: Value | None) -> bool:
             return not value.text
         case JsonValue():
             return value.canonical in {"null", '""'}
+        case RowsValue():
+            return not value.rows
+        case FieldsValue():
+            return all(map(is_empty, value.fields.values()))
         case _:
             return value is None

@@ -26,7 +26,7 @@ from sentinel.errors import CheckFailure
 from sentinel.extract import css, html
 from sentinel.extract.child import LENGTH_BYTES, MAX_CPU, MAX_FRAME, Answer, Question, framed
 from sentinel.extract.reading import extract, steps
-from sentinel.model import Extracted, Extraction, Fetched
+from sentinel.model import Extracted, Extraction, Fetched, Rule
 
 #: Characters and elements of a page that is read here: a few milliseconds.
 SMALL_TEXT: Final = 256 * 1024
@@ -39,6 +39,11 @@ SMALL_REOPENED: Final = 100_000
 DEADLINE: Final = 2.0 * MAX_CPU
 #: Questions after which a child makes room for a fresh one.
 RECYCLE_AFTER: Final = 2_000
+
+#: What says that a field is not on the page; of an optional one that is no failure.
+NOT_THERE: Final = frozenset(
+    {"EXTRACT_SELECTOR_NOT_FOUND", "EXTRACT_SCHEMA_NOT_FOUND", "EXTRACT_EMPTY_VALUE"}
+)
 
 #: Where the package lies.
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
@@ -72,6 +77,25 @@ class Extractor:
         if answer.extracted is None:
             raise CheckFailure(answer.code, answer.detail)
         return answer.extracted
+
+    async def read(self, page: Fetched, rule: Rule) -> Extracted:
+        """What a rule reads: its one value, or each field of a record (`Extracted.fields`).
+
+        Raises CheckFailure as `extract` does; of a record the detail names the field.
+        """
+        if rule.type != "record":
+            (only,) = rule.parts.values()
+            return await self.extract(page, only.extraction, allow_empty=only.normal.empty == "value")
+        found: dict[str, Extracted] = {}
+        for name, field in rule.fields.items():
+            allow_empty = field.normal.empty == "value"
+            try:
+                found[name] = await self.extract(page, field.extraction, allow_empty=allow_empty)
+            except CheckFailure as failure:
+                if not field.optional or failure.code not in NOT_THERE:
+                    raise CheckFailure(failure.code, f"field {name}: {failure.detail}") from failure
+        raw = msgspec.json.encode({name: one.raw for name, one in found.items()}).decode()
+        return Extracted(raw=raw, fields=found)
 
     async def _ask(self, question: Question) -> Answer:
         child = self._idle.pop() if self._idle else await _Child.start()

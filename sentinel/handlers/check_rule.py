@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from sentinel.decide import Normalised, judge, judge_failure, judge_not_modified, normalise
+from sentinel.decide import Normalised, judge, judge_failure, judge_not_modified, normalise_rule
 from sentinel.errors import (
     CheckFailure,
     NotFound,
@@ -203,10 +203,9 @@ class CheckRuleHandler:
             if page.blocked is not None:
                 raise CheckFailure(page.blocked, page.block_detail)  # noqa: TRY301 - one way out for every stage
             rule = stored.rule
-            allow_empty = rule.normal.empty == "value"
-            extracted = await self._extractor.extract(page, rule.extraction, allow_empty=allow_empty)
+            extracted = await self._extractor.read(page, rule)
             raw, selected = extracted.raw[:MAX_RAW], extracted.selector_index
-            value = normalise(extracted, rule.normal, separator=stored.state.decimal_separator)
+            value = normalise_rule(extracted, rule, separator=stored.state.decimal_separator)
         except CheckFailure as failure:
             return Reading(_result(page, failure, selected), raw=raw, failure=failure, page=page)
         return Reading(_result(page, None, selected), raw=raw, value=value, page=page)
@@ -338,12 +337,7 @@ def _end(finished: FinishedRun, failure: CheckFailure | None = None) -> None:
 
 def _asks_otherwise(after: Rule, before: Rule) -> bool:
     """What was read for the one is no answer for the other."""
-    return (after.url, after.fetch, after.extraction, after.normal) != (
-        before.url,
-        before.fetch,
-        before.extraction,
-        before.normal,
-    )
+    return (after.url, after.fetch, after.parts) != (before.url, before.fetch, before.parts)
 
 
 def _impossible(detail: str) -> RunResult:

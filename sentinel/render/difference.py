@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -11,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from sentinel.decide.order import longest_rising
 from sentinel.render.clean import clip
 
 #: Words compared per side after what both begin and end with is set aside. difflib's time grows with
@@ -94,22 +94,6 @@ def _once(words: Sequence[str]) -> dict[str, int]:
     """Where each word is that is there once, in order."""
     times = Counter(words)
     return {word: place for place, word in enumerate(words) if times[word] == 1 and not word.isspace()}
-
-
-def longest_rising(numbers: Sequence[int]) -> set[int]:
-    """The longest rising part of different numbers, by patience sorting."""
-    tops: list[int] = []
-    before: dict[int, int | None] = {}
-    for number in numbers:
-        pile = bisect_left(tops, number)
-        before[number] = tops[pile - 1] if pile else None
-        tops[pile : pile + 1] = [number]
-    kept: set[int] = set()
-    last = tops[-1] if tops else None
-    while last is not None:
-        kept.add(last)
-        last = before[last]
-    return kept
 
 
 def _compared(old: list[str], new: list[str]) -> list[Piece]:

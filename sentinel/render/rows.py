@@ -15,9 +15,9 @@ from typing import Final, Literal, NoReturn
 
 import msgspec
 
+from sentinel.decide.order import longest_rising
 from sentinel.model import DocumentCell, DocumentRow, DocumentRows
 from sentinel.render import clean
-from sentinel.render.difference import longest_rising
 
 #: Larger lists are told as values: rows of one side, characters of its JSON.
 MAX_ROWS: Final = 10_000

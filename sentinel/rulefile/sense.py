@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from decimal import Decimal
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 
@@ -20,16 +19,14 @@ from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import check_extraction
 from sentinel.extract.css import trouble as css_trouble
 from sentinel.extract.hints import did_you_mean, shown
-from sentinel.extract.regex import trouble as regex_trouble
 from sentinel.fetch import guard
 from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import (
-    NUMERIC_CONDITIONS,
     AlertPolicy,
-    AvailabilityStatus,
     Channel,
     ChannelTemplate,
     ChannelType,
+    Clause,
     Condition,
     Extraction,
     FallbackSelector,
@@ -42,25 +39,11 @@ from sentinel.model import (
 )
 from sentinel.render import mailbox
 from sentinel.render.template import trouble as template_trouble
-from sentinel.rulefile import ways
+from sentinel.rulefile import conditions, ways
 from sentinel.rulefile.shape import BAD, join
 from sentinel.settings import is_setting
 
 # `Any` is a part of a struct as the reader made it.
-
-_VALUE: Final = ("value_changed", "value_appeared", "value_disappeared")
-_ORDERED: Final = ("value_increased", "value_decreased", "value_above", "value_below")
-_NUMBER: Final = ("number_changed", "number_below", "number_above")
-#: What may be asked of each type of rule.
-FITTING: Final[dict[str, tuple[str, ...]]] = {
-    "price": ("price_below", "price_above", "price_drop_percent", *_NUMBER, *_VALUE, *_ORDERED),
-    "number": (*_NUMBER, *_VALUE, *_ORDERED),
-    "availability": ("availability_is", *_VALUE),
-    "text": ("text_changed", "text_contains", "text_matches", *_VALUE),
-    "json_field": ("text_contains", "text_matches", "text_changed", *_VALUE),
-}
-#: Conditions that say nothing without a value.
-_NEED_VALUE: Final = NUMERIC_CONDITIONS | {"availability_is", "text_contains", "text_matches"}
 
 #: The credentials of each type of channel, and the one that it cannot be without.
 CREDENTIALS: Final[dict[ChannelType, tuple[str, ...]]] = {
@@ -122,7 +105,8 @@ class Sense:
             AlertPolicy: self._escalation,
             Channel: self._channel,
             ChannelTemplate: self._template,
-            Condition: self._condition,
+            Clause: self._clause,
+            Condition: self._clause,
             Normalization: self._normalization,
             Rule: self._rule,
         }
@@ -291,59 +275,21 @@ class Sense:
         elif (form := _VALUE_FORMS.get(name)) and not all(form[0].fullmatch(value) for value in values):
             self._note(path, "the value does not look like one", form[1])
 
-    def _condition(self, parts: dict[str, Any], path: str) -> None:
-        kind, value = parts.get("type"), parts.get("value")
-        if kind is None:
-            return
-        where = join(path, "value")
-        if value is None or value == "":
-            if kind in _NEED_VALUE:
-                self._note(where, f"{kind} needs a value", _value_hint(kind))
-        elif kind in NUMERIC_CONDITIONS:
-            self._percent(kind, value, where)
-        elif kind == "availability_is" and value not in get_args(AvailabilityStatus):
-            self._note(
-                where,
-                f"{shown(str(value))} is not an availability",
-                did_you_mean(str(value), get_args(AvailabilityStatus)),
-            )
-        elif kind == "text_matches" and (problem := regex_trouble(str(value))):
-            self._note(where, problem.message, problem.hint)
-
-    def _percent(self, kind: str, value: Any, where: str) -> None:
-        try:
-            number = Decimal(str(value))
-        except ArithmeticError:
-            return  # the struct itself says so
-        if kind == "price_drop_percent" and not 0 < number <= 100:
-            self._note(where, f"a drop of {number} percent cannot happen", "a number over 0, up to 100")
+    def _clause(self, parts: dict[str, Any], path: str) -> None:
+        if not self._told(join(path, "type")):
+            self._pass_on(conditions.clause_trouble(parts), path)
 
     def _normalization(self, parts: dict[str, Any], path: str) -> None:
         low, high = parts.get("min"), parts.get("max")
         if low is not None and high is not None and low > high:
             self._note(join(path, "min"), f"min {low} is over max {high}")
+        self._pass_on(schedule.check_timezone(parts.get("timezone")), path)
 
     def _rule(self, parts: dict[str, Any], path: str) -> None:
         if (url := parts.get("url")) is not None:
             self._address(url, join(path, "url"))
-        kind = parts.get("type")
-        if kind is None:
-            return
-        normalization = parts.get("normalization")
-        if normalization is not None and normalization.kind != kind:
-            self._note(
-                f"{path}.normalization.kind",
-                f"a rule of type {kind} cannot have values of kind {normalization.kind}",
-                f"kind: {kind}",
-            )
-        policy = parts.get("alert_policy")
-        for index, condition in enumerate(policy.conditions if policy else []):
-            if condition is not BAD and condition.type not in FITTING[kind]:
-                self._note(
-                    f"{path}.alertPolicy.conditions[{index}].type",
-                    f"{condition.type} cannot be asked of a {kind} rule",
-                    "for this type: " + ", ".join(FITTING[kind]),
-                )
+        self._pass_on(conditions.fields_trouble(parts), path)
+        self._pass_on(conditions.rule_trouble(parts), path)
 
     def references(self, written: Any) -> None:
         """Ids given twice, channels that do not exist; asked of plain values, whose places are known."""
@@ -452,11 +398,3 @@ def _stood_in(parts: dict[str, Any]) -> dict[str, Any]:
 
 _HARMLESS_STEP: Final = "trim"
 _HARMLESS_FALLBACK: Final = FallbackSelector(selector="body")
-
-
-def _value_hint(kind: str) -> str:
-    if kind in NUMERIC_CONDITIONS:
-        return "value: a number"
-    if kind == "availability_is":
-        return "value: one of " + ", ".join(get_args(AvailabilityStatus))
-    return "value: the text or pattern"

@@ -156,6 +156,10 @@ class Reader:
                 meant.add(near)
         return meant
 
+    def _told_of(self, path: str) -> bool:
+        """Whether a problem with what is there is known."""
+        return any(f"{problem.path}.".startswith((f"{path}.", f"{path}[")) for problem in self.problems)
+
     def _missing(self, name: str, path: str, meant: set[str]) -> None:
         if name not in meant:  # a misspelt field is told once, as unknown
             self.note(join(path, name), "missing", "it is required")
@@ -165,8 +169,10 @@ class Reader:
             return kind(**parts)
         except ValueError as exc:
             about = _ABOUT.match(str(exc))
-            if about or not told:  # of the whole struct's sense only where its parts have any
-                self.note(join(path, about[1]) if about else path, str(exc))
+            where = join(path, about[1]) if about else path
+            # Of the whole only where its parts have sense; of a part, where nothing is told of it yet.
+            if not told or (about and not self._told_of(where)):
+                self.note(where, str(exc))
             return BAD
 
 

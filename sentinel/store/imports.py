@@ -33,7 +33,19 @@ RULE_DEFINITION: Final = sa.type_coerce(rule.c.definition, Perhaps(Document(Rule
 
 _NEW: Final = RuleState()
 #: What is forgotten when what is watched is not what it was ...
-_VALUE_FIELDS: Final = ("stable", "stable_raw", "candidate", "candidate_count", "decimal_separator")
+_VALUE_FIELDS: Final = (
+    "stable",
+    "stable_raw",
+    "candidate",
+    "candidate_count",
+    "candidate_raw",
+    "candidate_doubt",
+    "decimal_separator",
+    "unsettled",
+    "page_size",
+    "told",
+    "disarmed",
+)
 #: ... and when it is fetched otherwise.
 _FETCH_FIELDS: Final = ("etag", "last_modified", "conditional_count", "mode_that_worked")
 
@@ -409,12 +421,7 @@ async def _update_rule(
 
 
 def _forgets_value(before: Rule | None, after: Rule) -> bool:
-    return before is None or (before.url, before.type, before.extraction, before.normal) != (
-        after.url,
-        after.type,
-        after.extraction,
-        after.normal,
-    )
+    return before is None or (before.url, before.type, before.parts) != (after.url, after.type, after.parts)
 
 
 def _forgotten(before: Rule | None, after: Rule) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import Document, DocumentField, RulesFile
 from sentinel.render import to_json
 from sentinel.rulefile import load as load_rules
-from sentinel.rulefile.sense import FITTING
+from sentinel.rulefile.conditions import FITTING
 from sentinel.settings import VARIABLES
 from tests.end_to_end.shapes import SCHEMAS, VALUES, checked
 from tests.support.documents import DOCUMENTS, EVERY_DOCUMENT, REPOSITORY, Block, blocks, cells, named, table
@@ -175,13 +175,24 @@ def test_a_rules_file_is_accepted(block: Block, tmp_path: Path, capsys: pytest.C
     )
 
 
-def struct_fields(kind: Any, path: str = "") -> Iterator[str]:
+def struct_fields(kind: Any, seen: set[Any] | None = None) -> Iterator[str]:
     """Every field of a struct and of those inside it, as it is written."""
+    seen = set() if seen is None else seen
+    if kind in seen:
+        return
+    seen.add(kind)
     for field in msgspec.structs.fields(kind):
         yield field.encode_name
-        for inner in (field.type, *getattr(field.type, "__args__", ())):
-            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-                yield from struct_fields(inner)
+        for inner in structs_in(field.type):
+            yield from struct_fields(inner, seen)
+
+
+def structs_in(kind: Any) -> Iterator[Any]:
+    """The structs that a type names, however deep."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+    for inner in getattr(kind, "__args__", ()):
+        yield from structs_in(inner)
 
 
 def test_rules_md_shows_every_field_of_a_rules_file() -> None:

@@ -47,9 +47,22 @@ class Text(Document):
     hash: Annotated[str, Meta(pattern="^[0-9a-f]+$")]
 
 
+class Date(Document):
+    date: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d[+-]\d\d:\d\d)?$")]
+
+
+class Rows(Document):
+    rows: dict[str, dict[str, str]]
+
+
+class Fields(Document):
+    fields: dict[str, Json]
+
+
 #: Type of rule -> its value.
 VALUES: dict[str, Any] = {
     "price": Price, "availability": Availability, "number": Number, "text": Text, "json_field": Json,
+    "date": Date, "list": Rows, "record": Fields,
 }  # fmt: skip
 
 # --- streams ----------------------------------------------------------------------------------------
