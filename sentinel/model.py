@@ -651,6 +651,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     #: Checks since the last unconditional fetch.
     conditional_count: int = 0
     mode_that_worked: Literal["http", "headless"] | None = None
+    #: When HTTP was last asked first, in mode auto.
+    mode_since: float | None = None
     #: Decimal separator learned from an unambiguous number.
     decimal_separator: Literal[".", ","] | None = None
     #: 0 to 100.

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from sentinel.fetch.blocks import has_wares, visible_text
-from sentinel.model import Fetched, FetchModeName
+from sentinel.model import Extraction, Fetched, FetchModeName
 
 Mode = Literal["http", "headless"]
 
@@ -84,6 +84,11 @@ def nothing_found(code: str, page: Fetched) -> str | None:
     """Why a browser should look where the rule ended with this error code on a page, or None."""
     made_by_scripts = "html" in page.content_type and "<script" in page.text.lower()
     return f"over http: {code}" if code in _NOTHING_FOUND and made_by_scripts else None
+
+
+def css_of(extraction: Extraction | None) -> str | None:
+    """The CSS selector of what a rule reads, where it has one."""
+    return extraction.selector or None if extraction is not None and extraction.method == "css" else None
 
 
 def is_empty_shell(markup: str) -> bool:

@@ -24,7 +24,9 @@ from sentinel.errors import (
 )
 from sentinel.events import AlertRecorded, ChangeConfirmed, Observer, RunEnded, ignore
 from sentinel.extract.contained import Extractor
+from sentinel.fetch import modes
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
+from sentinel.fetch.modes import Worked
 from sentinel.fetch.politeness import rate_key
 from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Fetched, Id, Rule, RuleState, Verdict
@@ -197,6 +199,28 @@ class CheckRuleHandler:
             return Reading(_result(failure.partial, failure), failure=failure, page=failure.partial)
         if page.not_modified:
             return Reading(_result(page), not_modified=True, page=page)
+        reading = await self._understand(stored, page)
+        return await self._look_again(stored, job, reading)
+
+    async def _look_again(self, stored: StoredRule, job: Job[RunRule], first: Reading) -> Reading:
+        """What a browser sees, where the first look was by HTTP and came to nothing; else the first."""
+        page, rule = first.page, stored.rule
+        if first.failure is None or page is None:
+            return first
+        try:
+            again = await self._fetcher.look_again(
+                page,
+                rule.fetch,
+                first.failure.code,
+                force_mode=job.payload.force_mode,
+                hope_for=_hoped_for(rule),
+            )
+        except FetchFailure as failure:
+            return Reading(_result(failure.partial, failure), failure=failure, page=failure.partial)
+        return first if again is None else await self._understand(stored, again)
+
+    async def _understand(self, stored: StoredRule, page: Fetched) -> Reading:
+        """Classify -> extract -> normalise."""
         selected: int | None = None
         raw: str | None = None
         try:
@@ -220,6 +244,32 @@ class CheckRuleHandler:
             force_mode=job.payload.force_mode,
             etag=state.etag if conditional else None,
             last_modified=state.last_modified if conditional else None,
+            worked=self._worked(state),
+            hope_for=_hoped_for(stored.rule),
+        )
+
+    def _worked(self, state: RuleState) -> Worked:
+        if state.mode_since is None:
+            return Worked()
+        return Worked(state.mode_that_worked, self._clock.time() - state.mode_since)
+
+    async def _drawn(self, rule: Rule, result: RunResult, verdict: Verdict) -> RunResult:
+        """With a picture of a confirmed change, where the rule asks for one.
+
+        By a visit of its own within a second of the check: pictures of every check would cost each of
+        them the images that nobody looks at. What cannot be drawn is no reason to lose the change.
+        """
+        if verdict.change is None or not rule.fetch.screenshot_on_change or self._blobs is None:
+            return result
+        try:
+            drawn = await self._fetcher.draw(rule.url, rule.fetch, _hoped_for(rule))
+        except FetchFailure as failure:
+            log.warning("not_drawn", extra={"rule_id": rule.id, "error": str(failure)})
+            return result
+        return msgspec.structs.replace(
+            result,
+            screenshot_blob=await self._blobs.put(drawn.page, "screenshot") if drawn.page else None,
+            element_blob=await self._blobs.put(drawn.element, "screenshot") if drawn.element else None,
         )
 
     # --- judging and committing -----------------------------------------------------------------
@@ -235,8 +285,9 @@ class CheckRuleHandler:
         """
         stored = ticket.stored
         for _ in range(REJUDGE):
-            verdict = self._judge(stored, reading)
+            verdict = self._judge(stored, reading, forced=job.payload.force_mode is not None)
             result, page_blob = await self._keep(stored, reading, verdict)
+            result = await self._drawn(stored.rule, result, verdict)
             try:
                 finished = await self._store.finish_run(
                     ticket,
@@ -279,7 +330,7 @@ class CheckRuleHandler:
         kept = await self._blobs.put(page.body, "body")
         return msgspec.structs.replace(result, body_blob=kept if tells else None), kept if good else None
 
-    def _judge(self, stored: StoredRule, reading: Reading) -> Verdict:
+    def _judge(self, stored: StoredRule, reading: Reading, *, forced: bool) -> Verdict:
         now, zone = self._clock.time(), stored.workspace.timezone
         rule, state = stored.rule, stored.state
         if reading.failure is not None:
@@ -291,7 +342,7 @@ class CheckRuleHandler:
             raise TemporaryFailure("the page is as it was, but how that was is not remembered any more")
         return judge(
             rule,
-            _learned(state, reading),
+            _learned(state, reading, now=now if rule.fetch.mode == "auto" and not forced else None),
             reading.raw,
             reading.value.value,
             now=now,
@@ -340,6 +391,11 @@ def _asks_otherwise(after: Rule, before: Rule) -> bool:
     return (after.url, after.fetch, after.parts) != (before.url, before.fetch, before.parts)
 
 
+def _hoped_for(rule: Rule) -> str | None:
+    """What a browser waits for, and draws by itself."""
+    return modes.css_of(rule.extraction)
+
+
 def _impossible(detail: str) -> RunResult:
     """The rule went away, or became something else, between two attempts."""
     return RunResult(error_code="RULE_INVALID", error_detail=detail)
@@ -384,16 +440,21 @@ def _raw(reading: Reading, state: RuleState) -> str | None:
     return state.stable_raw if state.candidate is None else state.candidate_raw
 
 
-def _learned(state: RuleState, reading: Reading) -> RuleState:
-    """What a full good fetch taught: validators, the mode that works, the page's decimal separator."""
+def _learned(state: RuleState, reading: Reading, *, now: float | None) -> RuleState:
+    """What a full good fetch taught: validators, the mode that works, the page's decimal separator.
+
+    `now`: None where the mode was not the fetcher's choice.
+    """
     page, value = reading.page, reading.value
+    new = page is not None and now is not None and not modes.was_remembered(page)
     headers = page.headers if page is not None else {}
     return msgspec.structs.replace(
         state,
         etag=headers.get("etag"),
         last_modified=headers.get("last-modified"),
         conditional_count=0,
-        mode_that_worked=page.mode if page is not None else state.mode_that_worked,
+        mode_that_worked=page.mode if page is not None and new else state.mode_that_worked,
+        mode_since=now if new else state.mode_since,
         decimal_separator=(value.separator if value is not None else None) or state.decimal_separator,
     )
 

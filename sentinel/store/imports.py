@@ -47,7 +47,7 @@ _VALUE_FIELDS: Final = (
     "disarmed",
 )
 #: ... and when it is fetched otherwise.
-_FETCH_FIELDS: Final = ("etag", "last_modified", "conditional_count", "mode_that_worked")
+_FETCH_FIELDS: Final = ("etag", "last_modified", "conditional_count", "mode_that_worked", "mode_since")
 
 
 class Imports(Part):

@@ -221,6 +221,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     #: What is kept of it, by hash (sentinel.store.blobs); it may be gone again.
     body_blob: str | None = None
     screenshot_blob: str | None = None
+    element_blob: str | None = None
     selector_index: int | None = None
 
 

@@ -121,6 +121,7 @@ rule_state: Final = sa.Table(
     sa.Column("last_modified", Words),
     sa.Column("conditional_count", sa.Integer, nullable=False),
     sa.Column("mode_that_worked", sa.Text),
+    sa.Column("mode_since", Micros),
     sa.Column("decimal_separator", sa.Text),
     sa.Column("health", sa.Float, nullable=False),
     sa.Column("health_state", sa.Text, nullable=False),
@@ -172,13 +173,14 @@ run: Final = sa.Table(
     #: What is kept of it, by the hash of its content; the bytes lie outside the database.
     sa.Column("body_blob", sa.Text),
     sa.Column("screenshot_blob", sa.Text),
+    sa.Column("element_blob", sa.Text),
     sa.Column("selector_index", sa.Integer),
     sa.UniqueConstraint("job_id"),
     sqlite_autoincrement=True,  # an id once given is never given again, even after pruning
 )
 sa.Index("ix_run_newest", run.c.rule_id, run.c.started_at.desc(), run.c.id.desc())
 sa.Index(None, run.c.workspace_id)
-for _blob in (run.c.body_blob, run.c.screenshot_blob):
+for _blob in (run.c.body_blob, run.c.screenshot_blob, run.c.element_blob):
     sa.Index(None, _blob, sqlite_where=_blob.is_not(None), postgresql_where=_blob.is_not(None))
 sa.Index(None, run.c.started_at)
 sa.Index(

@@ -92,7 +92,8 @@ class Upkeep(Part):
         """Of some hashes those that a row names. Raises StoreUnavailable."""
         found: set[str] = set()
         async with self._database.reading() as connection:
-            for column in (run.c.body_blob, run.c.screenshot_blob, rule_state.c.page_blob):
+            kept = (run.c.body_blob, run.c.screenshot_blob, run.c.element_blob, rule_state.c.page_blob)
+            for column in kept:
                 found.update(await connection.scalars(sa.select(column).where(column.in_(hashes))))
         return found
 

@@ -95,6 +95,7 @@ def upgrade() -> None:
         sa.Column("content_hash", sa.Text(), nullable=True),
         sa.Column("body_blob", sa.Text(), nullable=True),
         sa.Column("screenshot_blob", sa.Text(), nullable=True),
+        sa.Column("element_blob", sa.Text(), nullable=True),
         sa.Column("selector_index", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspace.id"], name=op.f("fk_run_workspace_id_workspace")
@@ -119,7 +120,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'running'"),
     )
     op.create_index(op.f("ix_run_workspace_id"), "run", ["workspace_id"], unique=False)
-    for column in ("body_blob", "screenshot_blob"):
+    for column in ("body_blob", "screenshot_blob", "element_blob"):
         op.create_index(
             op.f(f"ix_run_{column}"),
             "run",
@@ -335,6 +336,7 @@ def upgrade() -> None:
         sa.Column("last_modified", sa.Text(), nullable=True),
         sa.Column("conditional_count", sa.Integer(), nullable=False),
         sa.Column("mode_that_worked", sa.Text(), nullable=True),
+        sa.Column("mode_since", sa.BigInteger(), nullable=True),
         sa.Column("decimal_separator", sa.Text(), nullable=True),
         sa.Column("health", sa.Float(), nullable=False),
         sa.Column("health_state", sa.Text(), nullable=False),
