@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -13,8 +14,9 @@ import msgspec
 import typer
 
 from sentinel.cli import trying
+from sentinel.cli.carried import show_carried
 from sentinel.cli.context import Cli, cli_of
-from sentinel.cli.exits import Exit
+from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Yes, noun
 from sentinel.cli.values import iso
 from sentinel.credentials import Keyring
@@ -23,6 +25,7 @@ from sentinel.decide.values import describe, value_json
 from sentinel.errors import Unreadable
 from sentinel.model import Rule, RulesFile
 from sentinel.rulefile import dump, json_schema, load
+from sentinel.rulefile.foreign import SOURCES, as_yaml, carry
 from sentinel.settings import MASK
 from sentinel.store import Changes, ImportReport, RunRecord, Store, StoredRule
 
@@ -51,11 +54,55 @@ def import_(
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML; - reads stdin.")],
     dry_run: DryRun = False,
+    source_tool: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="|".join(SOURCES), help="Another tool's file; told is what comes over."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="With --from: write a rules file, import nothing.")
+    ] = None,
 ) -> int:
     """Make workspace, channels and rules as the file says, by id; what it does not name stays."""
     cli = cli_of(context)
+    if source_tool is not None:
+        return from_other_tool(cli, _tool(source_tool), file, out, dry_run=dry_run)
+    if out is not None:
+        raise typer.BadParameter("goes with --from", param_hint="'--out'")
     source: Path | str = cli.stdin.read() if str(file) == "-" else file
     return cli.run(lambda: _import(cli, source, dry_run=dry_run))
+
+
+def _tool(name: str) -> str:
+    if name not in SOURCES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(SOURCES)}", param_hint="'--from'")
+    return name
+
+
+def from_other_tool(cli: Cli, tool: str, file: Path, out: Path | None, *, dry_run: bool) -> int:
+    """Import what came over, or write it to a file for a person to look through."""
+    carried = carry(tool, file, trying.policy(cli))
+    show_carried(cli.out, tool, carried)
+    if out is None:
+        return cli.run(lambda: _import(cli, as_yaml(carried), dry_run=dry_run))
+    if not dry_run:
+        _write_new(out, as_yaml(carried))
+        cli.out.say(f"{out} written; look it through, then: sentinel-worker rules import {out}")
+    return Exit.DONE
+
+
+def _write_new(path: Path, text: str) -> None:
+    """A file for its owner alone, for there may be credentials among headers. Raises CommandError."""
+    try:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise CommandError(
+            Exit.FAILED, f"{path} is there already", "name another file, or remove it"
+        ) from error
 
 
 async def _import(cli: Cli, source: Path | str, *, dry_run: bool) -> int:

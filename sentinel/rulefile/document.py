@@ -8,6 +8,7 @@ core says is more than text (true, false, null, numbers). Fractions are Decimal,
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -85,10 +86,20 @@ _Dumper.add_representer(
 
 def read(source: Path | str) -> Any:
     """The plain value of a YAML text or file. Raises RuleFileError with one problem."""
+    return _read(source, lambda text: yaml.load(text, Loader=_Loader))  # noqa: S506 - _Loader is a SafeLoader
+
+
+def read_all(source: Path | str) -> list[Any]:
+    """The same of each document of a file that has several, `---` between them."""
+    found: list[Any] = _read(source, lambda text: list(yaml.load_all(text, Loader=_Loader)))
+    return found
+
+
+def _read(source: Path | str, load: Callable[[str], Any]) -> Any:
     text = _text(source)
     try:
         _measure(text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+        return load(text)
     except yaml.MarkedYAMLError as exc:
         raise _refused(_where(exc), _reason(exc), _hint(exc, text)) from exc
     except UnicodeError as exc:  # stdin's bytes that are no text

@@ -429,6 +429,22 @@ class Import(Document):
     dry_run: bool
 
 
+class CarriedNote(Document):
+    where: str
+    field: str
+    kind: Literal["carried", "dropped", "refused"]
+    text: str
+
+
+class Carried(Document):
+    schema: Literal["sentinel.carried/1"]
+    source: Literal["changedetection", "urlwatch", "webchanges"]
+    channels: list[str]
+    rules: list[str]
+    refused: list[str]
+    notes: list[CarriedNote]
+
+
 class Switch(Document):
     schema: Literal["sentinel.rule_switch/1"]
     rule_id: str
@@ -536,7 +552,7 @@ SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, Alert, AlertRoute, RuleTest, Replay, Fetch,
-        RuleLine, Import, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
+        RuleLine, Import, Carried, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 

@@ -460,3 +460,41 @@ class TestHistoryAndAlerts:
         assert run("alerts", "list", "--json", "--rule", "nightly").out == ""
         assert "widget-price" in run("alerts", "list").out
         assert run("alerts", "list", "--status", "moody").code == Exit.USAGE
+
+
+class TestFromOtherTools:
+    JOBS = (
+        "name: Widget\nurl: https://shop.example.com/widget\nfilter: [{css: .price}]\nadditions_only: true\n"
+    )
+
+    @pytest.fixture
+    def jobs(self, tmp_path: Path) -> Path:
+        path = tmp_path / "urls.yaml"
+        path.write_text(self.JOBS)
+        return path
+
+    def test_a_file_is_written_for_its_owner_and_never_over_another(
+        self, run: Run, jobs: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "rules.yaml"
+
+        first = run("rules", "import", "--from", "urlwatch", str(jobs), "--out", str(out))
+        again = run("rules", "import", "--from", "urlwatch", str(jobs), "--out", str(out))
+
+        assert (first.code, again.code) == (Exit.DONE, Exit.FAILED)
+        assert "+ rule widget" in first.out
+        assert "- additions_only: every change" in first.out
+        assert out.stat().st_mode & 0o777 == 0o600
+        assert yaml.safe_load(out.read_text())["rules"][0]["extraction"]["selector"] == ".price"
+        assert run("rules", "list", "--json").out == ""
+
+    def test_it_is_imported_at_once_where_no_file_is_asked_for(self, run: Run, jobs: Path) -> None:
+        come, imported = run("rules", "import", "--from", "urlwatch", str(jobs), "--json").lines
+
+        assert (come["schema"], come["rules"]) == ("sentinel.carried/1", ["widget"])
+        assert imported["rules"]["created"] == ["widget"]
+
+    def test_wrong_calls_are_told(self, run: Run, jobs: Path, tmp_path: Path) -> None:
+        assert run("rules", "import", "--from", "wget", str(jobs)).code == Exit.USAGE
+        assert run("rules", "import", str(jobs), "--out", str(tmp_path / "x.yaml")).code == Exit.USAGE
+        assert run("rules", "import", "--from", "urlwatch", "nowhere.yaml").code == Exit.FAILED
