@@ -640,6 +640,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     candidate_doubt: str | None = None
     #: Candidates in a row that were followed by something else than themselves: a value that flaps.
     unsettled: int = 0
+    #: When that was told; None: it was not, or it has settled since.
+    unstable_told_at: float | None = None
     #: Characters of the page that gave the stable value.
     page_size: int | None = None
     #: By condition that was told (or true at the first reading) and has not been false since: when.
@@ -732,7 +734,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: ChangeKind
     before: Value | None
-    after: Value
+    #: None: an optional field that is not there any more.
+    after: Value | None
     #: Relative change in percent, for amounts and numbers.
     percent: Decimal | None = None
     #: Of rows: how many came, went, are otherwise and changed places.

@@ -11,14 +11,32 @@ import msgspec
 
 from sentinel.decide import health
 from sentinel.decide.compare import compare, lost_separator
-from sentinel.decide.conditions import fired
+from sentinel.decide.conditions import Before, Scene, evaluate
 from sentinel.decide.confirm import Step, confirm
+from sentinel.decide.rows import summary as summary_of
 from sentinel.decide.schedule import zone_of
-from sentinel.decide.values import describe, value_json
+from sentinel.decide.values import describe, same, value_json
 from sentinel.errors import ERROR_CODES, Severity
-from sentinel.model import AlertDraft, Change, Fired, JsonValue, Rule, RuleState, TextValue, Value, Verdict
+from sentinel.model import (
+    AlertDraft,
+    Change,
+    FieldsValue,
+    Fired,
+    JsonValue,
+    RowsValue,
+    Rule,
+    RuleState,
+    TextValue,
+    Value,
+    Verdict,
+)
 
 _RANK: Final[dict[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
+#: A page with less than this share of its characters is looked at once more, unless it was small anyway.
+SHRUNK: Final = 0.4
+SMALL_PAGE: Final = 2_000
+#: New values in a row that were gone at the next look, until it is told that the rule flaps.
+UNSETTLED: Final = 6
 #: Characters of a dedupe key's value part; longer ones are told by their hash.
 _KEY_PART: Final = 60
 #: Characters of a text or of data that a title quotes.
@@ -34,19 +52,35 @@ def judge(
     now: float,
     timezone: str = "UTC",
     implausible: str | None = None,
+    page_size: int | None = None,
+    past: Sequence[Before] = (),
 ) -> Verdict:
-    """What a good reading means. `now` in seconds since the epoch; `timezone` the workspace's."""
+    """What a good reading means. `now` in seconds since the epoch; `timezone` the workspace's.
+
+    `page_size`: characters of the page it was read from, where they are known. `past`: what was believed
+    before, as far back as `needed_days` of the rule's conditions says.
+    """
     policy = rule.alert_policy
+    implausible = implausible or _shrunk(state, page_size)
     doubtful = implausible is not None or lost_separator(state.stable, value)
     step = confirm(state, value, required=policy.require_consecutive, implausible=doubtful)
     change = compare(state.stable, value) if step.changed and state.stable is not None else None
-    met = fired(policy, change, currency=rule.normal.currency) if change is not None else ()
-    alerts = (
-        [_change_alert(rule, state, change, met, now=now, timezone=timezone)]
-        if change is not None and met
-        else []
-    )
+    alerts: list[AlertDraft] = []
     well = _after_good_run(state, step, raw, now, changed=change is not None, doubt=implausible)
+    met: tuple[Fired, ...] = ()
+    if step.confirmed:
+        outcome = evaluate(policy, _scene(rule, state, step, change, now, past))
+        met = outcome.met
+        well = msgspec.structs.replace(
+            well, told=outcome.told, disarmed=outcome.disarmed, page_size=page_size or state.page_size
+        )
+        if met:
+            told = change or Change(kind="value_changed", before=step.stable, after=step.stable)
+            alerts.append(
+                _change_alert(rule, state, told, met, now=now, timezone=timezone, again=outcome.again)
+            )
+    well, unstable = _settling(rule, state, well, value, now)
+    alerts += unstable
     if state.health_state == "broken" and well.health_state != "broken":
         alerts.append(_recovery_alert(rule, now))
         well = msgspec.structs.replace(well, broken_told_at=None)
@@ -107,6 +141,70 @@ def judge_failure(rule: Rule, state: RuleState, code: str, detail: str, *, now: 
     return Verdict(state=ill, alerts=alerts)
 
 
+def _scene(  # noqa: PLR0917 - all that there is, in the order of its making
+    rule: Rule, state: RuleState, step: Step, change: Change | None, now: float, past: Sequence[Before]
+) -> Scene:
+    return Scene(
+        before=state.stable,
+        after=step.stable,
+        change=change,
+        now=now,
+        first=state.stable is None,
+        currencies={name: part.normal.currency for name, part in rule.parts.items()},
+        past=past,
+        told=state.told,
+        disarmed=state.disarmed,
+    )
+
+
+def _shrunk(state: RuleState, page_size: int | None) -> str | None:
+    """A page that lost most of itself may be half loaded, or another page."""
+    if page_size is None or state.page_size is None or state.page_size < SMALL_PAGE:
+        return None
+    if page_size >= state.page_size * SHRUNK:
+        return None
+    return f"the page shrank from {state.page_size} characters to {page_size}"
+
+
+def _settling(
+    rule: Rule, before: RuleState, after: RuleState, value: Value, now: float
+) -> tuple[RuleState, list[AlertDraft]]:
+    """Count candidates that came to nothing; tell once of a value that never holds still."""
+    if after.last_change_at != before.last_change_at:
+        count = 0
+    elif before.candidate is not None and not same(before.candidate, value):
+        count = before.unsettled + 1
+    elif after.candidate is None:
+        count = max(0, before.unsettled - 1)
+    else:
+        count = before.unsettled
+    told = before.unstable_told_at if count else None
+    alerts = []
+    if count >= UNSETTLED and told is None:
+        told = now
+        alerts.append(_unstable_alert(rule, before, value, count, now))
+    return msgspec.structs.replace(after, unsettled=min(count, UNSETTLED), unstable_told_at=told), alerts
+
+
+def _unstable_alert(rule: Rule, state: RuleState, value: Value, count: int, now: float) -> AlertDraft:
+    known = ERROR_CODES["EXTRACT_UNSTABLE"]
+    seen = " / ".join(dict.fromkeys((describe(state.stable), describe(state.candidate), describe(value))))
+    return AlertDraft(
+        kind="health",
+        severity="warning",
+        title=f"{rule.title}: {known.title}",
+        body={
+            "rule": rule.title,
+            "url": rule.url,
+            "code": known.code,
+            "detail": f"{count} new values in a row were gone at the next look: {seen}"[:500],
+            "recommendation": known.recommendation,
+        },
+        dedupe_key=f"{rule.id}:unstable:{now:.0f}",
+        channels=tuple(rule.alert_policy.channels),
+    )
+
+
 def _after_good_run(
     state: RuleState, step: Step, raw: str | None, now: float, *, changed: bool, doubt: str | None
 ) -> RuleState:
@@ -130,7 +228,14 @@ def _after_good_run(
 
 
 def _change_alert(
-    rule: Rule, state: RuleState, change: Change, met: Sequence[Fired], *, now: float, timezone: str
+    rule: Rule,
+    state: RuleState,
+    change: Change,
+    met: Sequence[Fired],
+    *,
+    now: float,
+    timezone: str,
+    again: bool = False,
 ) -> AlertDraft:
     policy = rule.alert_policy
     until = cooling_until(rule, state, now)
@@ -139,9 +244,10 @@ def _change_alert(
     return AlertDraft(
         kind="change",
         severity=severity,
-        title=f"{rule.title}: {_told(change)}",
-        body=_change_body(rule, change, met),
-        dedupe_key=_dedupe_key(rule, conditions, change.after, now, timezone),
+        title=f"{rule.title}: {f'still {describe(change.after)}' if again else _told(change)}",
+        body=_change_body(rule, change, met, again=again),
+        # Told again on purpose: it is no duplicate of what was told before.
+        dedupe_key=_dedupe_key(rule, conditions, change.after, now, timezone) + f":{now:.0f}" * again,
         channels=tuple(policy.channels),
         suppressed=None if until is None else "cooldown",
         suppressed_until=until,
@@ -157,8 +263,13 @@ def cooling_until(rule: Rule, state: RuleState, now: float) -> float | None:
     return until if now < until else None
 
 
-def _told(change: Change) -> str:
+def _told(change: Change) -> str:  # noqa: PLR0911 - one clause per kind
     """What changed, for a title: a long text in it would hide what the difference shows."""
+    if change.rows is not None:
+        return summary_of(change.rows)
+    if len(change.fields) == 1:
+        ((name, only),) = change.fields.items()
+        return f"{name} {_told(only)}"
     was, now = describe(change.before), describe(change.after)
     if change.before is None or max(len(was), len(now)) <= _TITLE_PART:
         return f"{was} -> {now}"
@@ -167,29 +278,43 @@ def _told(change: Change) -> str:
             return "the text changed"
         case JsonValue():
             return "the data changed"
+        case FieldsValue() if change.fields:
+            return ", ".join(f"{name} {_told(one)}" for name, one in change.fields.items())
     return f"{was} -> {now}"
 
 
-def _change_body(rule: Rule, change: Change, met: Sequence[Fired]) -> dict[str, Any]:  # Any: JSON
+def _change_body(
+    rule: Rule, change: Change, met: Sequence[Fired], *, again: bool
+) -> dict[str, Any]:  # Any: JSON
+    sides = {name: (one.before, one.after) for name, one in change.fields.items()}
+    if not sides and isinstance(change.after, FieldsValue):
+        sides = {name: (one, one) for name, one in change.after.fields.items()}
     return {
         "rule": rule.title,
         "url": rule.url,
         "fields": [
-            {"name": rule.type, "before": value_json(change.before), "after": value_json(change.after)}
+            {"name": name, "before": value_json(before), "after": value_json(after)}
+            for name, (before, after) in (sides or {rule.type: (change.before, change.after)}).items()
         ],
-        "change": {"kind": change.kind, "percent": None if change.percent is None else str(change.percent)},
+        "change": {
+            "kind": None if again else change.kind,
+            "percent": None if change.percent is None else str(change.percent),
+        },
         "conditions": [{"condition": one.condition, "severity": one.severity} for one in met],
     }
 
 
-def _dedupe_key(rule: Rule, conditions: Sequence[str], value: Value, now: float, timezone: str) -> str:
+def _dedupe_key(rule: Rule, conditions: Sequence[str], value: Value | None, now: float, timezone: str) -> str:
     """Rule, conditions, value, and the day where the workspace is."""
     day = datetime.fromtimestamp(now, zone_of(timezone)).date().isoformat()
-    parts = ("+".join(conditions), describe(value))
+    # Rows and fields are described in part: of them the whole counts.
+    whole = value_json(value) if isinstance(value, RowsValue | FieldsValue) else None
+    written = describe(value) if whole is None else msgspec.json.encode(whole, order="sorted").decode()
+    parts = ("+".join(conditions), written)
     told = [
         part if len(part) <= _KEY_PART else hashlib.sha256(part.encode()).hexdigest()[:16] for part in parts
     ]
-    if told[1] == parts[1] and hasattr(value, "hash"):
+    if told[1] == parts[1] and isinstance(value, TextValue):
         told[1] = value.hash[:16]
     return f"{rule.id}:{told[0]}:{told[1].replace(' ', '_')}:{day}"
 

@@ -78,6 +78,22 @@ def rows_change(before: RowsValue, after: RowsValue) -> RowsChange:
     )
 
 
+def summary(change: RowsChange) -> str:
+    """`2 rows added, 1 changed`."""
+    counts = {
+        "added": change.added,
+        "removed": change.removed,
+        "changed": change.changed,
+        "moved": change.moved,
+    }
+    told = [(len(keys), kind) for kind, keys in counts.items() if keys]
+    if not told:
+        return "no row changed"
+    (count, kind), *rest = told
+    first = f"{count} {'row' if count == 1 else 'rows'} {kind}"
+    return ", ".join([first, *(f"{number} {name}" for number, name in rest)])
+
+
 def same_rows(one: RowsValue, other: RowsValue) -> bool:
     """Whether they say the same; in another order too, unless it matters."""
     if one.rows != other.rows:

@@ -42,6 +42,7 @@ _VALUE_FIELDS: Final = (
     "candidate_doubt",
     "decimal_separator",
     "unsettled",
+    "unstable_told_at",
     "page_size",
     "told",
     "disarmed",

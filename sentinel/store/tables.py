@@ -114,6 +114,7 @@ rule_state: Final = sa.Table(
     sa.Column("candidate_raw", Words),
     sa.Column("candidate_doubt", Words),
     sa.Column("unsettled", sa.Integer, nullable=False),
+    sa.Column("unstable_told_at", Micros),
     sa.Column("page_size", sa.BigInteger),
     sa.Column("told", Document(dict[str, float]), nullable=False),
     sa.Column("disarmed", Document(tuple[str, ...]), nullable=False),

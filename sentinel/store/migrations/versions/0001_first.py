@@ -329,6 +329,7 @@ def upgrade() -> None:
         sa.Column("candidate_raw", sa.Text(), nullable=True),
         sa.Column("candidate_doubt", sa.Text(), nullable=True),
         sa.Column("unsettled", sa.Integer(), nullable=False),
+        sa.Column("unstable_told_at", sa.BigInteger(), nullable=True),
         sa.Column("page_size", sa.BigInteger(), nullable=True),
         sa.Column("told", sa.JSON(), nullable=False),
         sa.Column("disarmed", sa.JSON(), nullable=False),
