@@ -412,7 +412,9 @@ class RedisBroker(RedisInspection):
         return reply
 
     async def ping(self) -> dict[str, Any]:
-        """See `Broker.ping`. Keys: server, version, policy, appendonly."""
+        """See `Broker.ping`. Keys: server, version, policy, appendonly, where, clock (seconds since the
+        epoch), memory and max_memory (bytes; 0: no limit), saves (to disk, the last time), replica.
+        """
         try:
             info: dict[str, Any] = await self._client.info()
         except (redis.RedisError, OSError) as error:
@@ -424,6 +426,12 @@ class RedisBroker(RedisInspection):
             "policy": info.get("maxmemory_policy", "unknown"),
             "appendonly": bool(info.get("aof_enabled")),
             "where": self.name,
+            "clock": info["server_time_usec"] / 1e6 if "server_time_usec" in info else None,
+            "memory": info.get("used_memory", 0),
+            "max_memory": info.get("maxmemory", 0),
+            "saves": {info.get("aof_last_write_status", "ok"), info.get("rdb_last_bgsave_status", "ok")}
+            == {"ok"},
+            "replica": info.get("role") == "slave",
         }
 
     async def check(self, *, allow_eviction: bool = False) -> dict[str, Any]:

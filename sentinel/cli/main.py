@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "channels": ("sentinel.cli.channels", "Channels: look at, add, try, switch, rotate keys."),
     "migrate": ("sentinel.cli.migrate", "Bring the database's schema to this program's version."),
     "health": ("sentinel.cli.health", "Say whether every part answers, one line each."),
+    "doctor": ("sentinel.cli.doctor", "Look for what commonly goes wrong, and say how to mend it."),
     "config": ("sentinel.cli.config", "Show what is set, and where it was said."),
 }
 

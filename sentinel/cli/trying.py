@@ -11,6 +11,7 @@ from typing import Annotated, get_args
 import msgspec
 import typer
 
+from sentinel.backing import blobs_of
 from sentinel.cli import trial
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
@@ -22,7 +23,6 @@ from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import Fetched, FetchModeName, Rule, RulesFile, RuleState
 from sentinel.rulefile import load
 from sentinel.store import RunRecord, Store, StoredRule
-from sentinel.store.blobs import FileBlobs
 
 #: Days that `replay` looks back at most.
 MAX_DAYS = 3660
@@ -175,7 +175,7 @@ async def _edited(cli: Cli, store: Store, rule_id: str, file: Path) -> Rule:
 
 def _kept_page(cli: Cli) -> Bodies:
     """Pages by the runs that fetched them."""
-    blobs = FileBlobs(cli.settings.state_dir / "blobs", limit=0, keeps=False)
+    blobs = blobs_of(cli.settings)
 
     async def page(run: RunRecord, rule: Rule) -> Fetched | None:
         body = await blobs.get(run.result.body_blob or "")

@@ -486,6 +486,19 @@ class Setting(Document):
     note: str
 
 
+class Diagnosis(Document):
+    name: str
+    state: Literal["ok", "warn", "bad"]
+    detail: str
+    cure: str | None
+
+
+class Doctor(Document):
+    schema: Literal["sentinel.doctor/1"]
+    ok: bool
+    parts: list[Diagnosis]
+
+
 class Config(Document):
     schema: Literal["sentinel.config/1"]
     redis: str
@@ -552,7 +565,7 @@ SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, Alert, AlertRoute, RuleTest, Replay, Fetch,
-        RuleLine, Import, Carried, Switch, Deleted, Migration, Health, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
+        RuleLine, Import, Carried, Switch, Deleted, Migration, Health, Doctor, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 
