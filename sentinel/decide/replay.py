@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from sentinel.decide.judge import judge, judge_failure, judge_not_modified
-from sentinel.decide.normalise import Normalised, normalise
+from sentinel.decide.normalise import Normalised, normalise_rule
 from sentinel.errors import CheckFailure
 from sentinel.model import AlertDraft, Extracted, Rule, RuleState, Value, Verdict
 
@@ -75,7 +75,7 @@ class Replay:
     def _read(self, check: PastCheck) -> Normalised | None:
         if check.extracted is not None:
             separator = self._state.decimal_separator
-            return normalise(check.extracted, self._rule.normal, separator=separator)
+            return normalise_rule(check.extracted, self._rule, separator=separator)
         return None if check.value is None else Normalised(check.value)
 
     def _judged(self, check: PastCheck, read: Normalised | None) -> Verdict | None:

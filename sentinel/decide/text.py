@@ -10,6 +10,7 @@ from typing import Final
 
 import re2
 
+from sentinel.decide.noise import without_noise
 from sentinel.model import Normalization, TextValue
 
 #: Characters kept to show to people.
@@ -91,8 +92,16 @@ def read_text(raw: str, normalization: Normalization) -> TextValue:
     """The text as shown to people, bounded, and the hash of what is left when the noise is gone."""
     shown = visible(raw)
     neutral = neutralise(raw, normalization)
-    digest = hashlib.sha256(neutral.encode("utf-8", "surrogatepass")).hexdigest()
-    return TextValue(text=shorten(shown, MAX_SNIPPET), hash=digest)
+    lines = ""
+    if not normalization.order_matters:
+        # Beside the whole text, not in its place: where white space is noise, so are line breaks.
+        found = sorted(neutralise(line, normalization) for line in raw.splitlines() if visible(line))
+        lines = _digest("\n".join(found)) if len(found) > 1 else ""
+    return TextValue(text=shorten(shown, MAX_SNIPPET), hash=_digest(neutral), lines=lines)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def neutralise(raw: str, normalization: Normalization) -> str:
@@ -101,6 +110,7 @@ def neutralise(raw: str, normalization: Normalization) -> str:
     text = squeeze(text) if normalization.ignore_whitespace else text.replace("\r\n", "\n")
     if normalization.ignore_relative_times:
         text = _without_relative_times(text)
+    text = without_noise(text, normalization)
     return text.casefold() if normalization.ignore_case else text
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from sentinel.decide import Normalised, judge, judge_failure, judge_not_modified, normalise_rule
+from sentinel.decide.conditions import Before, needed_days
 from sentinel.errors import (
     CheckFailure,
     NotFound,
@@ -285,7 +286,8 @@ class CheckRuleHandler:
         """
         stored = ticket.stored
         for _ in range(REJUDGE):
-            verdict = self._judge(stored, reading, forced=job.payload.force_mode is not None)
+            past = await self._past(stored.rule)
+            verdict = self._judge(stored, reading, past, forced=job.payload.force_mode is not None)
             result, page_blob = await self._keep(stored, reading, verdict)
             result = await self._drawn(stored.rule, result, verdict)
             try:
@@ -296,7 +298,9 @@ class CheckRuleHandler:
                     _raw(reading, stored.state),
                     expected_state_version=stored.state.version,
                     now=self._clock.time(),
-                    outbox=_confirming(job, verdict, self._clock.time()),
+                    outbox=_confirming(
+                        job, verdict, self._clock.time(), self._other_mode(stored.rule, reading)
+                    ),
                     page_blob=page_blob,
                 )
             except StateConflict:
@@ -330,7 +334,28 @@ class CheckRuleHandler:
         kept = await self._blobs.put(page.body, "body")
         return msgspec.structs.replace(result, body_blob=kept if tells else None), kept if good else None
 
-    def _judge(self, stored: StoredRule, reading: Reading, *, forced: bool) -> Verdict:
+    async def _past(self, rule: Rule) -> list[Before]:
+        """What was believed before, as far back as the rule's conditions look."""
+        days = needed_days(rule.alert_policy)
+        if days is None:
+            return []
+        since = self._clock.time() - float(days) * 86400
+        return [Before(at, value) for at, value in await self._store.replaced_values(rule.id, since)]
+
+    def _other_mode(self, rule: Rule, reading: Reading) -> Literal["headless"] | None:
+        """How to look at a new value again: by a browser, where HTTP brought it and there is one.
+
+        Not the other way round: what took a browser is not to be had by HTTP.
+        """
+        page = reading.page
+        by_http = page is not None and page.mode == "http" and "html" in page.content_type
+        return (
+            "headless"
+            if by_http and rule.fetch.mode == "auto" and not self._fetcher.browser_trouble
+            else None
+        )
+
+    def _judge(self, stored: StoredRule, reading: Reading, past: list[Before], *, forced: bool) -> Verdict:
         now, zone = self._clock.time(), stored.workspace.timezone
         rule, state = stored.rule, stored.state
         if reading.failure is not None:
@@ -348,6 +373,8 @@ class CheckRuleHandler:
             now=now,
             timezone=zone,
             implausible=reading.value.implausible,
+            page_size=None if reading.page is None else len(reading.page.text),
+            past=past,
         )
 
     def _tell(self, ticket: RunTicket, reading: Reading, verdict: Verdict, finished: FinishedRun) -> None:
@@ -459,11 +486,18 @@ def _learned(state: RuleState, reading: Reading, *, now: float | None) -> RuleSt
     )
 
 
-def _confirming(job: Job[RunRule], verdict: Verdict, now: float) -> tuple[NewOutboxJob, ...]:
-    """The re-check that confirms a new value soon, where the rule asks for one."""
+def _confirming(
+    job: Job[RunRule], verdict: Verdict, now: float, mode: Literal["headless"] | None
+) -> tuple[NewOutboxJob, ...]:
+    """The re-check that confirms a new value soon, where the rule asks for one; `mode`: by that."""
     if verdict.confirm_in is None:
         return ()
-    payload = RunRule(rule_id=job.payload.rule_id, trigger="retry", requested_at=job.payload.requested_at)
+    payload = RunRule(
+        rule_id=job.payload.rule_id,
+        trigger="retry",
+        requested_at=job.payload.requested_at,
+        force_mode=job.payload.force_mode or mode,
+    )
     # Numbered by how many confirmations came before: the running one still holds its own key.
     link = job.id.count("+") + 1
     base = job.id

@@ -93,9 +93,7 @@ def _fitting(clause: Clause, kind: str, fields: Mapping[str, Any], path: str) ->
     asked = kind
     if clause.field is not None:
         if kind != "record":
-            yield Problem(
-                f"{path}.field", f"a {kind} rule has no fields", "leave it out, or type: record"
-            )
+            yield Problem(f"{path}.field", f"a {kind} rule has no fields", "leave it out, or type: record")
             return
         if clause.field not in fields:
             yield Problem(

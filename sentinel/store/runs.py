@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sentinel.decide.alerting import HELD
 from sentinel.errors import NotFound, PermanentFailure, StaleWorker, StateConflict
 from sentinel.jobs import OURS_FOR_NOW, Trigger
-from sentinel.model import Verdict
+from sentinel.model import Value, Verdict
 from sentinel.store.base import AnyRow, Part
 from sentinel.store.imports import state_columns
 from sentinel.store.incidents import add_alert
@@ -32,6 +32,8 @@ from sentinel.store.tables import alert, observation, rule_state, run
 
 #: Characters of a raw reading that are kept: a whole page is not a reading.
 MAX_RAW: Final = 20_000
+#: Changes that are looked back on: a month of one every ten minutes.
+MAX_REPLACED: Final = 5_000
 #: Characters of a detail that are kept.
 MAX_DETAIL: Final = 2_000
 
@@ -217,6 +219,25 @@ class Runs(Part):
             if not found:
                 await _must_be_known(connection, rule_id)
             return found
+
+    async def replaced_values(self, rule_id: str, since: float) -> list[tuple[float, Value]]:
+        """Values that were believed until a confirmed change later than `since`, and when that was.
+
+        The newest, at most MAX_REPLACED of them. Raises StoreUnavailable.
+        """
+        wanted = (
+            sa.select(observation.c.at, observation.c.before)
+            .where(
+                observation.c.rule_id == rule_id,
+                observation.c.at >= since,
+                observation.c.change_kind.is_not(None),
+                observation.c.before.is_not(None),
+            )
+            .order_by(observation.c.at.desc())
+            .limit(MAX_REPLACED)
+        )
+        async with self._database.reading() as connection:
+            return [(row.at, row.before) for row in await connection.execute(wanted)]
 
     async def _insert_run(self, connection: AsyncConnection, **columns: object) -> AnyRow | None:
         """The new run, or None: the job has one."""

@@ -163,7 +163,7 @@ async def test_a_second_delivery_of_a_check_that_was_given_up_is_given_up_too(ch
 class BrokenExtractor:
     """As a bug in our own code."""
 
-    async def extract(self, *_: object, **__: object) -> Extracted:
+    async def read(self, *_: object, **__: object) -> Extracted:
         raise ZeroDivisionError("hunter2")
 
 
