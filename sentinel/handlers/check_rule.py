@@ -142,7 +142,7 @@ class CheckRuleHandler:
             await self._note(job, _impossible("it was switched off meanwhile"), final=True)
             return
         await self._wait_turn(stored.rule, job.id)
-        ticket = await self._begin(job)
+        ticket = await self._begin(job, stored)
         if ticket.finished is not None:
             _end(ticket.finished)
             return
@@ -165,10 +165,10 @@ class CheckRuleHandler:
         if wait > 0:
             raise Snooze(wait, why="its host's rate limit")
 
-    async def _begin(self, job: Job[RunRule]) -> RunTicket:
+    async def _begin(self, job: Job[RunRule], stored: StoredRule) -> RunTicket:
         payload, now = job.payload, self._clock.time()
         return await self._store.begin_run(
-            payload.rule_id, job.id, job.fence, payload.trigger, now, attempt=job.attempt
+            payload.rule_id, job.id, job.fence, payload.trigger, now, attempt=job.attempt, stored=stored
         )
 
     async def _note(self, job: Job[RunRule], result: RunResult, *, final: bool) -> None:

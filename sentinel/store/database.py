@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sentinel.errors import SchemaNotCurrent, SettingsError, StoreUnavailable
+from sentinel.store.units import Unit, Units
 
 R = TypeVar("R")
 Insert = sqlite.Insert | postgresql.Insert
@@ -59,9 +60,24 @@ class Database:
             sa.event.listen(self._engine.sync_engine, "connect", self._connected)
         # SQLite lets one writer in at a time anyway; queueing here is fairer than its busy handler.
         self._writers: anyio.Lock | None = anyio.Lock() if self.is_sqlite else None
+        self._in_thread: AsyncEngine | None = None
+        if self.is_sqlite:
+            self._in_thread = _in_thread_engine(url, read_only)
+            self._write_units = Units(
+                self._in_thread, self._options(writes=True), writes=True, turn=self._queue
+            )
+            self._read_units = Units(
+                self._in_thread, self._options(writes=False), writes=False, turn=_no_turn
+            )
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
+
+    @property
+    def engines(self) -> tuple[sa.Engine, ...]:
+        """Those whose connections see the work: for who listens to their events."""
+        engines = (self._engine, self._in_thread)
+        return tuple(engine.sync_engine for engine in engines if engine is not None)
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -83,6 +99,28 @@ class Database:
             async with self._queue(), self._transaction(writes=True) as connection:
                 yield connection
 
+    async def read(self, unit: Unit[R]) -> R:
+        """What `unit` returns of one state of the database; see `write`. Raises StoreUnavailable."""
+        if self._in_thread is None:
+            async with self.reading() as connection:
+                return await unit(connection)
+        self._must_exist()
+        with self._translated():
+            return await self._read_units.run(unit)
+
+    async def write(self, unit: Unit[R]) -> R:
+        """As `writing`, for what is done often: `unit` has a transaction, or a part of one, to itself.
+
+        It awaits nothing but its connection (on SQLite it runs in another thread, with no event loop),
+        and may be undone though it ended well, so it changes nothing outside the database.
+        """
+        if self._in_thread is None:
+            async with self.writing() as connection:
+                return await unit(connection)
+        self._must_exist()
+        with self._translated():
+            return await self._write_units.run(unit)
+
     async def serialise(self, connection: AsyncConnection) -> None:
         """Let one transaction at a time past here (imports, migrations); SQLite's writers are so already."""
         if not self.is_sqlite:
@@ -96,6 +134,8 @@ class Database:
         """Close every connection. Using the database again opens new ones."""
         with anyio.move_on_after(CLEANUP_WAIT, shield=True):
             await self._engine.dispose()
+            if self._in_thread is not None:
+                await anyio.to_thread.run_sync(self._in_thread.sync_engine.dispose)
             # A connection that was thrown away ends in its own time, and its driver's thread then wants to
             # tell an event loop that must still be there.
             await anyio.to_thread.run_sync(_join, list(self._threads), abandon_on_cancel=True)
@@ -235,7 +275,27 @@ def _sqlite_engine(url: URL, read_only: bool) -> AsyncEngine:
         json_deserializer=_as_it_is,
         connect_args={"timeout": LOCK_WAIT},
     )
+    _set_up(engine.sync_engine, read_only)
+    return engine
 
+
+def _in_thread_engine(url: URL, read_only: bool) -> AsyncEngine:
+    """The same on the driver that blocks: its connections have the face of the other's and never wait."""
+    engine = sa.create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        pool_size=2,  # one that writes, one that reads
+        max_overflow=0,
+        pool_timeout=TRANSACTION_WAIT,
+        json_serializer=_as_it_is,
+        json_deserializer=_as_it_is,
+        connect_args={"timeout": LOCK_WAIT, "check_same_thread": False},
+    )
+    _set_up(engine, read_only)
+    engine.dialect.is_async = True  # AsyncEngine asks; what never waits may be awaited
+    return AsyncEngine(engine)
+
+
+def _set_up(engine: sa.Engine, read_only: bool) -> None:
     def connected(connection: Any, _record: object) -> None:  # Any: SQLAlchemy's adapter of aiosqlite
         # The driver must not begin transactions by itself: "begin" below says which kind.
         connection.isolation_level = None
@@ -255,9 +315,14 @@ def _sqlite_engine(url: URL, read_only: bool) -> AsyncEngine:
         writes = connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    sa.event.listen(engine.sync_engine, "connect", connected)
-    sa.event.listen(engine.sync_engine, "begin", begun)
-    return engine
+    sa.event.listen(engine, "connect", connected)
+    sa.event.listen(engine, "begin", begun)
+
+
+@contextlib.asynccontextmanager
+async def _no_turn() -> AsyncIterator[None]:
+    """Readers wait for nobody."""
+    yield
 
 
 def _postgres_engine(url: URL, read_only: bool) -> AsyncEngine:

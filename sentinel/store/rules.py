@@ -38,8 +38,7 @@ class Rules(Part):
 
     async def rule(self, rule_id: str) -> StoredRule:
         """Raises NotFound, StoreUnavailable."""
-        async with self._database.reading() as connection:
-            return await read_rule(connection, rule_id)
+        return await self._database.read(lambda connection: read_rule(connection, rule_id))
 
     async def rules(
         self,
@@ -257,14 +256,14 @@ _SELECT_RULE = sa.select(
         workspace, workspace.c.id == rule.c.workspace_id
     )
 )
+_SELECT_ONE = _SELECT_RULE.where(rule.c.id == sa.bindparam("its_id"))
+_LOCK_ONE = _SELECT_ONE.with_for_update(of=rule)
 
 
 async def read_rule(connection: AsyncConnection, rule_id: str, *, lock: bool = False) -> StoredRule:
     """In the caller's transaction; `lock` keeps other writers away until its end. Raises NotFound."""
-    wanted = _SELECT_RULE.where(rule.c.id == rule_id)
-    if lock:
-        wanted = wanted.with_for_update(of=rule)
-    row = (await connection.execute(wanted)).first()
+    wanted = _LOCK_ONE if lock else _SELECT_ONE
+    row = (await connection.execute(wanted, {"its_id": rule_id})).first()
     if row is None:
         raise NotFound(f"no rule {rule_id}")
     return _stored_rule(row)

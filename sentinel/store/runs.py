@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.decide.alerting import HELD
@@ -26,6 +28,7 @@ from sentinel.store.records import (
     RunResult,
     RunStatus,
     RunTicket,
+    StoredRule,
 )
 from sentinel.store.rules import read_rule
 from sentinel.store.tables import alert, observation, rule_state, run
@@ -39,14 +42,40 @@ MAX_DETAIL: Final = 2_000
 
 _RESULT_FIELDS: Final = RunResult.__struct_fields__
 
+# Statements that every check makes are made once: building one costs more than SQLite takes for it.
+_INSERT_ON_SQLITE: Final = (
+    sqlite.insert(run).on_conflict_do_nothing(index_elements=[run.c.job_id]).returning(run.c.id)
+)
+_INSERT_ON_POSTGRES: Final = (
+    postgresql.insert(run).on_conflict_do_nothing(index_elements=[run.c.job_id]).returning(run.c.id)
+)
+_HELD: Final = sa.update(run).where(
+    run.c.id == sa.bindparam("its_id"), run.c.fence == sa.bindparam("its_fence"), run.c.status == "running"
+)
+_STATE: Final = sa.update(rule_state).where(
+    rule_state.c.rule_id == sa.bindparam("its_rule"), rule_state.c.version == sa.bindparam("its_version")
+)
+_OBSERVE: Final = sa.insert(observation)
+
 
 class Runs(Part):
     """Checks and what they found."""
 
     async def begin_run(
-        self, rule_id: str, job_id: str, fence: int, trigger: Trigger, now: float, *, attempt: int = 1
+        self,
+        rule_id: str,
+        job_id: str,
+        fence: int,
+        trigger: Trigger,
+        now: float,
+        *,
+        attempt: int = 1,
+        stored: StoredRule | None = None,
     ) -> RunTicket:
         """Begin the run of a job, or take it over from a delivery that failed or did not come back.
+
+        `stored`: the rule as it was read a moment ago, so that it is not read once more; should it have
+        been changed or deleted since, `finish_run` says so.
 
         `ticket.finished` is set where the job's run is finished already: the check was made, only
         the acknowledgement was lost. A run that was given up (its last attempt failed by no fault of
@@ -54,11 +83,12 @@ class Runs(Part):
         a person has requeued it. Raises NotFound (no such rule), StaleWorker (a later delivery
         has begun it), PermanentFailure (the job id is another rule's), StoreUnavailable.
         """
-        async with self._database.writing() as connection:
-            stored = await read_rule(connection, rule_id)
-            row = await self._insert_run(
+
+        async def begin(connection: AsyncConnection) -> RunTicket:
+            known = stored or await read_rule(connection, rule_id)
+            run_id = await self._insert_run(
                 connection,
-                workspace_id=stored.workspace.id,
+                workspace_id=known.workspace.id,
                 rule_id=rule_id,
                 job_id=job_id,
                 trigger=trigger,
@@ -66,9 +96,11 @@ class Runs(Part):
                 attempt=attempt,
                 started_at=now,
             )
-            taken_over = row is None
-            if row is None:
-                row = await _take_over(connection, job_id, fence, attempt, now)
+            if run_id is not None:
+                return RunTicket(
+                    run_id=run_id, rule_id=rule_id, job_id=job_id, fence=fence, started_at=now, stored=known
+                )
+            row = await _take_over(connection, job_id, fence, attempt, now)
             if row.rule_id != rule_id:
                 raise PermanentFailure(f"job {job_id} is a run of rule {row.rule_id}, not of {rule_id}")
             finished = None
@@ -82,10 +114,12 @@ class Runs(Part):
                 job_id=job_id,
                 fence=fence,
                 started_at=row.started_at,
-                stored=stored,
+                stored=known,
                 finished=finished,
-                taken_over=taken_over and finished is None,
+                taken_over=finished is None,
             )
+
+        return await self._database.write(begin)
 
     async def note_failure(
         self, rule_id: str, job_id: str, fence: int, result: RunResult, *, ended_at: float | None = None
@@ -96,10 +130,15 @@ class Runs(Part):
         rule's state nor its health is touched. False: the job has no open run of the rule, or a
         later delivery has it. Raises StoreUnavailable.
         """
-        held = sa.and_(run.c.job_id == job_id, run.c.rule_id == rule_id, run.c.fence <= fence)
+        held = sa.update(run).where(
+            run.c.job_id == job_id, run.c.rule_id == rule_id, run.c.fence <= fence, run.c.status == "running"
+        )
         status: RunStatus = "running" if ended_at is None else "error"
-        async with self._database.writing() as connection:
+
+        async def note(connection: AsyncConnection) -> bool:
             return await _write_run(connection, held, result, status=status, finished_at=ended_at)
+
+        return await self._database.write(note)
 
     async def finish_run(
         self,
@@ -127,11 +166,13 @@ class Runs(Part):
         again), NotFound (the rule was deleted), StoreUnavailable.
         """
         kept: dict[str, object] = {} if page_blob is None else {"page_blob": page_blob, "page_blob_at": now}
-        async with self._database.writing() as connection:
+
+        async def finish(connection: AsyncConnection) -> FinishedRun:
             if not await _write_state(connection, ticket, verdict, expected_state_version, kept):
                 return await _explain(connection, ticket)
-            held = sa.and_(run.c.id == ticket.run_id, run.c.fence == ticket.fence)
-            if not await _write_run(connection, held, result, status=_status(result), finished_at=now):
+            held = {"its_id": ticket.run_id, "its_fence": ticket.fence}
+            status = _status(result)
+            if not await _write_run(connection, _HELD, result, status=status, finished_at=now, held=held):
                 raise StaleWorker
             await _write_observation(connection, ticket, verdict, raw, now)
             raising = await self._raise(connection, ticket, verdict, now)
@@ -139,12 +180,14 @@ class Runs(Part):
             await add_jobs(self._database, connection, ticket.stored.workspace.id, jobs, now)
             return FinishedRun(
                 run_id=ticket.run_id,
-                status=_status(result),
+                status=status,
                 error_code=result.error_code,
                 alerts=tuple(raising.raised),
                 suppressed=raising.suppressed,
                 severities=raising.severities,
             )
+
+        return await self._database.write(finish)
 
     async def _raise(
         self, connection: AsyncConnection, ticket: RunTicket, verdict: Verdict, now: float
@@ -220,6 +263,7 @@ class Runs(Part):
                 await _must_be_known(connection, rule_id)
             return found
 
+<<<<<<< ours
     async def replaced_values(self, rule_id: str, since: float) -> list[tuple[float, Value]]:
         """Values that were believed until a confirmed change later than `since`, and when that was.
 
@@ -249,6 +293,14 @@ class Runs(Part):
         )
         row: AnyRow | None = inserted.first()
         return row
+=======
+    async def _insert_run(self, connection: AsyncConnection, **columns: object) -> int | None:
+        """The id of the new run, or None: the job has one."""
+        insert = _INSERT_ON_SQLITE if self._database.is_sqlite else _INSERT_ON_POSTGRES
+        inserted = await connection.execute(insert, {"status": "running", "not_modified": False, **columns})
+        run_id: int | None = inserted.scalar()
+        return run_id
+>>>>>>> theirs
 
 
 # --- beginning ------------------------------------------------------------------------------------
@@ -314,11 +366,7 @@ async def _write_state(
     # An alert that turns out to be a duplicate, or to have nobody to go to, starts no cooldown.
     if any(draft.kind == "change" for draft in verdict.alerts):
         del columns["last_alert_at"]
-    done = await connection.execute(
-        sa.update(rule_state)
-        .where(rule_state.c.rule_id == ticket.rule_id, rule_state.c.version == expected)
-        .values(**columns)
-    )
+    done = await connection.execute(_STATE, {"its_rule": ticket.rule_id, "its_version": expected, **columns})
     return done.rowcount == 1
 
 
@@ -342,21 +390,18 @@ async def _explain(connection: AsyncConnection, ticket: RunTicket) -> FinishedRu
 
 async def _write_run(
     connection: AsyncConnection,
-    held: sa.ColumnElement[bool],
+    update: sa.Update,
     result: RunResult,
     *,
     status: RunStatus,
     finished_at: float | None = None,
+    held: Mapping[str, object] = MappingProxyType({}),
 ) -> bool:
-    """False: the run is not open, or not ours any more."""
+    """`held`: what `update` asks for. False: the run is not open, or not ours any more."""
     columns = {name: getattr(result, name) for name in _RESULT_FIELDS}
     if result.error_detail is not None:
         columns["error_detail"] = result.error_detail[:MAX_DETAIL]
-    done = await connection.execute(
-        sa.update(run)
-        .where(held, run.c.status == "running")
-        .values(status=status, finished_at=finished_at, **columns)
-    )
+    done = await connection.execute(update, {**held, "status": status, "finished_at": finished_at, **columns})
     return done.rowcount == 1
 
 
@@ -368,18 +413,19 @@ async def _write_observation(
     change = verdict.change
     percent = None if change is None or change.percent is None else str(change.percent)
     await connection.execute(
-        sa.insert(observation).values(
-            run_id=ticket.run_id,
-            at=now,
-            workspace_id=ticket.stored.workspace.id,
-            rule_id=ticket.rule_id,
-            raw=None if raw is None else raw[:MAX_RAW],
-            value=verdict.value,
-            confirmed=verdict.confirmed,
-            change_kind=None if change is None else change.kind,
-            before=None if change is None else change.before,
-            percent=percent,
-        )
+        _OBSERVE,
+        {
+            "run_id": ticket.run_id,
+            "at": now,
+            "workspace_id": ticket.stored.workspace.id,
+            "rule_id": ticket.rule_id,
+            "raw": None if raw is None else raw[:MAX_RAW],
+            "value": verdict.value,
+            "confirmed": verdict.confirmed,
+            "change_kind": None if change is None else change.kind,
+            "before": None if change is None else change.before,
+            "percent": percent,
+        },
     )
 
 

@@ -81,13 +81,13 @@ class Steps:
         return counted
 
     def watch(self, store: Store, broker: RedisBroker) -> None:
-        engine = store._database._engine.sync_engine
         # A connection is checked in right after its commit.
         points = {"commit": "before commit", "checkin": "after commit"}
         if self._every_statement:
             points |= {"before_cursor_execute": "before statement", "after_cursor_execute": "after statement"}
-        for event, where in points.items():
-            sa.event.listen(engine, event, lambda *_, where=where: self.step(where))
+        for engine in store._database.engines:
+            for event, where in points.items():
+                sa.event.listen(engine, event, lambda *_, where=where: self.step(where))
         for verb in ("turn", "enqueue"):
             setattr(broker, verb, self.around(verb, getattr(broker, verb)))
 

@@ -54,10 +54,10 @@ def kill_at(store: Store, step: int) -> None:
         if next(steps, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    engine = store._database._engine.sync_engine
-    # A connection is checked in right after its commit.
-    for event in ("before_cursor_execute", "after_cursor_execute", "commit", "checkin"):
-        sa.event.listen(engine, event, count)
+    for engine in store._database.engines:
+        # A connection is checked in right after its commit.
+        for event in ("before_cursor_execute", "after_cursor_execute", "commit", "checkin"):
+            sa.event.listen(engine, event, count)
 
 
 def survives(url: str, step: int, work: Work) -> bool:
