@@ -293,7 +293,7 @@ def _change_body(
         "rule": rule.title,
         "url": rule.url,
         "fields": [
-            {"name": name, "before": value_json(before), "after": value_json(after)}
+            {"name": name, "before": value_json(before), "after": value_json(after)} | _order_of(after)
             for name, (before, after) in (sides or {rule.type: (change.before, change.after)}).items()
         ],
         "change": {
@@ -302,6 +302,11 @@ def _change_body(
         },
         "conditions": [{"condition": one.condition, "severity": one.severity} for one in met],
     }
+
+
+def _order_of(value: Value | None) -> dict[str, bool]:
+    """Whether another order of its rows is to be told."""
+    return {"ordered": value.ordered} if isinstance(value, JsonValue | RowsValue) else {}
 
 
 def _dedupe_key(rule: Rule, conditions: Sequence[str], value: Value | None, now: float, timezone: str) -> str:

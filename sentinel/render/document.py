@@ -75,7 +75,9 @@ def _fields(found: object) -> tuple[DocumentField, ...]:
             before=clean.value(entry.get("before")),
             after=clean.value(entry.get("after")),
             # Of what is stored: cleaned values are cut, and then no JSON any more.
-            rows=rows_difference(entry.get("before"), entry.get("after")),
+            rows=rows_difference(
+                entry.get("before"), entry.get("after"), ordered=entry.get("ordered") is not False
+            ),
         )
         for entry in _entries(found)
         if isinstance(entry, Mapping)
@@ -134,9 +136,18 @@ def _summary(fields: tuple[DocumentField, ...], percent: str | None, health: Doc
         return clean.clip(f"{health.code}: {health.detail}" if health.detail else health.code, MAX_SENTENCE)
     if not fields:
         return ""
-    first = fields[0]
+    if len(fields) > 1:
+        told = "; ".join(_of_field(field, None) for field in fields)
+        return clean.clip(told, MAX_SENTENCE)
+    return _of_field(fields[0], percent)
+
+
+def _of_field(first: DocumentField, percent: str | None) -> str:
+    """`price: 129.99 EUR -> 99.99 EUR (-23.1 %)`."""
     if first.rows is not None:
         return f"{first.name}: {rows_summary(first.rows)}"
+    if first.before == first.after:
+        return f"{first.name}: {clean.line(describe(first.after), 200)}, still"
     before, after = (clean.line(describe(side), 200) for side in (first.before, first.after))
     by = describe_percent(percent)
     return f"{first.name}: {before} -> {after}" + (f" ({by})" if by else "")

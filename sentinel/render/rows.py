@@ -36,7 +36,14 @@ _NAMES: Final = ("id", "key", "sku", "gtin", "ean", "uuid", "code", "slug", "url
 _VALUES: Final = frozenset(
     map(
         frozenset,
-        (("amount", "currency"), ("status", "lead_time_days"), ("number", "unit"), ("text", "hash")),
+        (
+            ("amount", "currency"),
+            ("status", "lead_time_days"),
+            ("number", "unit"),
+            ("text", "hash"),
+            ("date",),
+            ("fields",),
+        ),
     )
 )
 
@@ -56,12 +63,19 @@ class _Table(msgspec.Struct, frozen=True):
     named: bool = True
 
 
-def rows_difference(before: object, after: object) -> DocumentRows | None:
+class _Keyed(msgspec.Struct, frozen=True):
+    """Rows that bring their keys: sentinel.model.RowsValue."""
+
+    rows: Mapping[str, object]
+
+
+def rows_difference(before: object, after: object, *, ordered: bool = True) -> DocumentRows | None:
     """The rows that differ between two values in JSON shape; None where they are not lists of the same kind.
 
-    Of the rows that are told those that changed come first, then added, removed and moved ones.
+    `ordered`: another order is a difference. Of the rows that are told those that changed come first, then
+    added, removed and moved ones.
     """
-    tables = _tables(_parsed(before), _parsed(after))
+    tables = _tables(_parsed(before), _parsed(after), ordered=ordered)
     if tables is None:
         return None
     was, now = tables
@@ -101,6 +115,8 @@ def _parsed(value: object) -> object:
     match value:
         case {"canonical": str(text), **rest} if not rest:
             return _loads(text)
+        case {"rows": dict(rows), **rest} if not rest:
+            return _Keyed(rows)
         case dict() if frozenset(value) in _VALUES:
             return None
         case list() | dict():
@@ -122,31 +138,33 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _tables(old: object, new: object) -> tuple[_Table, _Table] | None:
+def _tables(old: object, new: object, *, ordered: bool) -> tuple[_Table, _Table] | None:
     match old, new:
+        case (_Keyed(), _Keyed()) if max(len(old.rows), len(new.rows)) <= MAX_ROWS:
+            return _of_object(old.rows, ordered=ordered), _of_object(new.rows, ordered=ordered)
         case (dict(), dict()) if max(len(old), len(new)) <= MAX_ROWS:
-            return _of_object(old), _of_object(new)
+            return _of_object(old, ordered=False), _of_object(new, ordered=False)
         case (list(), list()) if max(len(old), len(new)) <= MAX_ROWS:
             was, now = [_cells(row) for row in old], [_cells(row) for row in new]
             column = _key_column(was, now)
-            return _of_list(was, column), _of_list(now, column)
+            return _of_list(was, column, ordered=ordered), _of_list(now, column, ordered=ordered)
     return None
 
 
-def _of_object(found: Mapping[str, object]) -> _Table:
-    return _Table({str(key): _cells(row) for key, row in found.items()}, ordered=False)
+def _of_object(found: Mapping[str, object], *, ordered: bool) -> _Table:
+    return _Table({str(key): _cells(row) for key, row in found.items()}, ordered=ordered)
 
 
-def _of_list(rows: Sequence[_Row], column: str | None) -> _Table:
+def _of_list(rows: Sequence[_Row], column: str | None, *, ordered: bool) -> _Table:
     if column is not None:
-        return _Table({str(row[column]): row for row in rows}, ordered=True)
+        return _Table({str(row[column]): row for row in rows}, ordered=ordered)
     table: dict[str, _Row] = {}
     times: Counter[str] = Counter()
     for row in rows:
         written = _ENCODER.encode(row).decode()
         times[written] += 1
         table[f"{written}{times[written]}"] = row
-    return _Table(table, ordered=True, named=False)
+    return _Table(table, ordered=ordered, named=False)
 
 
 def _cells(row: object) -> _Row:

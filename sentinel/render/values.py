@@ -38,7 +38,7 @@ def describe_percent(percent: str | None) -> str:
     return f"{number:+.1f} %" if number.adjusted() < 7 else f"{number:+.1e} %"
 
 
-def _in_words(value: object) -> str:
+def _in_words(value: object) -> str:  # noqa: PLR0911 - one clause per kind
     match value:
         case {"amount": amount, **rest}:
             return _joined(amount, rest.get("currency"))
@@ -46,6 +46,12 @@ def _in_words(value: object) -> str:
             return _availability(status, rest.get("lead_time_days"))
         case {"number": number, **rest}:
             return _joined(number, rest.get("unit"))
+        case {"date": str(date)}:
+            return date.replace("T", " ")
+        case {"rows": dict(rows)}:
+            return f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}"
+        case {"fields": dict(fields)}:
+            return ", ".join(f"{name} {describe(one)}" for name, one in fields.items())
         case {"text": str(text)} | {"canonical": str(text)} | (str() as text):
             return text
     return msgspec.json.encode(value).decode()
