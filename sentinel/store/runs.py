@@ -263,7 +263,6 @@ class Runs(Part):
                 await _must_be_known(connection, rule_id)
             return found
 
-<<<<<<< ours
     async def replaced_values(self, rule_id: str, since: float) -> list[tuple[float, Value]]:
         """Values that were believed until a confirmed change later than `since`, and when that was.
 
@@ -283,24 +282,12 @@ class Runs(Part):
         async with self._database.reading() as connection:
             return [(row.at, row.before) for row in await connection.execute(wanted)]
 
-    async def _insert_run(self, connection: AsyncConnection, **columns: object) -> AnyRow | None:
-        """The new run, or None: the job has one."""
-        inserted = await connection.execute(
-            self._database.insert(run)
-            .values(status="running", not_modified=False, **columns)
-            .on_conflict_do_nothing(index_elements=[run.c.job_id])
-            .returning(run)
-        )
-        row: AnyRow | None = inserted.first()
-        return row
-=======
     async def _insert_run(self, connection: AsyncConnection, **columns: object) -> int | None:
         """The id of the new run, or None: the job has one."""
         insert = _INSERT_ON_SQLITE if self._database.is_sqlite else _INSERT_ON_POSTGRES
         inserted = await connection.execute(insert, {"status": "running", "not_modified": False, **columns})
         run_id: int | None = inserted.scalar()
         return run_id
->>>>>>> theirs
 
 
 # --- beginning ------------------------------------------------------------------------------------
