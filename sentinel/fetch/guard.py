@@ -80,6 +80,7 @@ _MAIL_PORTS: Final = frozenset({25, 465, 587, 2525})
 
 _URL = re.compile(r"(?i)(https?)://([^/?#]*)((?:[/?#].*)?)", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^\[\]:]*)(?::([1-9][0-9]{0,4}))?")
+_WITH_PORT = re.compile(r"[^/?#]+:[0-9]{1,5}")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _CHARSET_OF_URL_BROKEN = re.compile("[\x00-\x20\x7f-\x9f\\\\\ud800-\udfff]")
@@ -124,6 +125,17 @@ def check_url(text: str, policy: NetworkPolicy) -> httpx.URL:
     if url.scheme != scheme or url.raw_host.decode("ascii") != canonical.strip("[]") or not same_port:
         raise _bad("the URL can be read in two ways")
     return url
+
+
+def check_authority(text: str, policy: NetworkPolicy) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, by the rules of `check_url`; the port must be there. No I/O.
+
+    The host is canonical, an IPv6 address without brackets. Raises Refused.
+    """
+    if not _WITH_PORT.fullmatch(text):
+        raise _bad("not a host and a port")
+    url = check_url(f"https://{text}/", policy)
+    return url.raw_host.decode("ascii").strip("[]"), url.port or 443
 
 
 def _parse(text: str) -> tuple[str, str, int | None, str]:
@@ -305,12 +317,10 @@ async def dial_mail(
     if port not in _MAIL_PORTS and not policy.allow_private:
         raise _refused(f"port {port} is not one of {sorted(_MAIL_PORTS)}")
     canonical = _check_host(f"[{host}]" if ":" in host else host, policy).strip("[]")
-    backend = _GuardBackend(
+    backend = GuardBackend(
         policy,
         resolve=resolve,
-        inner=httpcore.AnyIOBackend(),
         dns_seconds=dns_seconds,
-        max_read_bytes=None,
     )
     tried = (await backend.checked_addresses(canonical, port))[:_MAX_TRIED]
     for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
@@ -363,10 +373,10 @@ class GuardTransport(httpx.AsyncHTTPTransport):
             http1=True,
             http2=False,
             retries=0,
-            network_backend=_GuardBackend(
+            network_backend=GuardBackend(
                 policy,
                 resolve=resolve,
-                inner=backend or httpcore.AnyIOBackend(),
+                inner=backend,
                 dns_seconds=dns_seconds,
                 max_read_bytes=max_read_bytes,
             ),
@@ -380,21 +390,24 @@ class GuardTransport(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-class _GuardBackend(httpcore.AsyncNetworkBackend):
-    """Looks a name up once, checks every answer, and dials an address that was checked."""
+class GuardBackend(httpcore.AsyncNetworkBackend):
+    """Looks a name up once, checks every answer, and dials an address that was checked.
+
+    `connect_tcp` raises Refused, and httpcore's own errors for what the network does.
+    """
 
     def __init__(
         self,
         policy: NetworkPolicy,
         *,
-        resolve: Resolve,
-        inner: httpcore.AsyncNetworkBackend,
-        dns_seconds: float,
-        max_read_bytes: int | None,
+        resolve: Resolve = system_resolve,
+        inner: httpcore.AsyncNetworkBackend | None = None,
+        dns_seconds: float = 5.0,
+        max_read_bytes: int | None = None,
     ) -> None:
         self._policy = policy
         self._resolve = resolve
-        self._inner = inner
+        self._inner = inner or httpcore.AnyIOBackend()
         self._dns_seconds = dns_seconds
         self._max_read_bytes = max_read_bytes
 
@@ -406,6 +419,7 @@ class _GuardBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,  # Any: httpcore's own union of setsockopt tuples
     ) -> httpcore.AsyncNetworkStream:
+        """A stream to an address of `host` that was checked. Raises Refused."""
         async with _stage("dns"):
             checked = await self.checked_addresses(host, port)
         deadline = time.monotonic() + timeout if timeout is not None else None
@@ -469,9 +483,11 @@ class _GuardBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's signature
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002 - httpcore's signature
     ) -> httpcore.AsyncNetworkStream:
+        """Raises Refused."""
         raise _refused("a Unix socket is not on the internet")
 
     async def sleep(self, seconds: float) -> None:
+        """As httpcore wants it."""
         await self._inner.sleep(seconds)
 
 
