@@ -282,6 +282,18 @@ class Runs(Part):
         async with self._database.reading() as connection:
             return [(row.at, row.before) for row in await connection.execute(wanted)]
 
+    async def observation(self, rule_id: str, run_id: int) -> Observation:
+        """What a run of the rule found. Raises NotFound."""
+        wanted = sa.select(observation).where(
+            observation.c.rule_id == rule_id, observation.c.run_id == run_id
+        )
+        async with self._database.reading() as connection:
+            row = (await connection.execute(wanted)).first()
+            if row is None:
+                await _must_be_known(connection, rule_id)
+                raise NotFound(f"no observation of run {run_id} of {rule_id}")
+        return _observation(row)
+
     async def _insert_run(self, connection: AsyncConnection, **columns: object) -> int | None:
         """The id of the new run, or None: the job has one."""
         insert = _INSERT_ON_SQLITE if self._database.is_sqlite else _INSERT_ON_POSTGRES
