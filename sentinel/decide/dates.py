@@ -133,6 +133,9 @@ def _read(text: str, order: str) -> date | datetime | None:
 
 def _parts(text: str) -> Iterator[str]:
     """The text, and what is left of it without a label before the date."""
+    label, colon, rest = text.partition(": ")
+    if colon and not any(char.isdigit() for char in label):
+        text = rest  # first: a text that is no date at all is looked for in all locales, which takes its time
     yield text
     words = text.split(" ")
     for count in range(1, min(_LABEL_WORDS + 1, len(words))):
