@@ -93,12 +93,13 @@ def css_of(extraction: Extraction | None) -> str | None:
 
 def is_empty_shell(markup: str) -> bool:
     """Whether a document says next to nothing before its scripts have run."""
-    if len(markup) > _LONG or has_wares(markup):
+    if len(markup) > _LONG:
+        return False
+    script = _script(markup)  # what costs least comes first: every page is asked
+    if script < _MUCH_SCRIPT:
         return False
     text = len(visible_text(markup))
-    if text > _LITTLE_TEXT:
-        return False
-    return _script(markup) >= max(_MUCH_SCRIPT, 3 * text)
+    return text <= _LITTLE_TEXT and script >= 3 * text and not has_wares(markup)
 
 
 def _script(markup: str) -> int:
