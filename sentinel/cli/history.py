@@ -1,22 +1,50 @@
-"""`history`: what a rule's checks found."""
+"""`history`: what a rule's checks found, as a list, a difference, a picture or a file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+import csv
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final, TextIO
 
+import msgspec
 import typer
 
 from sentinel.cli.context import Cli, cli_of
-from sentinel.cli.exits import Exit
-from sentinel.cli.parts import Limit, verbs
-from sentinel.cli.values import iso
-from sentinel.decide.values import describe, value_json
-from sentinel.store import Observation, RunRecord
+from sentinel.cli.difference import diff_document, show_diff
+from sentinel.cli.entries import Entry, at_of, entries, entry_line
+from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.parts import verbs
+from sentinel.cli.values import iso, option, past
+from sentinel.decide.values import describe
+from sentinel.store import Observation, RunRecord, Store
 
 app = verbs()
 
-Entry = Observation | RunRecord
+#: Entries without --limit: of a list, of a picture.
+LISTED: Final = 100
+DRAWN: Final = 20_000
+FORMS: Final = ("csv", "jsonl")
+_COLUMNS: Final = ("at", "run_id", "value", "change_kind", "confirmed", "error_code", "raw")
+#: What a spreadsheet takes for a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What `history` was asked for."""
+
+    rule_id: str
+    limit: int | None
+    since: float | None
+    until: float | None
+    diff: tuple[str, str] | None
+    plot: bool
+    forms: tuple[str, ...]
+    out: Path | None
 
 
 @app.command()
@@ -24,36 +52,91 @@ def history(
     context: typer.Context,
     *,
     rule_id: Annotated[str, typer.Argument(metavar="RULE", help="Rule id.")],
-    limit: Limit = 100,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many; a list has 100.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Not before: a time, or 7d ago.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only before that.")] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--diff", metavar="RUN RUN", help="What differs between two runs."),
+    ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw it here; with --out FILE.png as a picture.")
+    ] = False,
+    export: Annotated[str | None, typer.Option(metavar="csv,jsonl", help="All of it as a table.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where a picture or an export goes.")
+    ] = None,
 ) -> int:
     """Show what a rule's checks found, newest first: values, changes, and errors."""
     cli = cli_of(context)
+    wanted = Wanted(
+        rule_id,
+        limit,
+        None if since is None else option("--since", past, since),
+        None if until is None else option("--until", past, until),
+        diff,
+        plot,
+        _forms(export),
+        out,
+    )
+    if sum((diff is not None, plot, bool(wanted.forms))) > 1:
+        raise typer.BadParameter("--diff, --plot and --export are one at a time")
+    if out is not None and not (plot or wanted.forms):
+        raise typer.BadParameter("goes with --plot or --export", param_hint="'--out'")
+    return cli.run(lambda: _history(cli, wanted))
 
-    async def run() -> int:
-        async with cli.store() as store:
-            observations = await store.history(rule_id, limit)
-            runs = await store.runs(rule_id, limit)
-        failed = [run for run in runs if run.result.error_code is not None]
-        entries: list[Entry] = [*observations, *failed]
-        entries.sort(key=lambda entry: (_at(entry), entry.run_id), reverse=True)
-        _show(cli, entries[:limit])
-        return Exit.DONE
 
-    return cli.run(run)
+def _forms(text: str | None) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text is not None else ()
+    for one in found:
+        if one not in FORMS:
+            raise typer.BadParameter(f"{one!r} is none of {', '.join(FORMS)}", param_hint="'--export'")
+    return found
 
 
-def _at(entry: Entry) -> float:
-    return entry.at if isinstance(entry, Observation) else entry.finished_at or entry.started_at
+async def _history(cli: Cli, wanted: Wanted) -> int:
+    async with cli.store() as store:
+        if wanted.diff is not None:
+            before, after = [await _observation(store, wanted.rule_id, one) for one in wanted.diff]
+            if cli.out.json:
+                cli.out.document(diff_document(before, after))
+            else:
+                show_diff(cli.out, before, after)
+        elif wanted.plot:
+            await _plot(cli, store, wanted)
+        elif wanted.forms:
+            await _export(cli, wanted, _entries(store, wanted, sys.maxsize))
+        else:
+            _show(cli, [one async for one in _entries(store, wanted, LISTED)])
+    return Exit.DONE
 
 
-def _show(cli: Cli, entries: Sequence[Entry]) -> None:
+def _entries(store: Store, wanted: Wanted, usual: int) -> AsyncIterator[Entry]:
+    limit = usual if wanted.limit is None else wanted.limit
+    return entries(store, wanted.rule_id, limit=limit, since=wanted.since, until=wanted.until)
+
+
+async def _observation(store: Store, rule_id: str, run_id: str) -> Observation:
+    if not run_id.isdecimal() or len(run_id) > 18:
+        raise CommandError(
+            Exit.USAGE, f"{run_id!r} is not the number of a run", f"sentinel-worker history {rule_id}"
+        )
+    return await store.observation(rule_id, int(run_id))
+
+
+# --- a list ---------------------------------------------------------------------------------------
+
+
+def _show(cli: Cli, found: Sequence[Entry]) -> None:
     if cli.out.json:
-        for entry in entries:
+        for entry in found:
             cli.out.document(entry_line(entry))
-    elif not entries:
+    elif not found:
         cli.out.say("no checks yet")
     else:
-        rows = [(iso(_at(entry))[:19], *_words(entry)) for entry in entries]
+        rows = [(iso(at_of(entry))[:19], *_words(entry)) for entry in found]
         cli.out.table(("AT", "RUN", "CHANGE", "VALUE"), rows, right="RUN")
 
 
@@ -67,18 +150,82 @@ def _words(entry: Entry) -> tuple[object, str, str]:
     return entry.run_id, change, f"{describe(entry.value)}{before}"
 
 
-def entry_line(entry: Entry) -> dict[str, object]:
-    """`sentinel.observation/1`; of a check that found no value, `error_code` says why."""
-    observation = entry if isinstance(entry, Observation) else None
-    return {
-        "schema": "sentinel.observation/1",
-        "rule_id": entry.rule_id,
-        "run_id": str(entry.run_id),
-        "at": iso(_at(entry)),
-        "raw": observation.raw if observation else None,
-        "value": value_json(observation.value) if observation else None,
-        "changed": observation.changed if observation else False,
-        "change_kind": observation.change_kind if observation else None,
-        "confirmed": observation.confirmed if observation else False,
-        "error_code": entry.result.error_code if isinstance(entry, RunRecord) else None,
-    }
+# --- a picture ------------------------------------------------------------------------------------
+
+
+async def _plot(cli: Cli, store: Store, wanted: Wanted) -> None:
+    from sentinel.cli.chart import chart_of, in_terminal  # noqa: PLC0415 - for this alone
+    from sentinel.cli.picture import png  # noqa: PLC0415 - for this alone
+
+    found = [one async for one in _entries(store, wanted, DRAWN)]
+    if not found:
+        cli.out.say("no checks yet")
+        return
+    alerts = await store.alerts(DRAWN, rule_id=wanted.rule_id)
+    chart = chart_of(wanted.rule_id, found, alerts)
+    if wanted.out is not None:
+        wanted.out.write_bytes(png(chart))
+        cli.out.say(f"{wanted.out}: {len(found)} checks")
+        return
+    for line in in_terminal(chart):
+        cli.out.line(line)
+
+
+# --- a file ---------------------------------------------------------------------------------------
+
+
+async def _export(cli: Cli, wanted: Wanted, found: AsyncIterator[Entry]) -> None:
+    """To stdout, or to FILE; several forms to FILE.csv and FILE.jsonl."""
+    if len(wanted.forms) > 1 and wanted.out is None:
+        raise CommandError(
+            Exit.USAGE, "two forms need --out", "--out prices makes prices.csv and prices.jsonl"
+        )
+    count, began = 0, time.monotonic()
+    with ExitStack() as files:
+        writers = [_writer(form, _target(cli, wanted, form, files)) for form in wanted.forms]
+        async for entry in found:
+            count += 1
+            for write in writers:
+                write(entry)
+    cli.out.say(f"{count} checks in {time.monotonic() - began:.1f} s")
+
+
+def _target(cli: Cli, wanted: Wanted, form: str, files: ExitStack) -> TextIO:
+    if wanted.out is None:
+        return cli.out.stdout
+    path = wanted.out if len(wanted.forms) == 1 else wanted.out.with_name(f"{wanted.out.name}.{form}")
+    return files.enter_context(path.open("w", encoding="utf-8", newline=""))
+
+
+def _writer(form: str, target: TextIO) -> Callable[[Entry], object]:
+    if form == "jsonl":
+        return lambda entry: target.write(msgspec.json.encode(entry_line(entry)).decode() + "\n")
+    table = csv.writer(target, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    return lambda entry: table.writerow(_row(entry))
+
+
+def _row(entry: Entry) -> list[object]:
+    line = entry_line(entry)
+    cells = {name: line[name] for name in _COLUMNS} | {"value": _plainly(line["value"])}
+    return [_harmless(one) if isinstance(one, str) else one for one in cells.values()]
+
+
+def _plainly(value: object) -> object:
+    """A value in one cell: its number, status or text alone; else its JSON."""
+    if isinstance(value, dict):
+        for name in ("amount", "number", "status", "text", "date"):
+            if name in value:
+                return value[name]
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _harmless(text: str) -> str:
+    """A page's text must not become a formula in somebody's spreadsheet; a number stays one."""
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text

@@ -84,6 +84,14 @@ class Output:
             self._styled("ok     ", "32", self.stdout) if well else self._styled("FAILED ", "31", self.stdout)
         )
 
+    def colored(self, text: str, style: str) -> str:
+        """`text` in a colour where stdout shows one. For `raw`, which prints what is escaped already."""
+        return self._styled(printable(text), style, self.stdout)
+
+    def raw(self, text: str) -> None:
+        """A line whose every part came through `colored`."""
+        self.stdout.write(text + "\n")
+
     def clear(self) -> None:
         """Start at the top of the screen again (`--watch`)."""
         if self.to_terminal and self._color:

@@ -332,6 +332,26 @@ class RuleTest(Document):
     would_alert: list[WouldAlert]
 
 
+class DiffSide(Document):
+    run_id: str
+    at: Time
+    value: Json
+
+
+class DiffPiece(Document):
+    kind: Literal["same", "removed", "added"]
+    text: str
+
+
+class HistoryDiff(Document):
+    schema: Literal["sentinel.history_diff/1"]
+    rule_id: str
+    before: DiffSide
+    after: DiffSide
+    pieces: list[DiffPiece]
+    rows: Json
+
+
 class WouldTell(Document):
     run_id: str
     at: Time
@@ -564,7 +584,7 @@ class KeyRotation(Document):
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
-        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, Alert, AlertRoute, RuleTest, Replay, Fetch,
+        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
         RuleLine, Import, Carried, Switch, Deleted, Migration, Health, Doctor, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip

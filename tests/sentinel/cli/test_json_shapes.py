@@ -21,7 +21,7 @@ from tests.end_to_end.shapes import SCHEMAS, checked
 from tests.support.http import Reply, Site
 from tests.support.servers import find_valkey
 
-KINDS = ("price", "availability", "number", "text", "json_field")
+KINDS = ("price", "availability", "number", "text", "json_field", "date", "list", "record")
 
 RULES = """
 channels:
@@ -40,15 +40,28 @@ rules:
   - {{<<: *rule, id: number, type: number, extraction: {{method: css, selector: .weight}}}}
   - {{<<: *rule, id: text, type: text, extraction: {{method: css, selector: .note}}}}
   - {{<<: *rule, id: json_field, type: json_field, url: "{site}/api", extraction: {{method: jsonpath, selector: "$.product"}}}}
+  - {{<<: *rule, id: date, type: date, extraction: {{method: css, selector: .since}}}}
+  - {{<<: *rule, id: list, type: list, extraction: {{method: css, selector: ul}}}}
+  - id: record
+    url: {site}/page
+    type: record
+    tags: [all]
+    fields:
+      price: {{type: price, extraction: {{method: css, selector: .price}}}}
+      sizes: {{type: list, extraction: {{method: css, selector: ul}}}}
+      stock: {{type: availability, extraction: {{method: css, selector: .stock}}}}
+      nowhere: {{type: text, extraction: {{method: css, selector: .nowhere}}, optional: true}}
+    schedule: {{intervalSeconds: 1}}
+    alertPolicy: {{channels: [hook, gone], conditions: [{{id: changed, type: value_changed}}]}}
   - {{<<: *rule, id: nothing, extraction: {{method: css, selector: .nowhere}}}}
 """
 PAGE = """<p class=price>{price} &euro;</p><p class=stock>{stock}</p><p class=weight>{weight} kg</p>
-<p class=note>{note}</p>"""
+<p class=note>{note}</p><p class=since>{since}</p><ul><li>{size}</li><li>Large</li></ul>"""
 
 
 #: What each page says before and after.
-BEFORE = {"price": "19.99", "stock": "In stock", "weight": "12.5", "note": "First edition"}
-AFTER = {"price": "17.50", "stock": "Sold out", "weight": "11", "note": "Second edition"}
+BEFORE = {"price": "19.99", "stock": "In stock", "weight": "12.5", "note": "First edition", "since": "24 November 2026", "size": "S"}
+AFTER = {"price": "17.50", "stock": "Sold out", "weight": "11", "note": "Second edition", "since": "1 December 2026", "size": "M"}
 
 
 @pytest.fixture
@@ -133,6 +146,7 @@ def values_of_every_kind(ask: Asking) -> None:
         assert None not in (newest["value"], oldest["value"])
         (tried,) = ask("rules", "test", kind, kind=kind)
         assert tried["value"] == newest["value"]
+        ask("history", kind, "--diff", oldest["run_id"], newest["run_id"])
         (replayed,) = ask("rules", "replay", kind)
         assert len(replayed["would_alert"]) == len(replayed["alerted"]) == 1
     codes = [line["error_code"] for line in ask("history", "nothing", kind="price")]
