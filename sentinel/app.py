@@ -242,6 +242,7 @@ def handlers_of(parts: Parts) -> Handlers:
         observer=parts.sentinel_metrics,
         queue_observer=parts.metrics,
         breaker=Breaker(after=settings.endpoint_failures),
+        channel_slots=max(1, settings.concurrency_alerts // 2),
         poke=parts.relay.poke,
     )
     handlers.on(
@@ -284,7 +285,7 @@ async def work(
     settings = parts.settings
     scheduler = Scheduler(parts.store, parts.relay, parts.clock)
     schedules = settings.scheduler and RULES_RUN in options.streams
-    closer = Closer(parts.store, parts.relay, parts.clock)
+    closer = Closer(parts.store, parts.relay, parts.clock, observer=parts.sentinel_metrics)
 
     async def also_busy() -> bool:
         if (schedules and not scheduler.caught_up) or not closer.caught_up:

@@ -11,7 +11,8 @@ from typing import Final
 
 import anyio
 
-from sentinel.errors import TemporaryFailure
+from sentinel.errors import Severity, TemporaryFailure
+from sentinel.events import AlertRecorded, Observer, ignore
 from sentinel.relay import Relay
 from sentinel.store import Store
 from streamq.clock import Clock
@@ -25,10 +26,11 @@ LOOK_EVERY: Final = 1.0
 class Closer:
     """Closes what is due."""
 
-    def __init__(self, store: Store, relay: Relay, clock: Clock) -> None:
+    def __init__(self, store: Store, relay: Relay, clock: Clock, *, observer: Observer = ignore) -> None:
         self._store = store
         self._relay = relay
         self._clock = clock
+        self._observer = observer
         #: What was due when a burst began is closed.
         self.caught_up = False
 
@@ -51,9 +53,12 @@ class Closer:
 
     async def close(self, now: float) -> int:
         """Close what is due at `now`, a batch at most; how many. Raises StoreUnavailable."""
-        digests = await self._store.close_digests(now)
-        incidents = await self._store.settle_incidents(now)
+        digests = await self._store.close_digests(now, tell=self._tell)
+        incidents = await self._store.settle_incidents(now, tell=self._tell)
         if digests or incidents:
             log.info("held_alerts_told", extra={"digests": digests, "incidents": incidents})
             self._relay.poke()
         return digests + incidents
+
+    def _tell(self, alert_id: str, severity: Severity, result: str) -> None:
+        self._observer(AlertRecorded(alert_id, severity, result))

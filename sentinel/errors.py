@@ -33,8 +33,8 @@ import msgspec
 
 Severity = Literal["info", "warning", "critical"]
 #: Why a delivery waits: an older alert of its rule comes first, its endpoint asked for it, its endpoint
-#: does not work, its channel has had its share.
-HoldReason = Literal["order", "retry_after", "breaker", "rate"]
+#: does not work, its channel has had its rate, or holds its share of the worker's slots.
+HoldReason = Literal["order", "retry_after", "breaker", "rate", "slots"]
 
 
 class SentinelError(Exception):

@@ -32,6 +32,7 @@ from sentinel.errors import (
     TemporaryFailure,
 )
 from sentinel.events import DeliveryEnded, Observer, ignore
+from sentinel.handlers.shares import Crowded, Shares
 from sentinel.jobs import (
     ALERTS_DISPATCH,
     DISPATCH_ALERT_RETRY,
@@ -60,6 +61,16 @@ MIN_SNOOZE: Final = 0.05
 #: spread at most.
 SPREAD_RATE: Final = 10.0
 MAX_SPREAD: Final = 60.0
+#: Seconds after which a delivery comes again whose channel held its share of this process's slots.
+CROWDED_WAIT: Final = 1.0
+#: Why a delivery waits, for people who ask.
+_WHY: Final[dict[HoldReason, str]] = {
+    "order": "an older alert of its rule comes first",
+    "retry_after": "its endpoint asked to be left alone",
+    "breaker": "its endpoint does not work; one delivery at a time tries it",
+    "rate": "its channel's rate limit",
+    "slots": "its endpoint is slow and holds its share of the worker's slots",
+}
 #: Seconds that writing down an attempt may take once it was made, whoever cancels meanwhile.
 RECORD_WAIT: Final = 10.0
 
@@ -88,11 +99,13 @@ class DispatchAlertHandler:
         queue_observer: QueueObserver | None = None,
         retry: Retry = DISPATCH_ALERT_RETRY,
         breaker: Breaker = Breaker(),  # noqa: B008 - frozen
+        channel_slots: int = 5,
         poke: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
     ) -> None:
         """`queue_observer` is told of the jobs that a split adds; `retry` is the stream's policy.
 
+        `channel_slots`: deliveries of one channel that this process has in hand at the same time.
         `poke` is called when there is something in the outbox; `rng` spreads those who wait for the
         same endpoint.
         """
@@ -104,6 +117,7 @@ class DispatchAlertHandler:
         self._observer = observer
         self._retry = retry
         self._breaker = breaker
+        self._shares = Shares(channel_slots)
         self._poke = poke
         self._rng = rng or random.Random()  # noqa: S311 - spreads waits
 
@@ -183,6 +197,16 @@ class DispatchAlertHandler:
         (channel_id,) = job.payload.channels
         if not _ID.fullmatch(channel_id):
             raise DeadLetter("invalid_payload", f"not the id of a channel: {channel_id[:120]}")
+        try:
+            async with self._shares.share((alert.workspace_id, channel_id)):
+                await self._deliver_now(job, alert, channel_id, message)
+        except Crowded:
+            raise self._held(job, None, "slots", CROWDED_WAIT + self._spread(1)) from None
+
+    async def _deliver_now(
+        self, job: Job[DispatchAlert], alert: StoredAlert, channel_id: str, message: str
+    ) -> None:
+        """As _deliver, with a share of this process's slots."""
         await self._wait_turn(job, alert, channel_id)
         ticket = await self._claim(job, alert, channel_id, message)
         channel = ticket.channel
@@ -256,7 +280,7 @@ class DispatchAlertHandler:
                 "seconds": round(seconds, 3),
             },
         )
-        return Snooze(max(seconds, MIN_SNOOZE))
+        return Snooze(max(seconds, MIN_SNOOZE), why=_WHY[reason])
 
     # --- sending ----------------------------------------------------------------------------------
 

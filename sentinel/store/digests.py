@@ -13,7 +13,7 @@ from sentinel.errors import Severity
 from sentinel.model import AlertDraft
 from sentinel.store.base import AnyRow, Part
 from sentinel.store.outbox import add_jobs
-from sentinel.store.raising import Raising, scene_of
+from sentinel.store.raising import Raising, Tell, scene_of, tell_nobody
 from sentinel.store.tables import alert, digest, digest_member
 
 #: Digests closed in one call.
@@ -25,7 +25,7 @@ SHOWN: Final = 50
 class Digests(Part):
     """What is told together."""
 
-    async def close_digests(self, now: float) -> int:
+    async def close_digests(self, now: float, *, tell: Tell = tell_nobody) -> int:
         """Tell what has come due; how many digests were closed.
 
         Each in a transaction of its own that closes it (compare and set), writes its alert, the
@@ -43,10 +43,13 @@ class Digests(Part):
         closed = 0
         for digest_id in ids:
             async with self._database.writing() as connection:
-                closed += await self._close(connection, digest_id, now)
+                raising = Raising(self._database, connection)
+                closed += await self._close(raising, digest_id, now)
+            raising.report(tell)
         return closed
 
-    async def _close(self, connection: AsyncConnection, digest_id: str, now: float) -> bool:
+    async def _close(self, raising: Raising, digest_id: str, now: float) -> bool:
+        connection = raising.connection
         claimed = await connection.execute(
             sa.update(digest)
             .where(digest.c.id == digest_id, digest.c.closed_at.is_(None))
@@ -59,7 +62,6 @@ class Digests(Part):
         total = (await connection.execute(_members(row.id, sa.func.count()))).scalar_one()
         if total == 0:
             return True
-        raising = Raising(self._database, connection)
         first, draft = await _draft(connection, row, total)
         scene = await scene_of(connection, row.workspace_id, first.rule_id, "", now)
         alert_id = await raising.tell(scene, draft, _only_to(row))

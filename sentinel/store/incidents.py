@@ -20,7 +20,7 @@ from sentinel.decide.routing import host_of
 from sentinel.model import AlertDraft, Incident
 from sentinel.store.base import AnyRow, Part, new_id
 from sentinel.store.outbox import add_jobs
-from sentinel.store.raising import Raising, Scene, scene_of
+from sentinel.store.raising import Raising, Scene, Tell, scene_of, tell_nobody
 from sentinel.store.tables import alert, incident, incident_member, rule, rule_state
 
 #: Incidents looked at in one call.
@@ -41,7 +41,7 @@ class Meeting(msgspec.Struct, frozen=True, kw_only=True):
 class Incidents(Part):
     """What goes on with hosts, apart from the checks of their rules."""
 
-    async def settle_incidents(self, now: float) -> int:
+    async def settle_incidents(self, now: float, *, tell: Tell = tell_nobody) -> int:
         """Tell rules whose host turned out to be well, end incidents whose last rules went away.
 
         Each in a transaction of its own, once however many ask. Answers how many were settled.
@@ -55,15 +55,17 @@ class Incidents(Part):
         settled = 0
         for incident_id in ids:
             async with self._database.writing() as connection:
-                settled += await self._settle(connection, incident_id, now)
+                raising = Raising(self._database, connection)
+                settled += await self._settle(raising, incident_id, now)
+            raising.report(tell)
         return settled
 
-    async def _settle(self, connection: AsyncConnection, incident_id: str, now: float) -> bool:
+    async def _settle(self, raising: Raising, incident_id: str, now: float) -> bool:
+        connection = raising.connection
         row = (await connection.execute(_LOCK.where(incident.c.id == incident_id))).first()
         if row is None or (row.state == "watched" and row.until > now):
             return False
         ill = await _ill(connection, row)
-        raising = Raising(self._database, connection)
         if row.state == "watched":
             for member in ill:
                 await _tell_alone(raising, member, now)

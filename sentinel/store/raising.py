@@ -7,7 +7,7 @@ would have let it through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -58,6 +58,14 @@ async def scene_of(
     return Scene(workspace=stored.workspace, rule=stored.rule, run_id=None, now=now)
 
 
+#: Told of an alert once it is committed: its id, its severity, and `queued` or why it is not sent.
+Tell = Callable[[str, Severity, str], None]
+
+
+def tell_nobody(_: str, __: Severity, ___: str) -> None:
+    """Where nobody counts."""
+
+
 class Raising:
     """Writes the alerts of one transaction and collects what comes of each."""
 
@@ -73,6 +81,11 @@ class Raising:
         #: Of both.
         self.severities: dict[str, Severity] = {}
         self._last_id = ""
+
+    def report(self, tell: Tell) -> None:
+        """Tell of each alert; when the transaction is over."""
+        for alert_id, severity in self.severities.items():
+            tell(alert_id, severity, self.suppressed.get(alert_id, "queued"))
 
     async def look(self, scene: Scene, draft: AlertDraft) -> View:
         """What the decision needs to know besides the rule."""

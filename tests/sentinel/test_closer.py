@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 
 from sentinel.closer import Closer
+from sentinel.events import AlertRecorded, Event
 from sentinel.jobs import ALERTS_DISPATCH
 from sentinel.model import Digest
 from sentinel.relay import Relay
@@ -40,7 +41,8 @@ async def test_a_burst_closes_what_is_due_and_ends(store: Store) -> None:
     clock = ManualClock(NOON)
     broker = MemoryBroker(clock)
     relay = Relay(store, broker, clock)
-    closer = Closer(store, relay, clock)
+    told: list[Event] = []
+    closer = Closer(store, relay, clock, observer=told.append)
     await load(store, digest=Digest(every=3600))
     await change(store)
     clock.advance(END - NOON)
@@ -50,3 +52,5 @@ async def test_a_burst_closes_what_is_due_and_ends(store: Store) -> None:
     await relay.flush()
     (stats,) = [await broker.stats(ALERTS_DISPATCH)]
     assert sum(stats.ready.values()) == 1
+    (digest,) = await digests(store)
+    assert told == [AlertRecorded(digest.id, digest.severity, "queued")], "counted like any other alert"

@@ -51,10 +51,10 @@ class World:
         self.handlers = Handlers()
         self.handlers.on(ALERTS_DISPATCH, DispatchAlert, retry=DISPATCH_ALERT_RETRY)(self.handler)
 
-    def new_handler(self) -> DispatchAlertHandler:
+    def new_handler(self, deadline: float = DEADLINE) -> DispatchAlertHandler:
         """As another worker has it."""
         webhook = WebhookSender(
-            self.client, ChannelCredentials({}), to_json, self.clock.time, deadline=DEADLINE
+            self.client, ChannelCredentials({}), to_json, self.clock.time, deadline=deadline
         )
         return DispatchAlertHandler(
             self.store,
@@ -102,10 +102,10 @@ class World:
         await Queue(ALERTS_DISPATCH, self.broker).enqueue_jobs(jobs)
         await self.store.mark_sent([row.id for row in rows])
 
-    def executor(self) -> Executor:
+    def executor(self, deadline: float = DEADLINE) -> Executor:
         """Runs jobs by hand, as another worker."""
         handlers = Handlers()
-        handlers.on(ALERTS_DISPATCH, DispatchAlert, retry=DISPATCH_ALERT_RETRY)(self.new_handler())
+        handlers.on(ALERTS_DISPATCH, DispatchAlert, retry=DISPATCH_ALERT_RETRY)(self.new_handler(deadline))
         return Executor(handlers.of(ALERTS_DISPATCH))
 
     async def run(self) -> Drained:

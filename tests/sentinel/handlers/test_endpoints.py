@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from sentinel.fetch.guard import NetworkPolicy, open_client
+from sentinel.handlers.shares import Shares
 from sentinel.jobs import ALERTS_DISPATCH
 from sentinel.model import Channel
 from sentinel.store import Store
+from streamq.broker import Again, Lease
 from tests.sentinel.handlers.dispatching import World, shown
 from tests.support.http import Reply, Request, Site, serve
 
@@ -275,6 +278,57 @@ async def test_a_channels_rate_is_kept_and_costs_no_attempt(world: World) -> Non
     assert max(times) < 45
     assert world.told("held") == 4
     await all_well(world)
+
+
+async def test_an_endpoint_that_hangs_leaves_slots_to_the_other_channels(world: World) -> None:
+    hold = asyncio.Event()
+    await in_trouble(world, Reply(hold=hold), rules=12)
+    for rule in range(12):
+        await world.raise_alert("ops", "well", rule=rule)
+    execute = world.executor(deadline=60).execute
+    turn = await world.broker.turn(ALERTS_DISPATCH, "worker", sequence=1, free=24)
+    hanging = [lease for lease in turn.leases if b'"ops"' in lease.envelope.payload]
+    others = [lease for lease in turn.leases if lease not in hanging]
+    assert (len(hanging), len(others)) == (12, 12)
+    sent_away: list[str] = []
+
+    async def run(lease: Lease) -> None:
+        ended = await execute(lease)
+        if isinstance(ended.finish, Again):
+            sent_away.append(ended.finish.note)
+
+    async with anyio.create_task_group() as group:
+        for lease in hanging:
+            group.start_soon(run, lease)
+        with anyio.fail_after(30):
+            await world.site.requests_arrived(5, path="/ops")
+            while len(sent_away) < 7:  # noqa: ASYNC110 - they say so by ending
+                await anyio.sleep(0.01)
+        for lease in others:
+            await execute(lease)
+        await all_well(world)
+        assert len(world.site.requests_to("/ops")) == 5, "its share"
+        hold.set()
+    assert set(sent_away) == {"its endpoint is slow and holds its share of the worker's slots"}
+    assert sorted(await world.states("ops")) == ["pending"] * 7 + ["sent"] * 5
+
+
+async def test_a_burst_for_an_endpoint_that_answers_waits_for_its_share_and_nobody_is_sent_away() -> None:
+    shares = Shares(2, patience=60)
+    inside: list[int] = []
+
+    async def deliver(number: int) -> None:
+        async with shares.share("ops"):
+            inside.append(number)
+            most.append(len(inside))
+            await anyio.lowlevel.checkpoint()
+            inside.remove(number)
+
+    most: list[int] = []
+    async with anyio.create_task_group() as group:
+        for number in range(12):
+            group.start_soon(deliver, number)
+    assert (len(most), max(most)) == (12, 2)
 
 
 async def test_alerts_of_one_rule_arrive_in_their_order_even_when_the_first_is_tried_for_long(
