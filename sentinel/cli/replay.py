@@ -20,7 +20,7 @@ from sentinel.decide.replay import Outcome, PastCheck, Replay
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import CheckFailure
 from sentinel.extract import Extractor
-from sentinel.model import Change, Extracted, Fetched, PriceValue, Rule, RuleState
+from sentinel.model import Change, Extracted, Fetched, FieldsValue, PriceValue, RowsValue, Rule, RuleState
 from sentinel.store import Observation, RunRecord, Store, StoredAlert, StoredRule
 from sentinel.store.runs import MAX_RAW
 
@@ -111,7 +111,7 @@ class _Reader:
         self._bodies = bodies
         self._observed = observed
         self._same_place = old.extraction == new.extraction
-        self._same_kind = old.normal == new.normal
+        self._same_kind = old.normal == new.normal and old.fields == new.fields
         #: A page that comes twice in a row is read once.
         self._last: tuple[str, Extracted | CheckFailure] | None = None
         self.by_page = self.by_text = 0
@@ -170,7 +170,9 @@ class _Reader:
 
 
 def _remembered(seen: Observation, at: float, rule: Rule, *, same_kind: bool) -> PastCheck:
-    if seen.raw is not None and len(seen.raw) < MAX_RAW:
+    # Of rows and fields the text is told for people; what they were is in the value.
+    whole = isinstance(seen.value, RowsValue | FieldsValue)
+    if seen.raw is not None and len(seen.raw) < MAX_RAW and not whole:
         hint = seen.value.currency if isinstance(seen.value, PriceValue) else None
         beside = (
             hint if rule.extraction is not None and rule.extraction.method in ("schema", "auto") else None
@@ -190,7 +192,9 @@ async def _before(store: Store, old: Rule, new: Rule, since: float) -> RuleState
     earlier = [one for one in await store.history(old.id, 50, before=since) if one.confirmed]
     if not earlier:
         return RuleState()
-    check = _remembered(earlier[0], earlier[0].at, new, same_kind=old.normal == new.normal)
+    check = _remembered(
+        earlier[0], earlier[0].at, new, same_kind=(old.normal, old.fields) == (new.normal, new.fields)
+    )
     seen = Replay(new).judge(check)
     return RuleState() if seen.verdict is None else RuleState(stable=seen.value, stable_raw=earlier[0].raw)
 

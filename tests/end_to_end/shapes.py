@@ -409,7 +409,7 @@ class RuleLine(Document):
     rule_id: str
     workspace_id: str
     name: str
-    type: Literal["price", "availability", "number", "text", "json_field"]
+    type: Literal["price", "availability", "number", "text", "json_field", "date", "list", "record"]
     url: str
     enabled: bool
     tags: list[str]
