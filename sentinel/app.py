@@ -15,7 +15,7 @@ import httpx
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
-from sentinel.backing import blobs_of, redis_at, store_of
+from sentinel.backing import blobs_of, fetcher_of, redis_at, store_of
 from sentinel.channels import (
     AppriseSender,
     ConsoleSender,
@@ -83,8 +83,9 @@ log = logging.getLogger("sentinel.app")
 #: Both streams, in the order a burst looks at them: checks fill alerts, never the other way.
 STREAMS: Final = (RULES_RUN, ALERTS_DISPATCH)
 #: Seconds one check, and one dispatch of an alert to all its channels, may take. A fetch may take what
-#: its profile says, 300 s at most, and must then end as FETCH_TIMEOUT, not as a handler that hung.
-CHECK_TIMEOUT: Final = 360.0
+#: its profile says, 300 s at most, and must then end as FETCH_TIMEOUT, not as a handler that hung. A second
+#: look by a browser and a picture may each wait a minute for their turn and take a minute.
+CHECK_TIMEOUT: Final = 600.0
 DISPATCH_TIMEOUT: Final = 120.0
 
 
@@ -137,7 +138,6 @@ async def opened(
     console channels write.
     """
     clock = clock or SystemClock()
-    policy = policy_of(settings)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_of(settings, migrate=migrate))
         url = await stack.enter_async_context(redis_at(settings.redis))
@@ -146,13 +146,19 @@ async def opened(
         log.info(
             "redis_found", extra={name: facts[name] for name in ("server", "version", "where", "appendonly")}
         )
-        fetcher = await stack.enter_async_context(Fetcher(policy))
+        registry = CollectorRegistry()
+        metrics, sentinel_metrics = Metrics(registry, streams=STREAMS), SentinelMetrics(registry)
+        fetcher = await stack.enter_async_context(
+            fetcher_of(
+                settings,
+                tell_pages=sentinel_metrics.browser_pages.set,
+                tell_restart=sentinel_metrics.browser_restarts.inc,
+            )
+        )
         extractor = await stack.enter_async_context(open_extractor())
         senders = await stack.enter_async_context(
             open_senders(settings, environ, concealer or Concealer(), clock, write=write)
         )
-        registry = CollectorRegistry()
-        metrics = Metrics(registry, streams=STREAMS)
         yield Parts(
             settings,
             store,
@@ -164,7 +170,7 @@ async def opened(
             senders,
             registry,
             metrics,
-            SentinelMetrics(registry),
+            sentinel_metrics,
             clock,
         )
 

@@ -1,4 +1,4 @@
-"""What sentinel stands on, as the settings choose it: a Redis, a database, and a folder for pages.
+"""What sentinel stands on, as the settings choose it: a Redis, a database, a folder for pages, a browser.
 
 Both commands and workers come here. What is heavy is imported when it is opened: `stats` needs no SQL,
 `rules list` no Redis.
@@ -16,6 +16,7 @@ import anyio.to_thread
 from sentinel.settings import RedisChoice, Settings
 
 if TYPE_CHECKING:
+    from sentinel.fetch.fetcher import Fetcher
     from sentinel.store import Store
     from sentinel.store.blobs import Blobs
 
@@ -73,3 +74,36 @@ def blobs_of(settings: Settings) -> Blobs:
     from sentinel.store.blobs import FileBlobs  # noqa: PLC0415 - see the module
 
     return FileBlobs(settings.state_dir / "blobs", limit=settings.keep_bytes, keeps=settings.keep_pages)
+
+
+@contextlib.asynccontextmanager
+async def fetcher_of(
+    settings: Settings,
+    *,
+    tell_pages: Callable[[int], object] = lambda _: None,
+    tell_restart: Callable[[], object] = lambda: None,
+) -> AsyncIterator[Fetcher]:
+    """What fetches pages, with the browser of this machine where there is one; see BrowserPool."""
+    from sentinel.fetch.browser import BrowserPool, Wear  # noqa: PLC0415 - see the module
+    from sentinel.fetch.browser_program import find_program  # noqa: PLC0415 - see the module
+    from sentinel.fetch.browser_way import way_out  # noqa: PLC0415 - see the module
+    from sentinel.fetch.fetcher import Fetcher  # noqa: PLC0415 - see the module
+    from sentinel.fetch.guard import NetworkPolicy  # noqa: PLC0415 - see the module
+
+    policy = NetworkPolicy(allow_private=settings.allow_private_networks)
+    wear = Wear(
+        at_once=settings.browser_pages,
+        pages=settings.browser_recycle_pages,
+        memory=settings.browser_recycle_bytes,
+    )
+    async with (
+        BrowserPool(
+            find_program(settings.browser),
+            way_out(policy),
+            wear=wear,
+            tell_pages=tell_pages,
+            tell_restart=tell_restart,
+        ) as browser,
+        Fetcher(policy, browser=browser) as fetcher,
+    ):
+        yield fetcher

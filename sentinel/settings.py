@@ -133,6 +133,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Page bodies and screenshots are kept, and how many bytes of them on this machine.
     keep_pages: bool
     keep_bytes: int
+    #: Path or name of the browser's program; None: the one that is found; `none`: no browser.
+    browser: str | None
+    #: Pages open at once in it, and after how many pages, or bytes of memory, it is replaced.
+    browser_pages: int
+    browser_recycle_pages: int
+    browser_recycle_bytes: int
     told: tuple[Sourced, ...]
 
     @staticmethod
@@ -396,6 +402,14 @@ VARIABLES: Final = (
         "SENTINEL_KEEP_PAGES", "keep_pages", _truth, True, "what changed, what failed, the last good one"
     ),
     Variable("SENTINEL_KEEP_MIB", "keep_mib", _whole(1, 100_000_000), 2048, "of pages and screenshots"),
+    Variable("SENTINEL_BROWSER", "browser", _text, None, "path of a Chromium; none: no browser"),
+    Variable("SENTINEL_BROWSER_PAGES", "browser_pages", _whole(1, 100), 3, "open at once, per process"),
+    Variable(
+        "SENTINEL_BROWSER_RECYCLE_PAGES", "browser_recycle_pages", _whole(1, 1_000_000), 500, "then a new one"
+    ),
+    Variable(
+        "SENTINEL_BROWSER_RECYCLE_MIB", "browser_recycle_mib", _whole(200, 1_000_000), 1024, "then a new one"
+    ),
 )
 
 _NAMES: Final = frozenset(variable.name for variable in VARIABLES)
@@ -456,6 +470,10 @@ class _Loader:
             endpoint_failures=self._of("SENTINEL_ENDPOINT_FAILURES", int),
             keep_pages=self._of("SENTINEL_KEEP_PAGES", bool),
             keep_bytes=self._of("SENTINEL_KEEP_MIB", int) << 20,
+            browser=self._or_none("SENTINEL_BROWSER", str),
+            browser_pages=self._of("SENTINEL_BROWSER_PAGES", int),
+            browser_recycle_pages=self._of("SENTINEL_BROWSER_RECYCLE_PAGES", int),
+            browser_recycle_bytes=self._of("SENTINEL_BROWSER_RECYCLE_MIB", int) << 20,
             told=tuple(self._tell(variable, redis, database) for variable in VARIABLES),
         )
 

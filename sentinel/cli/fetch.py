@@ -11,13 +11,13 @@ import anyio
 import msgspec
 import typer
 
+from sentinel.backing import fetcher_of
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.logs import redact
 from sentinel.cli.parts import verbs
 from sentinel.cli.values import duration
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
-from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import Fetched, FetchModeName, FetchProfile
 
 app = verbs()
@@ -73,9 +73,8 @@ def _all(cli: Cli, urls: Sequence[str]) -> Iterator[str]:
 
 
 async def _fetch(cli: Cli, urls: Iterable[str], profile: FetchProfile, body: Path | None) -> int:
-    policy = NetworkPolicy(allow_private=cli.settings.allow_private_networks)
     failed = False
-    async with Fetcher(policy) as fetcher:
+    async with fetcher_of(cli.settings) as fetcher:
         while batch := list(islice(urls, AT_ONCE)):
             for result in await _fetch_batch(fetcher, batch, profile):
                 failed = failed or result.error_code is not None
@@ -124,10 +123,18 @@ def _tell(cli: Cli, result: Result) -> None:
         cli.out.line(f"{url}  {page.status}  {page.wire_bytes:,} bytes  {seconds:.2f} s  {page.mode}")
         if page.final_url != result.url:
             cli.out.line(f"  ended at {page.final_url}")
+        _tell_why(cli, page)
         return
     cli.out.line(f"{url}  {result.error_code}  {result.detail or ''}")
+    _tell_why(cli, page)
     if not result.allowed:
         cli.out.line("  the guard refused it; nothing was dialled")
+
+
+def _tell_why(cli: Cli, page: Fetched | None) -> None:
+    """Why the browser, where it was not asked for."""
+    if page is not None and page.fallback_reason:
+        cli.out.line(f"  {page.mode}, because: {page.fallback_reason}")
 
 
 def fetch_line(result: Result) -> dict[str, object]:

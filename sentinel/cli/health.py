@@ -14,6 +14,7 @@ from sentinel.cli.exits import Exit
 from sentinel.cli.logs import redact
 from sentinel.cli.parts import verbs
 from sentinel.errors import SentinelError
+from sentinel.fetch.browser_program import find_program
 from sentinel.settings import Settings, mask_url
 from sentinel.store import Store
 from streamq import StreamqError
@@ -49,7 +50,12 @@ def health(context: typer.Context) -> int:
 
 
 async def _look(cli: Cli) -> list[Part]:
-    return [await _redis(cli), *await _database(cli.settings), _state_folder(cli.settings)]
+    return [
+        await _redis(cli),
+        *await _database(cli.settings),
+        _state_folder(cli.settings),
+        _browser(cli),
+    ]
 
 
 async def _redis(cli: Cli) -> Part:
@@ -81,6 +87,12 @@ async def _database(settings: Settings) -> list[Part]:
         Part("database", ok=True, detail=place),
         Part("schema", ok=status.is_current, detail=version + advice),
     ]
+
+
+def _browser(cli: Cli) -> Part:
+    """No browser is no fault: `auto` goes on by HTTP."""
+    program = find_program(cli.settings.browser)
+    return Part("browser", ok=True, detail=str(program.path) if program else f"none: {program.trouble}")
 
 
 def _state_folder(settings: Settings) -> Part:

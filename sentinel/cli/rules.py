@@ -23,6 +23,7 @@ from sentinel.credentials import Keyring
 from sentinel.decide.schedule import next_due
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import Unreadable
+from sentinel.fetch.browser_program import find_program
 from sentinel.model import Rule, RulesFile
 from sentinel.rulefile import dump, json_schema, load
 from sentinel.rulefile.foreign import SOURCES, as_yaml, carry
@@ -117,11 +118,28 @@ async def _import(cli: Cli, source: Path | str, *, dry_run: bool) -> int:
             keyring=Keyring(cli.settings.secret_keys),
             dry_run=dry_run,
         )
+    for warning in _missing_browser(cli, rules):
+        cli.out.warn(warning)
     if cli.out.json:
         cli.out.document({"schema": "sentinel.import/1", **msgspec.to_builtins(report)})
     else:
         _show_report(cli, rules, report)
     return Exit.DONE
+
+
+def _missing_browser(cli: Cli, rules: RulesFile) -> list[str]:
+    """What cannot work here without one. No mistake of the file's: the worker may have a browser."""
+    program = find_program(cli.settings.browser)
+    if program:
+        return []
+    needs = [rule.id for rule in rules.rules if rule.fetch.mode == "headless"]
+    draws = [rule.id for rule in rules.rules if rule.fetch.screenshot_on_change]
+    parts = (("need a browser", needs), ("ask for pictures, which a browser makes", draws))
+    return [
+        f"{', '.join(ids[:9])}{' ...' if len(ids) > 9 else ''} {words}; here is none: {program.trouble}"
+        for words, ids in parts
+        if ids
+    ]
 
 
 def _show_report(cli: Cli, rules: RulesFile, report: ImportReport) -> None:

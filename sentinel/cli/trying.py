@@ -11,7 +11,7 @@ from typing import Annotated, get_args
 import msgspec
 import typer
 
-from sentinel.backing import blobs_of
+from sentinel.backing import blobs_of, fetcher_of
 from sentinel.cli import trial
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
@@ -81,7 +81,7 @@ async def _test(cli: Cli, wanted: Wanted) -> int:
     well = True
     async with AsyncExitStack() as stack:
         extractor = await stack.enter_async_context(open_extractor(1))
-        fetcher = await stack.enter_async_context(Fetcher(policy(cli)))
+        fetcher = await stack.enter_async_context(fetcher_of(cli.settings))
         for stored in rules:
             for mode in wanted.modes or (stored.rule.fetch.mode,):
                 fetch = msgspec.structs.replace(stored.rule.fetch, mode=mode)

@@ -17,12 +17,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
 
 from sentinel.errors import CheckFailure
-from sentinel.fetch.browser_ground import Ground, OpenProxy, Ticket
+from sentinel.fetch.browser_ground import PROXY_SAYS, Ground, OpenProxy, Ticket
 from sentinel.fetch.browser_page import Hangs, OpenPage, PageAsk, PageFound, Pictures, Settled, Way, opened
 from sentinel.fetch.browser_process import BrowserProcess
 from sentinel.fetch.browser_program import Program
@@ -44,6 +45,15 @@ class Wear(msgspec.Struct, frozen=True, kw_only=True):
     pages: int = 500
     #: Bytes of its process group.
     memory: int = 1024 * 1024 * 1024
+
+
+#: Status of the proxy's own answers -> what it means.
+_PROXY_ANSWERS: Final = {
+    403: ("FETCH_REFUSED_ADDRESS", "the address is refused"),
+    407: ("SYSTEM_BROWSER", "the page was not let through in time"),
+    502: ("FETCH_CONNECTION", "the server does not accept connections, or closed one too early"),
+    504: ("FETCH_TIMEOUT", "the server did not answer in time"),
+}
 
 
 def _nothing(_: int = 0) -> None:
@@ -93,13 +103,15 @@ class BrowserPool:
         Raises CheckFailure: FETCH_*, or SYSTEM_BROWSER where the browser is missing or failed.
         """
         async with self._page(ask, pictures=False) as (page, ticket):
-            await page.load()
-            return await page.read(settled), ticket.bytes
+            await _load(page, ticket)
+            found = await page.read(settled)
+            _must_be_the_servers(found, ticket)
+            return found, ticket.bytes
 
     async def draw(self, ask: PageAsk, element: str | None = None) -> Pictures:
         """What the page looks like, and the first element of a CSS selector. Raises CheckFailure."""
-        async with self._page(ask, pictures=True) as (page, _):
-            await page.load()
+        async with self._page(ask, pictures=True) as (page, ticket):
+            await _load(page, ticket)
             return await page.draw(element)
 
     @contextlib.asynccontextmanager
@@ -219,3 +231,20 @@ class BrowserPool:
     def __repr__(self) -> str:
         running = ", ".join(map(repr, self._processes.values()))
         return f"<BrowserPool {self._program.path or 'no browser'}: {running or 'nothing started'}>"
+
+
+async def _load(page: OpenPage, ticket: Ticket) -> None:
+    """Raises CheckFailure: of the guard where it was the guard that said no, on whichever hop."""
+    try:
+        await page.load()
+    except CheckFailure as exc:
+        raise (ticket.last_refusal() or exc) from exc
+
+
+def _must_be_the_servers(found: PageFound, ticket: Ticket) -> None:
+    """An answer of the proxy in place of a plain page is none of the server's. Raises CheckFailure."""
+    if found.status not in _PROXY_ANSWERS or PROXY_SAYS not in found.text[:500]:
+        return
+    code, detail = _PROXY_ANSWERS[found.status]
+    host = urlsplit(found.url).hostname or ""
+    raise ticket.refusal(host) or CheckFailure(code, detail)

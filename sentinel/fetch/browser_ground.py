@@ -27,20 +27,19 @@ STOP_SECONDS: Final = 10.0
 class Ticket(Protocol):
     """What one context shows the proxy, and what came of it."""
 
-    @property
-    def username(self) -> str:
-        """Of proxy authentication."""
-
-    @property
-    def password(self) -> str:
-        """The same."""
+    #: Of proxy authentication.
+    username: str
+    password: str
 
     @property
     def bytes(self) -> int:
-        """Received with it so far."""
+        """Gone through with it so far."""
 
     def refusal(self, host: str) -> CheckFailure | None:
         """Why `host` was not reached, where the proxy did not let it be."""
+
+    def last_refusal(self) -> CheckFailure | None:
+        """Of whatever host."""
 
     def close(self) -> None:
         """Nothing goes through with it any more."""
@@ -56,6 +55,9 @@ class Proxy(Protocol):
     def admit(self, *, seconds: float) -> Ticket:
         """A ticket for one page."""
 
+
+#: What the proxy says where it is not the server that says it, behind its name.
+PROXY_SAYS: Final = "sentinel's filtering proxy:"
 
 OpenProxy = Callable[[], AbstractAsyncContextManager[Proxy]]
 

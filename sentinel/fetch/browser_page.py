@@ -31,10 +31,16 @@ VIEWPORT: Final = (1280, 800)
 MAX_DRAWN: Final = 4000
 #: Bytes of one picture; a larger one is made a JPEG, and left out where that is too large as well.
 MAX_PICTURE: Final = 3 * 1024 * 1024
+#: Seconds after its document that a page is given to load the rest: one that hangs is no reason to wait on.
+LOAD_SECONDS: Final = 10.0
 #: Seconds a page that is a wall or an empty shell is given to become one, and seconds between looks.
 PATIENCE: Final = 5.0
 LOOK_EVERY: Final = 0.25
-#: Seconds that are kept for reading the page when something waited for does not come.
+#: Seconds until a page that is leaving has left.
+MOVING: Final = 0.05
+#: Seconds after which a page is asked how far it is, though no event said so.
+ASK_EVERY: Final = 1.5
+#: Seconds that are kept for reading the page when something waited for does not come, at most.
 RESERVE: Final = 1.0
 #: Seconds a context may take to open, and to close, before the whole browser is thought to hang. Alone it
 #: takes a twentieth of one.
@@ -119,6 +125,7 @@ class OpenPage:
         self._session = session
         self._ask = ask
         self._until = time.monotonic() + ask.seconds
+        self._reserve = min(RESERVE, ask.seconds / 5)
         self._response: Response | None = None
         self._crashed = False
         self.timings: dict[str, float] = {}
@@ -134,46 +141,49 @@ class OpenPage:
         with self._stage("load"):
             try:
                 self._response = await self._page.goto(
-                    self._ask.url, wait_until="load", timeout=self._left() * 1000
+                    self._ask.url, wait_until="commit", timeout=self._left() * 1000
                 )
             except Error as error:
                 if "interrupted by another navigation" not in str(error):
                     raise self._failure(error) from error
-                await self._loaded()
+            await self._loaded()
         with self._stage("wait"):
             if self._ask.hope_for:
-                await self._appears(self._ask.hope_for, min(PATIENCE, self._left() - RESERVE))
-            if self._ask.wait_for and not await self._appears(self._ask.wait_for, self._left() - RESERVE):
+                await self._appears(self._ask.hope_for, min(PATIENCE, self._left() - self._reserve))
+            if self._ask.wait_for and not await self._appears(
+                self._ask.wait_for, self._left() - self._reserve
+            ):
                 raise CheckFailure(
                     "EXTRACT_SELECTOR_NOT_FOUND",
                     f"what fetch.waitForSelector names did not appear within {self._ask.seconds:g} s",
                 )
             if self._ask.render_wait:
-                await anyio.sleep(min(self._ask.render_wait, max(self._left() - RESERVE, 0.0)))
+                await anyio.sleep(min(self._ask.render_wait, max(self._left() - self._reserve, 0.0)))
 
     async def read(self, settled: Settled) -> PageFound:
         """The document as it is now, or a little later where it is not `settled`. Raises CheckFailure."""
-        patient_until = min(time.monotonic() + PATIENCE, self._until - RESERVE)
+        patient_until = min(time.monotonic() + PATIENCE, self._until - self._reserve)
         with self._stage("body"):
-            while True:
-                found = await self._read_once()
-                if settled(found.status, found.headers, found.text) or time.monotonic() >= patient_until:
-                    return found
+            first = before = found = await self._read_once()
+            while not settled(found.status, found.headers, found.text) and time.monotonic() < patient_until:
                 await anyio.sleep(LOOK_EVERY)
+                before, found = found, await self._read_once()
+                if first.text != found.text == before.text:
+                    break  # scripts filled it, little as it is
+            return found
 
     async def draw(self, element: str | None) -> Pictures:
         """The page, and the first element of a CSS selector. What cannot be drawn is left out."""
         size = await self._evaluate("({height: document.documentElement?.scrollHeight ?? 0})")
-        height = int(min(max(size.get("height", 0), VIEWPORT[1]), MAX_DRAWN))
-        whole = await self._picture(
-            self._page.screenshot,
-            full_page=True,
-            clip={"x": 0, "y": 0, "width": VIEWPORT[0], "height": height},
-        )
+        height = int(min(max(size["height"], VIEWPORT[1]), MAX_DRAWN))
+        # Not Playwright's `full_page`, which tries to draw whatever height a page claims.
+        await self._page.set_viewport_size({"width": VIEWPORT[0], "height": height})
+        whole = await self._picture(self._page.screenshot)
         part = None
         if element:
-            found = self._page.locator(f"css={element}").first
-            part = await self._picture(found.screenshot)
+            found = self._page.locator(f"css={element}")
+            if await found.count():
+                part = await self._picture(found.first.screenshot)
         return Pictures(whole, part)
 
     async def _picture(
@@ -183,7 +193,7 @@ class OpenPage:
         from playwright.async_api import Error  # noqa: PLC0415 - an extra
 
         for kind in ({"type": "png"}, {"type": "jpeg", "quality": 60}):
-            seconds = min(PATIENCE, self._left() - RESERVE)
+            seconds = min(PATIENCE, self._left() - self._reserve)
             if seconds <= 0:
                 return None
             try:
@@ -241,18 +251,33 @@ class OpenPage:
                 return dict(answer["result"]["value"])
             except (Error, LookupError) as error:
                 # It went elsewhere under our hands; there it will be the same.
-                if self._crashed or not _moved_on(error) or self._left() < RESERVE:
+                if self._crashed or not _moved_on(error) or self._left() < self._reserve:
                     raise self._failure(error) from error
+                await anyio.sleep(MOVING)
                 await self._loaded()
 
     async def _loaded(self) -> None:
-        from playwright.async_api import Error  # noqa: PLC0415 - an extra
+        """Wait for the rest of the page, and for its document as long as there is time.
 
-        await anyio.sleep(0.05)
-        try:
-            await self._page.wait_for_load_state("load", timeout=max(self._left(), 0.1) * 1000)
-        except Error as error:
-            raise self._failure(error) from error
+        A page that sends a file to be kept stays where it is, complete, and no event ever says so.
+        """
+        from playwright.async_api import Error, TimeoutError  # noqa: A004, PLC0415 - an extra
+
+        patient_until = time.monotonic() + LOAD_SECONDS
+        while True:
+            try:
+                await self._page.wait_for_load_state("load", timeout=ASK_EVERY * 1000)
+            except TimeoutError:
+                ready = (await self._evaluate("({ready: document.readyState})"))["ready"]
+                patient = time.monotonic() < min(patient_until, self._until - self._reserve)
+                if ready == "complete" or (ready == "interactive" and not patient):
+                    return
+                if self._left() < self._reserve:
+                    raise CheckFailure("FETCH_TIMEOUT", "the page did not finish loading in time") from None
+            except Error as error:
+                raise self._failure(error) from error
+            else:
+                return
 
     async def _appears(self, selector: str, seconds: float) -> bool:
         from playwright.async_api import Error, TimeoutError  # noqa: A004, PLC0415 - an extra

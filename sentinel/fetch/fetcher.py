@@ -155,7 +155,8 @@ class Fetcher:
         size = 0
         block: Block | None = None
         try:
-            found, size = await browser.fetch(ask, _settled)
+            waits = ask.wait_for or hope_for or ask.render_wait
+            found, size = await browser.fetch(ask, _no_wall if waits else _settled)
             block = await anyio.to_thread.run_sync(classify, found.status, found.headers, found.text)
             if found.status >= 300:
                 raise self._refused(found.status, found.headers, block)
@@ -378,9 +379,15 @@ def _cookies_of(header: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs if name}
 
 
+def _no_wall(status: int, headers: Mapping[str, str], text: str) -> bool:
+    """Whether a document is no challenge that may yet solve itself."""
+    block = classify(status, headers, text)
+    return block is None or modes.wall(block.code, "") is None or "<script" not in text.lower()
+
+
 def _settled(status: int, headers: Mapping[str, str], text: str) -> bool:
-    """Whether a document is a page at last: no challenge that solves itself, no shell being filled."""
-    return classify(status, headers, text) is None and not modes.is_empty_shell(text)
+    """The same, and no shell that is being filled."""
+    return _no_wall(status, headers, text) and not modes.is_empty_shell(text)
 
 
 _NOTHING_FOUND: Final = PageFound(url="", status=0, headers={}, text="", timings={})

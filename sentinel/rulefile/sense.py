@@ -131,12 +131,6 @@ class Sense:
         self._pass_on(check_extraction(Extraction(**_stood_in(parts))), path)
 
     def _fetch(self, parts: dict[str, Any], path: str) -> None:
-        if parts.get("mode") == "headless":
-            self._note(
-                join(path, "mode"),
-                "the headless mode needs a browser, which this version cannot use yet",
-                "use mode: auto or mode: http",
-            )
         if (selector := parts.get("wait_for_selector")) and (problem := css_trouble(selector)):
             self._note(join(path, "waitForSelector"), problem.message, problem.hint)
         for field in ("headers", "cookies"):

@@ -328,7 +328,7 @@ class TestTry:
             "--mode",
             "http,headless",
             "--json",
-            env=ALLOWED,
+            env={**ALLOWED, "SENTINEL_BROWSER": "none"},
         )
 
         assert [line["error_code"] for line in result.lines] == [None, "SYSTEM_BROWSER"]
