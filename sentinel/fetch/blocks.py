@@ -68,6 +68,9 @@ _MIDDLING: Final = 4000
 #: Characters of markup in which signs are looked for; a wall says what it is at the top.
 _MARKUP_READ: Final = 200_000
 
+#: Characters of markup in which most pages have said more than a wall does.
+_TOP: Final = 16_000
+
 #: Characters of markup whose visible text is measured. Beyond this it is certainly not a wall.
 _MARKUP_MEASURED: Final = 2_000_000
 
@@ -330,7 +333,7 @@ def _is_html(headers: Mapping[str, str], text: str) -> bool:
 
 
 def _by_content(status: int, text: str) -> Block | None:
-    if len(text) > _MARKUP_MEASURED:
+    if len(text) > _MARKUP_MEASURED or _says_much(text):
         return None
     visible = visible_text(text)
     if len(visible) > _MIDDLING:
@@ -388,6 +391,15 @@ def visible_text(markup: str) -> str:
             break
     kept.append(markup[at:])
     return _tidy(re.sub(r"<[^<>]*>", " ", " ".join(kept)))
+
+
+def _says_much(markup: str) -> bool:
+    """Whether the top alone has more text than a wall: so it is with most pages, and costs little to see.
+
+    Cut at a tag's beginning, so that no piece of a tag is taken for text.
+    """
+    top = markup.rfind("<", 0, _TOP)
+    return top > 0 and len(markup) > _TOP and len(visible_text(markup[:top])) > _MIDDLING
 
 
 def _tidy(text: str) -> str:
