@@ -22,9 +22,9 @@ PUBLIC = "93.184.216.34"
 OTHER_PUBLIC = "93.184.216.35"
 
 
-def hostile(kind: str) -> list[dict[str, str]]:
+def hostile(kind: str, name: str = "hostile-inputs-dev.csv") -> list[dict[str, str]]:
     """The rows of one kind; inputs that are Python expressions are evaluated where they stand alone."""
-    with (DATA / "hostile-inputs-dev.csv").open(encoding="utf-8", newline="") as file:
+    with (DATA / name).open(encoding="utf-8", newline="") as file:
         return [row for row in csv.DictReader(file) if row["kind"] == kind]
 
 
@@ -34,7 +34,9 @@ def text_of(row: dict[str, str]) -> str:
 
 
 def url_rows() -> list[tuple[str, str]]:
-    return [(text_of(row), row["expected"]) for row in hostile("url")]
+    """Of the list that is shared, and of our own."""
+    rows = [*hostile("url"), *hostile("url", "hostile-urls.csv")]
+    return [(text_of(row), row["expected"]) for row in rows]
 
 
 class Names:
