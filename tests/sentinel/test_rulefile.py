@@ -126,7 +126,7 @@ defaults: &d {mode: http}
 @pytest.mark.parametrize(
     ("text", "path", "says"),
     [
-        ("", "", "got nothing"),
+        ("", "", "there is nothing in it"),
         ("- a", "", "got a list"),
         ("a: [", "line 2, column 1", "not YAML"),
         ("a: b: c", "line 1, column 5", "mapping values"),
@@ -246,6 +246,84 @@ rules:
             "not a CSS selector",
         ),
         ({"tags": "a, b"}, "rules[0].tags", "expected a list"),
+        ({"type": "record"}, "rules[0].fields", "must be one at least"),
+        ({"fields": {}, "type": "dates"}, "rules[0].type", "not one of"),
+        ({"fields": {"a": {"type": "price"}}, "type": "record"}, "rules[0].fields.a.extraction", "missing"),
+        (
+            {
+                "type": "text",
+                "alertPolicy": {"conditions": [{"id": "a", "any": [{"type": "price_above", "value": 1}]}]},
+            },
+            "rules[0].alertPolicy.conditions[0].any[0].type",
+            "cannot be asked of a text rule",
+        ),
+        (
+            {"alertPolicy": {"conditions": [{"id": "a"}]}},
+            "rules[0].alertPolicy.conditions[0].type",
+            "says nothing",
+        ),
+        (
+            {
+                "alertPolicy": {
+                    "conditions": [{"id": "a", "type": "value_changed", "not": {"type": "value_changed"}}]
+                }
+            },
+            "rules[0].alertPolicy.conditions[0].type",
+            "type and not",
+        ),
+        (
+            {"alertPolicy": {"conditions": [{"id": "a", "type": "value_changed", "field": "price"}]}},
+            "rules[0].alertPolicy.conditions[0].field",
+            "no fields",
+        ),
+        (
+            {
+                "alertPolicy": {
+                    "conditions": [
+                        {"id": "a", "type": "value_increased", "mode": "level", "repeatSeconds": 60}
+                    ]
+                }
+            },
+            "rules[0].alertPolicy.conditions[0].mode",
+            "cannot stay so",
+        ),
+        (
+            {
+                "alertPolicy": {
+                    "conditions": [{"id": "a", "type": "price_below", "value": 5, "mode": "level"}]
+                }
+            },
+            "rules[0].alertPolicy.conditions[0].repeatSeconds",
+            "how often",
+        ),
+        (
+            {"alertPolicy": {"conditions": [{"id": "a", "type": "price_below", "value": 5, "rearm": 4}]}},
+            "rules[0].alertPolicy.conditions[0].rearm",
+            "under the limit",
+        ),
+        (
+            {"alertPolicy": {"conditions": [{"id": "a", "type": "value_below", "value": "2026-01-31"}]}},
+            "rules[0].alertPolicy.conditions[0].value",
+            "needs a number",
+        ),
+        (
+            {"type": "date", "alertPolicy": {"conditions": [{"id": "a", "type": "value_below", "value": 5}]}},
+            "rules[0].alertPolicy.conditions[0].value",
+            "needs a date",
+        ),
+        (
+            {"alertPolicy": {"conditions": [{"id": "a", "type": "lowest_in_days", "value": 0}]}},
+            "rules[0].alertPolicy.conditions[0].value",
+            "cannot be looked back on",
+        ),
+        (
+            {
+                "type": "list",
+                "alertPolicy": {"conditions": [{"id": "a", "type": "rows_added", "value": 1.5}]},
+            },
+            "rules[0].alertPolicy.conditions[0].value",
+            "no number of rows",
+        ),
         ({"tags": [1]}, "rules[0].tags[0]", "expected text"),
         ({"fetch": {"headers": {"A": 1}}}, "rules[0].fetch.headers.A", "expected text"),
         ({"fetch": {"headers": {"X-A": "1\r\nHost: b"}}}, "rules[0].fetch.headers.X-A", "cannot be sent"),
@@ -584,6 +662,27 @@ def test_the_json_schema_names_every_field_and_refuses_others() -> None:
     assert rule_schema["additionalProperties"] is False
     assert {"id", "url", "extraction", "alertPolicy", "expectedChangeEvery"} <= set(rule_schema["properties"])
     assert schema["$schema"].endswith("2020-12/schema")
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "message", "hint"),
+    [
+        ("schedule: {intervalSeconds: 5m}", "schedule.intervalSeconds", "expected a whole number", "in seconds: 300"),
+        ("schedule: {intervalSeconds: '60'}", "schedule.intervalSeconds", "expected a whole number", "write it without quotes"),
+        ("enabled: yes", "enabled", "expected true or false", "true"),
+        ("tags: sale", "tags", "expected a list", "write a list: [a, b]"),
+        ("alertPolicy: {conditions: {id: c}}", "alertPolicy.conditions", "expected a list", "each begins with `- `"),
+        ("fetch: {headers: [a]}", "fetch.headers", "expected fields", "write {name: value}"),
+        ("fetch: {mode: quick}", "fetch.mode", "'quick' is not one of http, headless, auto", ""),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_one_problem_with_what_to_write(
+    written: str, path: str, message: str, hint: str
+) -> None:
+    rule = "rules: [{id: a, url: 'https://example.com/', type: text, extraction: {method: text}, %s}]"
+    (problem,) = problems(rule % written).values()
+    assert (problem.path, problem.hint) == (f"rules[0].{path}", hint)
+    assert message in problem.message
 
 
 def test_the_json_schema_tells_what_the_model_says_of_a_field() -> None:
