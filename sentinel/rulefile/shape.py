@@ -70,7 +70,10 @@ class Reader:
     def struct(self, kind: type[msgspec.Struct], value: Any, path: str) -> Any:
         """The struct, or BAD."""
         if not isinstance(value, dict):
-            self.note(path, f"expected fields, got {described(value)}", _example(kind))
+            if value is None and not path:
+                self.note(path, "there is nothing in it", _example(kind))
+            else:
+                self.note(path, f"expected fields, got {described(value)}", _example(kind))
             return BAD
         fields = {field.encode_name: field for field in fields_of(kind)}
         meant = self._unknown(value, fields, path)
@@ -86,8 +89,10 @@ class Reader:
             made = self.value(field.type, value[name], where)
             if made is not BAD:
                 parts[field.name] = made
-            elif field.required:
-                missing = True
+                continue
+            if not isinstance(value[name], dict | list):
+                meant.add(name)  # it is told already; that it lacks would be told once more
+            missing = missing or field.required
         self.judge.judge(kind, parts, path, meant)
         return BAD if missing else self._made(kind, parts, path, told=len(self.problems) > before)
 
@@ -134,7 +139,9 @@ class Reader:
             said = str(exc)
         words = _words(choices)
         if words and isinstance(value, str):
-            self.note(path, f"{shown(value)} is not one of {', '.join(words)}", did_you_mean(value, words))
+            hint = did_you_mean(value, words)
+            hint = "" if hint.startswith("one of ") else hint  # they were just named
+            self.note(path, f"{shown(value)} is not one of {', '.join(words)}", hint)
         else:
             told = _plainly(said, "..." if _SECRET.search(path) else value)
             self.note(path, told, _range_hint(value, path) or _leaf_hint(choices, value, path, told))
@@ -243,19 +250,26 @@ def _plainly(said: str, value: Any) -> str:
     said = re.sub(
         r"text matching regex .*|`str` matching regex .*", "text of another form", said.partition(" - at ")[0]
     )
-    for code, word in (
-        ("`str`", "text"),
-        ("`int`", "a whole number"),
-        ("`float`", "a number"),
-        ("`decimal`", "a number"),
-        ("`bool`", "true or false"),
-        ("`array`", "a list"),
-        ("`object`", "fields"),
-        ("`null`", "nothing"),
-    ):
-        said = said.replace(code, word)
+    said = re.sub(r"`([a-z]+(?: \| [a-z]+)*)`", lambda found: _in_words(found[1]), said)
     said = said.replace(" | ", " or ")
     return f"{said[:1].lower()}{said[1:].split(', got ')[0]}, got {described(value)}"
+
+
+#: msgspec's names of plain types.
+_PLAIN: Final = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "fields",
+}
+
+
+def _in_words(names: str) -> str:
+    """`int | null` as a person says it; that a field may be left out is said elsewhere."""
+    return " or ".join(_PLAIN[one] for one in names.split(" | ") if one in _PLAIN) or "nothing"
 
 
 #: Why a number has the limits it has, by the end of its path.
@@ -280,8 +294,22 @@ def _leaf_hint(choices: list[Any], value: Any, path: str, said: str) -> str:
         return "put it in quotes"
     if isinstance(value, str) and {int, float} & set(choices) and re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", value):
         return "write it without quotes"
-    if bool in choices:
-        return "true or false"
-    if any(get_origin(choice) is list for choice in choices) and not isinstance(value, dict):
-        return "write a list: [a, b]"
+    if isinstance(value, str) and {int, float} & set(choices):
+        return f"in seconds: {seconds}" if (seconds := _seconds(value)) else ""
+    if bool in choices and isinstance(value, str):
+        return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower(), "")
+    return _container_hint(choices, value)
+
+
+def _container_hint(choices: list[Any], value: Any) -> str:
+    if any(get_origin(choice) is list for choice in choices):
+        return "each begins with `- `" if isinstance(value, dict) else "write a list: [a, b]"
+    if any(get_origin(choice) is dict for choice in choices):
+        return "write {name: value}"
     return ""
+
+
+def _seconds(text: str) -> int:
+    """Of `5m` or `2 h`; 0 where it is no such thing."""
+    found = re.fullmatch(r"(\d{1,6}) ?(s|sec|m|min|h|d)[a-z]*", text.strip().lower())
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2][0]] if found else 0
