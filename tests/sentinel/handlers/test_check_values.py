@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+import pytest
+
+from sentinel.fetch.fetcher import Fetcher
 from sentinel.model import (
     AlertPolicy,
     Clause,
@@ -118,3 +122,20 @@ async def test_half_a_page_is_looked_at_twice_before_it_is_believed(checks: Worl
 
     await checks.check()
     assert (await titles(checks)) == ["widget: 100 EUR -> 90 EUR"]
+
+
+async def test_a_new_value_that_http_brought_is_looked_at_again_by_a_browser_where_there_is_one(
+    checks: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = AlertPolicy(channels=["ops"], require_consecutive=2, confirm=Confirm(within=30))
+    await checks.watch(page("100 €"), alert_policy=policy)
+    await checks.check_each(page("100 €"), page("90 €"))
+    without = await checks.store.unsent(9, checks.clock.time() + 60, lease=0.0)
+
+    monkeypatch.setattr(Fetcher, "browser_trouble", "")
+    await checks.check_each(page("80 €"))
+    both = await checks.store.unsent(9, checks.clock.time() + 60, lease=0.0)
+
+    modes = [msgspec.json.decode(job.payload)["forceMode"] for job in both]
+    assert [msgspec.json.decode(job.payload)["forceMode"] for job in without] == [None]
+    assert modes == [None, "headless"]
