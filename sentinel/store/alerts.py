@@ -50,11 +50,14 @@ class Alerts(Part):
 
     async def alert(self, alert_id: str) -> StoredAlert:
         """With its deliveries and every attempt. Raises NotFound."""
-        async with self._database.reading() as connection:
+
+        async def look(connection: AsyncConnection) -> StoredAlert:
             rows = (await connection.execute(sa.select(alert).where(alert.c.id == alert_id))).all()
             if not rows:
                 raise NotFound(f"no alert {alert_id}")
             return (await _with_deliveries(connection, rows))[0]
+
+        return await self._database.read(look)
 
     async def alerts(
         self,
@@ -104,7 +107,8 @@ class Alerts(Part):
         Nothing is changed, and nothing is promised: `claim_delivery` says it once more. What is settled
         and what is switched off waits for nothing.
         """
-        async with self._database.reading() as connection:
+
+        async def look(connection: AsyncConnection) -> Prospect:
             found = await _channel(connection, told.workspace_id, channel_id)
             if found is None or not found.channel.enabled:
                 return Prospect(channel=None if found is None else found.channel)
@@ -124,6 +128,8 @@ class Alerts(Part):
                 hold=wait,
                 waiting=await _waiting(connection, told.workspace_id, channel_id, now),
             )
+
+        return await self._database.read(look)
 
     async def claim_delivery(
         self,
@@ -146,7 +152,8 @@ class Alerts(Part):
         StaleWorker (a later delivery of the job holds it), NotYet (its endpoint is to be left
         alone), StoreUnavailable.
         """
-        async with self._database.writing() as connection:
+
+        async def claim(connection: AsyncConnection) -> DeliveryTicket:
             await self._make_delivery(connection, alert_id, channel_id, now)
             claimed = await connection.execute(
                 sa.update(delivery)
@@ -191,6 +198,8 @@ class Alerts(Part):
                 settled=settled,
             )
 
+        return await self._database.write(claim)
+
     async def record_attempt(
         self,
         ticket: DeliveryTicket,
@@ -222,7 +231,8 @@ class Alerts(Part):
         """
         state: DeliveryState = "retrying" if outcome == "failed" and not last_attempt else outcome
         shown = None if error is None else error[:MAX_DETAIL]
-        async with self._database.writing() as connection:
+
+        async def record(connection: AsyncConnection) -> AlertState:
             if not await _move_delivery(
                 connection,
                 ticket,
@@ -271,6 +281,8 @@ class Alerts(Part):
                     breaker=breaker,
                 )
             return after
+
+        return await self._database.write(record)
 
     async def abandon_deliveries(self, *, before: float, now: float) -> int:
         """End deliveries that nothing was heard of since `before`, so that somebody else is told.

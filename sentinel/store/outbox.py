@@ -38,16 +38,21 @@ class Outbox(Part):
         )
         if not await self._any_unsent(now):  # readers do not queue for SQLite's one writer
             return []
-        async with self._database.writing() as connection:
-            rows = (await connection.execute(claim)).all()
-        return sorted((_job(row) for row in rows), key=lambda job: job.id)
+
+        async def take(connection: AsyncConnection) -> list[OutboxJob]:
+            return [_job(row) for row in (await connection.execute(claim)).all()]
+
+        return sorted(await self._database.write(take), key=lambda job: job.id)
 
     async def mark_sent(self, ids: Iterable[int]) -> None:
         """Redis has them: forget them."""
         gone = [{"gone": number} for number in ids]
+
+        async def forget(connection: AsyncConnection) -> None:
+            await connection.execute(sa.delete(outbox).where(outbox.c.id == sa.bindparam("gone")), gone)
+
         if gone:
-            async with self._database.writing() as connection:
-                await connection.execute(sa.delete(outbox).where(outbox.c.id == sa.bindparam("gone")), gone)
+            await self._database.write(forget)
 
     async def release(self, ids: Iterable[int]) -> None:
         """Redis did not take them: any relay may have them at once."""
@@ -58,9 +63,12 @@ class Outbox(Part):
                 await connection.execute(statement, back)
 
     async def _any_unsent(self, now: float) -> bool:
-        async with self._database.reading() as connection:
-            found = sa.select(outbox.c.id).where(outbox.c.leased_until <= now).limit(1)
+        found = sa.select(outbox.c.id).where(outbox.c.leased_until <= now).limit(1)
+
+        async def look(connection: AsyncConnection) -> bool:
             return (await connection.execute(found)).first() is not None
+
+        return await self._database.read(look)
 
 
 async def add_jobs(
