@@ -11,7 +11,16 @@ import pytest
 
 from sentinel.errors import PermanentFailure, StaleWorker, StateConflict
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN, DispatchAlert, RunRule
-from sentinel.model import RuleState, TextValue, Verdict
+from sentinel.model import (
+    Change,
+    DateValue,
+    FieldsValue,
+    PriceValue,
+    RowsValue,
+    RuleState,
+    TextValue,
+    Verdict,
+)
 from sentinel.store import FinishedRun, NewOutboxJob, RunResult, Store
 from tests.sentinel.store.things import (
     EUR_90,
@@ -308,9 +317,44 @@ async def test_every_field_of_the_state_is_remembered(store: Store) -> None:
         last_change_at=NOW - 1,
         last_alert_at=NOW - 2,
         broken_told_at=NOW - 3,
+        unsettled=5,
+        unstable_told_at=NOW - 4,
+        page_size=50_000,
+        told={"low": NOW - 5},
+        disarmed=("once", "twice"),
     )
     await finish(store, await begin(store), Verdict(state=full))
     assert (await store.rule("widget")).state == msgspec.structs.replace(full, version=1)
+
+
+async def test_values_of_rows_and_fields_come_back_in_the_order_they_went_in(store: Store) -> None:
+    rows = RowsValue({"b": {"z": "1", "a": "2"}, "a": {}}, ordered=True)
+    record = FieldsValue({"price": EUR_100, "sizes": rows, "since": DateValue("2026-11-24"), "stock": None})
+    await finish(
+        store, await begin(store), Verdict(state=RuleState(stable=record), value=record, confirmed=True)
+    )
+
+    for back in ((await store.history("widget"))[0].value, (await store.rule("widget")).state.stable):
+        assert isinstance(back, FieldsValue)
+        assert back == record
+        assert isinstance(back.fields["sizes"], RowsValue)
+        assert list(back.fields["sizes"].rows) == ["b", "a"]
+        assert list(back.fields) == ["price", "sizes", "since", "stock"]
+
+
+async def test_what_was_believed_is_told_with_the_time_it_was_replaced(store: Store) -> None:
+    for number, (before, after) in enumerate([("100", "90"), ("90", "80")]):
+        was, now = (PriceValue(Decimal(amount), "EUR") for amount in (before, after))
+        change = Change(kind="decreased", before=was, after=now)
+        changed = Verdict(state=RuleState(stable=now), value=now, change=change, confirmed=True)
+        ticket = await begin(store, f"job-{number}")
+        await finish(store, ticket, changed, now=NOW + number, expected_state_version=number)
+    same = Verdict(state=RuleState(), value=EUR_100, confirmed=True)
+    await finish(store, await begin(store, "job-9"), same, now=NOW + 9, expected_state_version=2)
+
+    eur = [PriceValue(Decimal(amount), "EUR") for amount in ("90", "100")]
+    assert await store.replaced_values("widget", NOW) == [(NOW + 1, eur[0]), (NOW, eur[1])]
+    assert await store.replaced_values("widget", NOW + 0.5) == [(NOW + 1, eur[0])]
 
 
 async def test_history_and_runs_are_newest_first_and_bounded(store: Store) -> None:
