@@ -199,7 +199,7 @@ class TestJobs:
             "mode": "auto", "headers": {"Accept-Language": "sk"}, "cookies": {"session": "abcdef"}, "timeout": 20.0,
         }  # fmt: skip
         assert (found["releases"]["type"], found["releases"]["extraction"]["selector"]) == (
-            "json_field",
+            "text",
             "$[0].tag_name",
         )
         assert found["rendered"]["extraction"]["postprocess"][0]["pattern"] == "(?m)^.*(?:[Vv]ersion).*$"

@@ -247,7 +247,7 @@ def _place(written: str, fields: Fields) -> tuple[str, dict[str, Any]]:
     if written.startswith("/"):
         return "text", {"method": "xpath", "selector": written}
     if written.startswith("json:"):
-        return "json_field", {"method": "jsonpath", "selector": written.removeprefix("json:")}
+        return json_reading(written.removeprefix("json:"))
     if written.startswith(("jq:", "jqraw:")):
         path = written.partition(":")[2].strip()
         if (made := jsonpath_of(path)) is None:
@@ -256,11 +256,17 @@ def _place(written: str, fields: Fields) -> tuple[str, dict[str, Any]]:
                 "dropped",
                 f"there is no jq here, and {path[:60]!r} is more than a path: all of the JSON is read",
             )
-        return "json_field", {"method": "jsonpath", "selector": made or "$"}
+        return json_reading(made or "$")
     if not written:
         return "text", {"method": "text"}
     fields.note("include_filters", "carried", "of several matches the first is read, not all")
     return "text", {"method": "css", "selector": written.removeprefix("css:")}
+
+
+def json_reading(path: str) -> tuple[str, dict[str, Any]]:
+    """The type and the extraction of a JSONPath: what ends in a name is most often a text or a number."""
+    named = re.search(r"""(?:[.][A-Za-z_]\w*|\[["'][^"']*["']\])$""", path)
+    return "text" if named else "json_field", {"method": "jsonpath", "selector": path}
 
 
 def jsonpath_of(jq: str) -> str | None:

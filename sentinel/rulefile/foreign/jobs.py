@@ -15,7 +15,7 @@ from typing import Any, Final
 from sentinel.errors import Problem, RuleFileError
 from sentinel.rulefile import document
 from sentinel.rulefile.foreign.carried import Draft, Fields
-from sentinel.rulefile.foreign.changedetection import jsonpath_of
+from sentinel.rulefile.foreign.changedetection import json_reading, jsonpath_of
 
 # `Any` is a plain value of YAML.
 
@@ -278,8 +278,7 @@ def _jq(rule: dict[str, Any], steps: list[dict[str, Any]], options: Any, fields:
             "dropped",
             f"there is no jq here, and {query[:60]!r} is more than a path: all of the JSON is read",
         )
-    rule["type"] = "json_field"
-    rule["extraction"] = {"method": "jsonpath", "selector": path or "$"}
+    rule["type"], rule["extraction"] = json_reading(path or "$")
 
 
 def _grep(rule: dict[str, Any], steps: list[dict[str, Any]], options: Any, fields: Fields) -> None:  # noqa: ARG001
