@@ -214,6 +214,11 @@ class BrowserPool:
         self._leaving.clear()
         await ground.lift()
 
+    async def memory(self) -> int:
+        """Bytes of every Chromium that runs, what its processes share counted once."""
+        running = {*self._processes.values(), *self._leaving}
+        return sum([await process.memory() for process in running])
+
     async def aclose(self) -> None:
         """End everything: pages, Chromium, driver, proxy. No process is left."""
         with anyio.CancelScope(shield=True):

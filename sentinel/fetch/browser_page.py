@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,9 @@ LOAD_SECONDS: Final = 10.0
 #: Seconds a page that is a wall or an empty shell is given to become one, and seconds between looks.
 PATIENCE: Final = 5.0
 LOOK_EVERY: Final = 0.25
+#: Seconds an element that is there is given to have a text.
+FILL_SECONDS: Final = 2.0
+_SOMETHING: Final = re.compile(r"\S")
 #: Seconds until a page that is leaving has left.
 MOVING: Final = 0.05
 #: Seconds after which a page is asked how far it is, though no event said so.
@@ -120,11 +124,12 @@ Draws = Callable[..., Awaitable[bytes]]
 class OpenPage:
     """A page that is open in its context."""
 
-    def __init__(self, page: Page, session: CDPSession, ask: PageAsk) -> None:
+    def __init__(self, page: Page, session: CDPSession, ask: PageAsk, *, until: float) -> None:
+        """`until`: of `time.monotonic()`."""
         self._page = page
         self._session = session
         self._ask = ask
-        self._until = time.monotonic() + ask.seconds
+        self._until = until
         self._reserve = min(RESERVE, ask.seconds / 5)
         self._response: Response | None = None
         self._crashed = False
@@ -149,7 +154,7 @@ class OpenPage:
             await self._loaded()
         with self._stage("wait"):
             if self._ask.hope_for:
-                await self._appears(self._ask.hope_for, min(PATIENCE, self._left() - self._reserve))
+                await self._hope(self._ask.hope_for)
             if self._ask.wait_for and not await self._appears(
                 self._ask.wait_for, self._left() - self._reserve
             ):
@@ -279,6 +284,18 @@ class OpenPage:
             else:
                 return
 
+    async def _hope(self, selector: str) -> None:
+        """Wait a little for an element, and less for its text: it may have none, or be filled later."""
+        from playwright.async_api import Error  # noqa: PLC0415 - an extra
+
+        if not await self._appears(selector, min(PATIENCE, self._left() - self._reserve)):
+            return
+        seconds = min(FILL_SECONDS, self._left() - self._reserve)
+        filled = self._page.locator(f"css={selector}").filter(has_text=_SOMETHING).first
+        with contextlib.suppress(Error):  # whatever became of the page, reading it will tell
+            if seconds > 0:
+                await filled.wait_for(state="attached", timeout=seconds * 1000)
+
     async def _appears(self, selector: str, seconds: float) -> bool:
         from playwright.async_api import Error, TimeoutError  # noqa: A004, PLC0415 - an extra
 
@@ -340,6 +357,7 @@ async def opened(browser: Browser, ask: PageAsk, way: Way, *, pictures: bool) ->
     """
     from playwright.async_api import Error  # noqa: PLC0415 - an extra
 
+    until = time.monotonic() + ask.seconds
     context = await _context(browser, ask, way)
     tasks: set[asyncio.Task[None]] = set()
     try:
@@ -354,7 +372,7 @@ async def opened(browser: Browser, ask: PageAsk, way: Way, *, pictures: bool) ->
             await _prepare(session, ask, tasks, pictures=pictures)
         except Error as error:
             raise translate(error) from error
-        yield OpenPage(page, session, ask)
+        yield OpenPage(page, session, ask, until=until)
     finally:
         for task in tasks:
             task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,8 +41,6 @@ _FLAGS: Final = (
 )
 _NO_PICTURES: Final = "--blink-settings=imagesEnabled=false"
 
-#: Of our environment: what a program needs to find its way, and nothing that may be secret.
-_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "XDG_RUNTIME_DIR")
 
 
 class BrowserProcess:
@@ -84,7 +83,7 @@ class BrowserProcess:
                 # Chromium refuses its sandbox to root, who needs none to do harm.
                 chromium_sandbox=os.geteuid() != 0,
                 proxy={"server": proxy_server},
-                env=_environment(os.environ),
+                env=_environment(),
                 timeout=START_SECONDS * 1000,
                 handle_sigint=False,
                 handle_sigterm=False,
@@ -148,8 +147,15 @@ async def _pid(browser: Browser) -> int:
     return next(int(one["id"]) for one in found["processInfo"] if one["type"] == "browser")
 
 
-def _environment(ours: Mapping[str, str]) -> dict[str, str | float | bool]:
-    return {"TZ": "UTC", **{name: ours[name] for name in _ENVIRONMENT if name in ours}}
+def _environment() -> dict[str, str | float | bool]:
+    """Enough to find its way. Nothing of ours, where secrets are."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(Path.home()),
+        "TMPDIR": tempfile.gettempdir(),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
 
 
 def first_line(error: Exception) -> str:

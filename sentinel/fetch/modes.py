@@ -110,7 +110,6 @@ def _script(markup: str) -> int:
         if match.start() < at:
             continue
         at = lower.find("</script", match.end())
-        total += _LINKED_SCRIPT if "src" in match[1] else max(at - match.end(), 0)
-        if at < 0:
-            break
+        at = at if at >= 0 else len(lower)
+        total += _LINKED_SCRIPT if "src" in match[1] else at - match.end()
     return total
