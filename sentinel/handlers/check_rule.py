@@ -289,7 +289,7 @@ class CheckRuleHandler:
             past = await self._past(stored.rule)
             verdict = self._judge(stored, reading, past, forced=job.payload.force_mode is not None)
             result, page_blob = await self._keep(stored, reading, verdict)
-            result = await self._drawn(stored.rule, result, verdict)
+            result = _doubted(await self._drawn(stored.rule, result, verdict), verdict)
             try:
                 finished = await self._store.finish_run(
                     ticket,
@@ -484,6 +484,14 @@ def _learned(state: RuleState, reading: Reading, *, now: float | None) -> RuleSt
         mode_since=now if new else state.mode_since,
         decimal_separator=(value.separator if value is not None else None) or state.decimal_separator,
     )
+
+
+def _doubted(result: RunResult, verdict: Verdict) -> RunResult:
+    """A good run whose value is not believed yet says why; it is no failure, so it has no code."""
+    doubt = verdict.state.candidate_doubt
+    if verdict.value is None or verdict.confirmed or doubt is None:
+        return result
+    return msgspec.structs.replace(result, error_detail=f"VALUE_IMPLAUSIBLE: {doubt}")
 
 
 def _confirming(

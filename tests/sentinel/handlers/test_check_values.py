@@ -118,6 +118,9 @@ async def test_half_a_page_is_looked_at_twice_before_it_is_believed(checks: Worl
     doubted = await checks.state()
     assert doubted.candidate_doubt is not None
     assert doubted.candidate_doubt.startswith("the page shrank from 5")
+    run = await checks.last_run()
+    assert (run.status, run.result.error_code) == ("ok", None)
+    assert (run.result.error_detail or "").startswith("VALUE_IMPLAUSIBLE: the page shrank")
     assert len([job for job in await checks.waiting() if job.endswith("+")]) == 1
 
     await checks.check()
