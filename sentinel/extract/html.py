@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
@@ -99,6 +100,7 @@ def refuse_costly(text: str) -> None:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"{formatting} formatting elements are left open")
 
 
+@lru_cache(maxsize=1)  # whether it is cheap is asked right before it is parsed
 def measure(text: str) -> tuple[int, int]:
     """Greatest nesting, and how many formatting elements are left open at the end.
 
