@@ -82,6 +82,8 @@ async def test_an_endpoint_that_does_not_answer_is_tried_by_the_schedule_and_the
         leads = {"nobody there": closed.url}
     async with serve(tls=tls) as broken:
         leads["broken tls"] = broken.url
+        if name == "slow":
+            world.give_up_after(0.4)
         await in_trouble(world, leads.get(route, route) if isinstance(route, str) else route, rules=2)
         for rule in range(2):
             await world.raise_alert("ops", "well", rule=rule)
