@@ -120,7 +120,7 @@ class BrowserPool:
         async with self._turn():
             process, ground = await self._process(pictures=pictures)
             try:
-                ticket = ground.proxy.admit(seconds=ask.seconds)
+                ticket = ground.proxy.admit(seconds=ask.seconds, upstream=ask.proxy)
                 try:
                     way = Way(ground.proxy.server, ticket.username, ticket.password)
                     with anyio.fail_after(ask.seconds):

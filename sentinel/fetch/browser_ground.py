@@ -18,6 +18,7 @@ from sentinel.errors import CheckFailure
 from sentinel.fetch.browser_process import first_line
 
 if TYPE_CHECKING:
+    import httpcore
     from playwright.async_api import Playwright
 
 #: Seconds the driver may take to end.
@@ -52,8 +53,8 @@ class Proxy(Protocol):
     def server(self) -> str:
         """As http://127.0.0.1:PORT."""
 
-    def admit(self, *, seconds: float) -> Ticket:
-        """A ticket for one page."""
+    def admit(self, *, seconds: float, upstream: httpcore.Proxy | None = None) -> Ticket:
+        """A ticket for one page. `upstream`: a proxy that is asked for everything in turn."""
 
 
 #: What the proxy says where it is not the server that says it, behind its name.

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import httpcore
 import msgspec
 
 from sentinel.errors import CheckFailure
@@ -82,6 +83,8 @@ class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
     #: May carry credentials: with requests to the page's own origin only.
     private_headers: Mapping[str, str] = {}
     cookies: Mapping[str, str] = {}
+    #: A proxy that is asked for everything (`sentinel.fetch.upstream`).
+    proxy: httpcore.Proxy | None = None
     #: None: the browser says what it is.
     user_agent: str | None = None
     locale: str = "en-US"

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+import httpcore
+
 from sentinel.errors import CheckFailure
 from sentinel.fetch.browser_ground import OpenProxy, Proxy, Ticket
 from sentinel.fetch.guard import NetworkPolicy
@@ -41,9 +43,9 @@ class _Way:
     def server(self) -> str:
         return self._proxy.server
 
-    def admit(self, *, seconds: float) -> Ticket:
+    def admit(self, *, seconds: float, upstream: httpcore.Proxy | None = None) -> Ticket:
         budget = Budget(bytes=PAGE_BYTES, connections=PAGE_CONNECTIONS, seconds=seconds + GRACE)
-        return _PageTicket(self._proxy.admit(budget))
+        return _PageTicket(self._proxy.admit(budget, upstream=upstream))
 
 
 class _PageTicket:

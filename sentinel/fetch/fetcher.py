@@ -6,6 +6,7 @@ and says what the answer means: a page, no change, a refusal, a wall. A `FetchFa
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 import time
@@ -31,6 +32,7 @@ from sentinel.fetch.http import Answer, Ask, Limits, Trail
 from sentinel.fetch.modes import Mode, Worked
 from sentinel.fetch.politeness import parse_retry_after
 from sentinel.fetch.resolver import Resolve, system_resolve
+from sentinel.fetch.upstream import read_proxy
 from sentinel.model import Fetched, FetchProfile
 
 __all__ = ["FetchFailure", "Fetcher", "Limits", "check_profile"]
@@ -66,7 +68,8 @@ class Fetcher:
         self._limits = limits
         self._browser = browser
         self._now = now
-        self._transport = GuardTransport(
+        self._open_transport = functools.partial(
+            GuardTransport,
             policy,
             dns_seconds=limits.dns_seconds,
             max_read_bytes=limits.wire_bytes + limits.header_bytes + http.FRAMING_BYTES,
@@ -74,6 +77,7 @@ class Fetcher:
             backend=backend,
             ssl_context=ssl_context,
         )
+        self._transport = self._open_transport()
 
     async def fetch(
         self,
@@ -176,6 +180,7 @@ class Fetcher:
         """What a browser will be asked. Raises FetchFailure, and nothing was dialled then."""
         try:
             target = self._check(url, profile)
+            proxy = self._proxy_of(profile)
         except CheckFailure as exc:
             raise FetchFailure(exc.code, exc.detail) from exc
         if self._browser is None or self._browser.trouble:
@@ -189,6 +194,7 @@ class Fetcher:
                 name: value for name, value in given.items() if name not in _HARMLESS | {"cookie"}
             },
             cookies={**_cookies_of(given.get("cookie", "")), **profile.cookies},
+            proxy=proxy,
             user_agent=profile.user_agent or given.get("user-agent"),
             locale=language if _LANGUAGE.fullmatch(language) else "en-US",
             render_wait=profile.render_wait,
@@ -208,12 +214,15 @@ class Fetcher:
         began = time.monotonic()
         seconds = min(profile.timeout, self._limits.total_seconds)
         try:
+            proxy = self._proxy_of(profile)
             ask = self._prepare(url, profile, {"If-None-Match": etag, "If-Modified-Since": last_modified})
         except CheckFailure as exc:
             raise FetchFailure(exc.code, exc.detail) from exc
+        # No connection is kept, so a transport of its own costs nothing and leaves nothing open.
+        transport = self._transport if proxy is None else self._open_transport(through=proxy)
         try:
             with anyio.fail_after(seconds):
-                answer = await http.get(self._transport, ask, self._policy, self._limits, trail)
+                answer = await http.get(transport, ask, self._policy, self._limits, trail)
                 return await self._conclude(answer, trail, began, asked_for_change=bool(ask.validators))
         except CheckFailure as exc:
             raise self._failed(exc, trail, began) from exc
@@ -236,14 +245,13 @@ class Fetcher:
     def _check(self, url: str, profile: FetchProfile) -> httpx.URL:
         """Where to go, if it may be gone to. Raises CheckFailure."""
         target = check_url(url, self._policy)
-        if profile.proxy is not None:
-            check_url(profile.proxy, self._policy)
-            raise CheckFailure(
-                "FETCH_BAD_URL", "proxies are not supported yet: remove `proxy` from the profile"
-            )
         for problem in check_profile(profile):
             raise CheckFailure("RULE_INVALID", f"{problem.path}: {problem.message}")
         return target
+
+    def _proxy_of(self, profile: FetchProfile) -> httpcore.Proxy | None:
+        """Raises CheckFailure."""
+        return None if profile.proxy is None else read_proxy(profile.proxy, self._policy)
 
     def _prepare(self, url: str, profile: FetchProfile, validators: dict[str, str | None]) -> Ask:
         """What will be asked. Raises CheckFailure, and nothing was dialled then."""

@@ -360,7 +360,9 @@ class GuardTransport(httpx.AsyncHTTPTransport):
         resolve: Resolve = system_resolve,
         backend: httpcore.AsyncNetworkBackend | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        through: httpcore.Proxy | None = None,
     ) -> None:
+        """`through`: a proxy that is asked for everything (`sentinel.fetch.upstream`)."""
         context = ssl_context or trusted_context()
         super().__init__(verify=context, trust_env=False, retries=0)
         self._policy = policy
@@ -373,6 +375,7 @@ class GuardTransport(httpx.AsyncHTTPTransport):
             http1=True,
             http2=False,
             retries=0,
+            proxy=through,
             network_backend=GuardBackend(
                 policy,
                 resolve=resolve,
@@ -559,6 +562,8 @@ def translate(error: httpx.HTTPError) -> CheckFailure:
     if isinstance(error, httpx.TimeoutException):
         stage = "connecting" if isinstance(error, httpx.ConnectTimeout) else "waiting for the server"
         return CheckFailure("FETCH_TIMEOUT", f"no progress while {stage}")
+    if isinstance(error, httpx.ProxyError):
+        return CheckFailure("FETCH_CONNECTION", f"the proxy of the profile answered {_printable(str(error))}")
     chain = list(_chain(error))
     for link in chain:
         if isinstance(link, ssl.SSLError):

@@ -38,6 +38,7 @@ from sentinel.fetch.guard import (
     translate,
 )
 from sentinel.fetch.resolver import Resolve, system_resolve
+from sentinel.fetch.upstream import connect_through
 
 #: Bytes of a request's head, and its lines.
 MAX_HEAD: Final = 64 * 1024
@@ -98,7 +99,12 @@ class Ticket:
     """What one browser context shows, and what came of it."""
 
     def __init__(
-        self, policy: NetworkPolicy, budget: Budget, dial: GuardBackend, send: GuardTransport
+        self,
+        policy: NetworkPolicy,
+        budget: Budget,
+        dial: GuardBackend,
+        send: GuardTransport,
+        upstream: httpcore.Proxy | None,
     ) -> None:
         self.username = secrets.token_urlsafe(12)
         self.password = secrets.token_urlsafe(24)
@@ -110,8 +116,9 @@ class Ticket:
         self.connections = 0
         self.closed = False
         self.policy = policy
-        self.dial = dial
         self.send = send
+        self._dial = dial
+        self._upstream = upstream
         self._budget = budget
         self._running: set[asyncio.Task[None]] = set()
         self._hosts: dict[str, Refusal] = {}
@@ -149,6 +156,12 @@ class Ticket:
         if self.connections >= self._budget.connections:
             raise CheckFailure("FETCH_TOO_LARGE", f"the page opens more than {self.connections} connections")
         self.connections += 1
+
+    async def connect(self, host: str, port: int) -> httpcore.AsyncNetworkStream:
+        """A stream to a server. Raises CheckFailure, httpcore's errors."""
+        if self._upstream is None:
+            return await self._dial.connect_tcp(host, port, CONNECT_SECONDS)
+        return await connect_through(self._dial, self._upstream, host, port, CONNECT_SECONDS)
 
     def spend(self, size: int, target: str) -> None:
         """So many bytes went by; over the budget the ticket is closed."""
@@ -201,8 +214,13 @@ class FilteringProxy:
             raise RuntimeError("the proxy is not open")
         return f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
 
-    def admit(self, budget: Budget = Budget()) -> Ticket:  # noqa: B008 - frozen
-        """A ticket for one browser context."""
+    def admit(
+        self,
+        budget: Budget = Budget(),  # noqa: B008 - frozen
+        *,
+        upstream: httpcore.Proxy | None = None,
+    ) -> Ticket:
+        """A ticket for one browser context. `upstream`: a proxy that is asked for everything in turn."""
         for name in [name for name, ticket in self._tickets.items() if ticket.closed]:
             del self._tickets[name]
         ticket = Ticket(
@@ -217,7 +235,9 @@ class FilteringProxy:
                 backend=self._backend,
                 dns_seconds=self._dns_seconds,
                 max_read_bytes=budget.bytes + MAX_HEAD,
+                through=upstream,
             ),
+            upstream,
         )
         self._tickets[ticket.username] = ticket
         return ticket
@@ -305,12 +325,12 @@ async def _connect(client: _Client, request: h11.Request, ticket: Ticket) -> Non
         host, port = check_authority(target, ticket.policy)
         _refuse_background(host)
         ticket.connecting()
-        stream = await ticket.dial.connect_tcp(host, port, CONNECT_SECONDS)
+        stream = await ticket.connect(host, port)
     except CheckFailure as exc:
         ticket.refuse(target, host, exc)
         await client.say(403)
         return
-    except (httpcore.ConnectError, httpcore.ConnectTimeout):
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError):
         await client.say(502)
         return
     try:

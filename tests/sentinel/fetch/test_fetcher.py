@@ -268,22 +268,6 @@ async def test_the_forced_mode_wins_and_a_browser_is_told_to_be_missing(
         assert site.connections == 0
 
 
-@pytest.mark.parametrize(
-    "proxy", ["http://proxy.example.org:8080", "http://127.0.0.1:3128", "socks5://a.example.org"]
-)
-async def test_a_proxy_is_refused_and_not_silently_left_out(proxy: str, fetcher: Fetcher, site: Site) -> None:
-    caught = await failure(fetcher, "http://shop.example.org/", FetchProfile(proxy=proxy))
-    assert caught.code in ("FETCH_BAD_URL", "FETCH_REFUSED_ADDRESS")
-    assert site.connections == 0
-
-
-async def test_a_proxys_password_is_not_repeated(fetcher: Fetcher) -> None:
-    caught = await failure(
-        fetcher, "http://shop.example.org/", FetchProfile(proxy="http://u:s3cret@a.example.org/")
-    )
-    assert "s3cret" not in str(caught)
-
-
 # --- what a failure knows ----------------------------------------------------------------------
 
 
