@@ -16,6 +16,7 @@ import msgspec
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
 from sentinel.cli.values import iso
+from sentinel.decide.conditions import Before, needed_days
 from sentinel.decide.replay import Outcome, PastCheck, Replay
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import CheckFailure
@@ -81,7 +82,10 @@ async def replay_rule(
     alerts = await _newer(lambda before: store.alerts(PAGE, rule_id=rule.id, before=before), _created, since)
     reader = _Reader(stored.rule, rule, extractor, bodies, {one.run_id: one for one in observed})
     replay = Replay(
-        rule, state=await _before(store, stored.rule, rule, since), timezone=stored.workspace.timezone
+        rule,
+        state=await _before(store, stored.rule, rule, since),
+        past=await believed_before(store, rule, since) if reader.same_place else (),
+        timezone=stored.workspace.timezone,
     )
     outcomes = [replay.judge(check) async for check in reader.checks(list(reversed(runs)))]
     return Replayed(
@@ -110,7 +114,7 @@ class _Reader:
         self._extractor = extractor
         self._bodies = bodies
         self._observed = observed
-        self._same_place = old.extraction == new.extraction
+        self.same_place = old.extraction == new.extraction
         self._same_kind = old.normal == new.normal and old.fields == new.fields
         #: A page that comes twice in a row is read once.
         self._last: tuple[str, Extracted | CheckFailure] | None = None
@@ -139,7 +143,7 @@ class _Reader:
         found = await self._read(run.result.content_hash or "", page)
         if isinstance(found, CheckFailure):
             return PastCheck(run_id=run.run_id, at=at, failure=found)
-        return PastCheck(run_id=run.run_id, at=at, extracted=found)
+        return PastCheck(run_id=run.run_id, at=at, extracted=found, page_size=len(page.text))
 
     async def _read(self, content: str, page: Fetched) -> Extracted | CheckFailure:
         if self._last is not None and content and self._last[0] == content:
@@ -155,7 +159,7 @@ class _Reader:
     def _by_memory(self, run: RunRecord, at: float) -> PastCheck:
         """By what was read then, where that is what the rule would read."""
         code = run.result.error_code
-        if not self._same_place or (code is not None and not self._same_kind):
+        if not self.same_place or (code is not None and not self._same_kind):
             return PastCheck(run_id=run.run_id, at=at, unknown="its page was not kept")
         if code is not None:
             return PastCheck(
@@ -197,6 +201,15 @@ async def _before(store: Store, old: Rule, new: Rule, since: float) -> RuleState
     )
     seen = Replay(new).judge(check)
     return RuleState() if seen.verdict is None else RuleState(stable=seen.value, stable_raw=earlier[0].raw)
+
+
+async def believed_before(store: Store, rule: Rule, moment: float) -> list[Before]:
+    """What was believed until some time before `moment`, as far back as the rule's conditions look."""
+    days = needed_days(rule.alert_policy)
+    if days is None:
+        return []
+    values = await store.replaced_values(rule.id, moment - float(days) * 86_400)
+    return [Before(at, value) for at, value in values if at < moment]
 
 
 async def _newer(

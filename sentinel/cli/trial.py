@@ -6,7 +6,8 @@ not how often it must be seen.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,6 +15,7 @@ import msgspec
 
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.values import iso
+from sentinel.decide.conditions import Before
 from sentinel.decide.confirm import confirm
 from sentinel.decide.judge import cooling_until, judge
 from sentinel.decide.normalise import normalise_rule
@@ -78,10 +80,12 @@ async def try_rule(
     *,
     state: RuleState | None = None,
     earlier: Fetched | None = None,
+    past: Sequence[Before] = (),
+    again: Callable[[Fetched, str], Awaitable[Fetched | None]] | None = None,
     now: float,
     timezone: str = "UTC",
 ) -> Trial:
-    """Check `rule` on the page that `bring` brings.
+    """Check `rule` on the page that `bring` brings; on another that `again` brings where it finds nothing.
 
     It is compared with the value on the page `earlier`, else with the stable one of `state`. Raises
     CommandError when no value can be read from `earlier`.
@@ -91,18 +95,34 @@ async def try_rule(
     raw: str | None = None
     try:
         page = await _fetch(bring, steps)
-        extracted = await _extract(rule, page, extractor, steps)
-        raw = extracted.raw
-        value = _normalise(rule, extracted, before, steps)
+        try:
+            extracted = await _extract(rule, page, extractor, steps)
+            raw = extracted.raw
+            value = _normalise(rule, extracted, before, steps)
+        except _Stopped as stopped:
+            page = await _fetch(partial(_other, again, page, stopped), steps)
+            extracted = await _extract(rule, page, extractor, steps)
+            raw = extracted.raw
+            value = _normalise(rule, extracted, before, steps)
     except _Stopped as stopped:
         return Trial(rule, (*steps, stopped.step), raw=raw, error_code=stopped.code)
-    verdict = _judge(rule, before, raw, value, now=now, timezone=timezone)
+    verdict = _judge(rule, before, raw, value, now=now, timezone=timezone, past=past)
     steps += [
         _confirmed(rule, before, value),
         _compared(before, value, verdict),
         _conditions(rule, before, verdict, now=now),
     ]
     return Trial(rule, tuple(steps), raw=raw, value=value, verdict=verdict)
+
+
+async def _other(
+    again: Callable[[Fetched, str], Awaitable[Fetched | None]] | None, page: Fetched, stopped: _Stopped
+) -> Fetched:
+    """Another look at the page; raises `stopped` where there is none."""
+    found = None if again is None else await again(page, stopped.code)
+    if found is None:
+        raise stopped
+    return found
 
 
 def page_of(path: Path, url: str) -> Fetched:
@@ -204,12 +224,13 @@ def _normalise(rule: Rule, extracted: Extracted, state: RuleState, steps: list[S
     return found.value
 
 
-def _judge(rule: Rule, state: RuleState, raw: str, value: Value, *, now: float, timezone: str) -> Verdict:
+def _judge(
+    rule: Rule, state: RuleState, raw: str, value: Value, *, now: float, timezone: str, past: Sequence[Before]
+) -> Verdict:
     at_once = msgspec.structs.replace(rule.alert_policy, require_consecutive=1, cooldown_seconds=0)
     fresh = msgspec.structs.replace(state, candidate=None, candidate_count=0)
-    return judge(
-        msgspec.structs.replace(rule, alert_policy=at_once), fresh, raw, value, now=now, timezone=timezone
-    )
+    believed = msgspec.structs.replace(rule, alert_policy=at_once)
+    return judge(believed, fresh, raw, value, now=now, timezone=timezone, past=past)
 
 
 def _confirmed(rule: Rule, before: RuleState, value: Value) -> Step:

@@ -15,11 +15,13 @@ from sentinel.backing import blobs_of, fetcher_of
 from sentinel.cli import trial
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
-from sentinel.cli.replay import Bodies, replay_document, replay_rule, show_replay
+from sentinel.cli.replay import Bodies, believed_before, replay_document, replay_rule, show_replay
+from sentinel.decide.conditions import Before
 from sentinel.extract import open_extractor
 from sentinel.fetch import charset
 from sentinel.fetch.fetcher import Fetcher
 from sentinel.fetch.guard import NetworkPolicy
+from sentinel.fetch.modes import css_of
 from sentinel.model import Fetched, FetchModeName, Rule, RulesFile, RuleState
 from sentinel.rulefile import load
 from sentinel.store import RunRecord, Store, StoredRule
@@ -77,7 +79,7 @@ def _modes(text: str | None) -> tuple[FetchModeName, ...]:
 
 
 async def _test(cli: Cli, wanted: Wanted) -> int:
-    rules = await _rules_to_try(cli, wanted)
+    rules, past = await _rules_to_try(cli, wanted)
     well = True
     async with AsyncExitStack() as stack:
         extractor = await stack.enter_async_context(open_extractor(1))
@@ -91,7 +93,9 @@ async def _test(cli: Cli, wanted: Wanted) -> int:
                     lambda rule=rule: _bring(fetcher, rule, wanted.html),  # type: ignore[misc]  # binds this rule
                     extractor,
                     state=stored.state,
+                    again=lambda page, code, rule=rule: _again(fetcher, rule, wanted.html, page, code),  # type: ignore[misc]  # binds this rule
                     earlier=None if wanted.against is None else trial.page_of(wanted.against, rule.url),
+                    past=past if wanted.against is None else (),
                     now=time.time(),
                     timezone=stored.workspace.timezone,
                 )
@@ -101,7 +105,16 @@ async def _test(cli: Cli, wanted: Wanted) -> int:
 
 
 async def _bring(fetcher: Fetcher, rule: Rule, html: Path | None) -> Fetched:
-    return trial.page_of(html, rule.url) if html is not None else await fetcher.fetch(rule.url, rule.fetch)
+    if html is not None:
+        return trial.page_of(html, rule.url)
+    return await fetcher.fetch(rule.url, rule.fetch, hope_for=css_of(rule.extraction))
+
+
+async def _again(fetcher: Fetcher, rule: Rule, html: Path | None, page: Fetched, code: str) -> Fetched | None:
+    """By a browser, as a check would."""
+    if html is not None:
+        return None
+    return await fetcher.look_again(page, rule.fetch, code, hope_for=css_of(rule.extraction))
 
 
 def _as_new(rule: Rule, file: RulesFile) -> StoredRule:
@@ -111,16 +124,20 @@ def _as_new(rule: Rule, file: RulesFile) -> StoredRule:
     )
 
 
-async def _rules_to_try(cli: Cli, wanted: Wanted) -> Sequence[StoredRule]:
-    """The stored rule, or the file's rules as if they were new. Raises NotFound, RuleFileError."""
+async def _rules_to_try(cli: Cli, wanted: Wanted) -> tuple[Sequence[StoredRule], Sequence[Before]]:
+    """The stored rule with what it believed before, or the file's rules as if they were new.
+
+    Raises NotFound, RuleFileError.
+    """
     if wanted.rule_id is not None:
         async with cli.store() as store:
-            return [await store.rule(wanted.rule_id)]
+            stored = await store.rule(wanted.rule_id)
+            return [stored], await believed_before(store, stored.rule, time.time())
     file = load(wanted.file, policy(cli))
     rules = [rule for rule in file.rules if wanted.only in (None, rule.id)]
     if not rules:
         raise CommandError(Exit.NOT_FOUND, f"no rule {wanted.only or ''} in {wanted.file}".replace("  ", " "))
-    return [_as_new(rule, file) for rule in rules]
+    return [_as_new(rule, file) for rule in rules], ()
 
 
 def _show_trial(cli: Cli, found: trial.Trial, mode: str | None) -> None:

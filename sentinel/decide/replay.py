@@ -6,8 +6,11 @@ after the other. No clock, no I/O: times are those of the checks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from sentinel.decide.conditions import Before, needed_days
 from sentinel.decide.judge import judge, judge_failure, judge_not_modified
 from sentinel.decide.normalise import Normalised, normalise_rule
 from sentinel.errors import CheckFailure
@@ -27,6 +30,8 @@ class PastCheck(msgspec.Struct, frozen=True, kw_only=True):
     #: 304: the page was as before.
     not_modified: bool = False
     failure: CheckFailure | None = None
+    #: Characters of its page, where that was kept.
+    page_size: int | None = None
     #: Why nothing is known, for people.
     unknown: str = ""
 
@@ -48,10 +53,20 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Replay:
     """Checks in the order they were made, each judged by what those before left behind."""
 
-    def __init__(self, rule: Rule, *, state: RuleState | None = None, timezone: str = "UTC") -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        *,
+        state: RuleState | None = None,
+        past: Sequence[Before] = (),
+        timezone: str = "UTC",
+    ) -> None:
+        """`state`, `past`: what was known, and believed before, when the first of the checks was made."""
         self._rule = rule
         self._timezone = timezone
         self._state = state or RuleState()
+        self._days = needed_days(rule.alert_policy)
+        self._past = sorted(past, key=lambda one: one.at) if self._days is not None else []
         #: Dedupe keys of what was told.
         self._told: set[str] = set()
 
@@ -67,6 +82,8 @@ class Replay:
         if verdict is None:
             return Outcome(check=check)
         self._state = verdict.state
+        if self._days is not None and verdict.change is not None and verdict.change.before is not None:
+            self._past.append(Before(check.at, verdict.change.before))
         alert = next((one for one in verdict.alerts if one.kind == "change"), None)
         return Outcome(
             check=check, verdict=verdict, value=verdict.value, alert=alert, suppressed=self._why_not(alert)
@@ -95,7 +112,14 @@ class Replay:
             now=check.at,
             timezone=self._timezone,
             implausible=read.implausible,
+            page_size=check.page_size,
+            past=self._seen_before(check.at),
         )
+
+    def _seen_before(self, now: float) -> list[Before]:
+        """What was believed until a moment that conditions still look at."""
+        since = now - float(self._days or 0) * 86_400
+        return [one for one in self._past if one.at >= since]
 
     def _failed(self, check: PastCheck, failure: CheckFailure) -> Outcome:
         verdict = judge_failure(self._rule, self._state, failure.code, failure.detail, now=check.at)

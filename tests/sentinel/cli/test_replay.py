@@ -139,6 +139,19 @@ def test_where_the_rule_reads_another_place_the_stored_pages_are_read_anew(
     assert (document["by_page"], sum(document["unknown"].values())) == (0, 4)
 
 
+def test_the_lowest_price_in_days_is_that_of_the_replay_and_of_what_was_before(
+    run: Run, tell: Tell, file: Path
+) -> None:
+    tell("10 EUR", "20 EUR", "15 EUR", "18 EUR", "14 EUR", "9 EUR")
+    file.write_text(RULES.format(condition="{id: lowest, type: lowest_in_days, value: 30}"))
+
+    (whole,) = run("rules", "replay", "widget", "--file", str(file), "--json").lines
+    (late,) = run("rules", "replay", "widget", "--file", str(file), "--days", str(2.5 / 24), "--json").lines
+
+    assert [one["after"]["amount"] for one in whole["would_alert"]] == ["9"]
+    assert [one["after"]["amount"] for one in late["would_alert"]] == ["9"]
+
+
 def test_only_the_days_that_were_asked_for_are_replayed(run: Run, tell: Tell) -> None:
     tell("20 EUR", "18 EUR", "15 EUR", "14 EUR")
 
