@@ -141,12 +141,15 @@ class Rules(Part):
             rows = (await connection.execute(due)).all()
             claims = [_claim(row, now, next_due) for row in rows]
             await _move(connection, claims, now)
+            jobs: dict[str, list[NewOutboxJob]] = {}  # one statement a workspace, not one a rule
             for row, claimed in zip(rows, claims, strict=True):
                 if claimed.problem is None:
                     job = tick_job(claimed.rule_id, claimed.job_id, now)
-                    await add_jobs(self._database, connection, row.workspace_id, [job], now)
+                    jobs.setdefault(row.workspace_id, []).append(job)
                 else:
                     await self._tell_invalid(connection, row.workspace_id, claimed, now)
+            for workspace_id, due_now in jobs.items():
+                await add_jobs(self._database, connection, workspace_id, due_now, now)
         return claims
 
     async def channel(self, workspace_id: str, channel_id: str) -> Channel:
