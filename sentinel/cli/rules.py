@@ -134,9 +134,9 @@ def _missing_browser(cli: Cli, rules: RulesFile) -> list[str]:
         return []
     needs = [rule.id for rule in rules.rules if rule.fetch.mode == "headless"]
     draws = [rule.id for rule in rules.rules if rule.fetch.screenshot_on_change]
-    parts = (("need a browser", needs), ("ask for pictures, which a browser makes", draws))
+    parts = (("need a browser", needs), ("ask for pictures, which a browser draws", draws))
     return [
-        f"{', '.join(ids[:9])}{' ...' if len(ids) > 9 else ''} {words}; here is none: {program.trouble}"
+        f"these rules {words}: {', '.join(ids[:9])}{' ...' if len(ids) > 9 else ''}; here is none: {program.trouble}"
         for words, ids in parts
         if ids
     ]

@@ -42,7 +42,6 @@ _FLAGS: Final = (
 _NO_PICTURES: Final = "--blink-settings=imagesEnabled=false"
 
 
-
 class BrowserProcess:
     """A Chromium, from its start to its end. Counts the pages it is given."""
 
