@@ -7,20 +7,17 @@ from collections.abc import Callable
 from typing import Final
 
 from sentinel.errors import Problem
-from sentinel.extract import auto, css, jsonpath, postprocess, regex, schema
+from sentinel.extract import auto, css, jsonpath, postprocess, regex, schema, xpath
 from sentinel.extract.hints import did_you_mean, shown
 from sentinel.extract.step import Step
 from sentinel.model import Extraction
 
 _ATTRIBUTE: Final = re.compile(r"text|html|value|attr:[A-Za-z_][A-Za-z0-9_:.-]*")
-_NOT_YET: Final = {
-    "xpath": "use method: css; XPath comes with a later version",
-    "table": "rows come with a later version",
-    "feed": "rows come with a later version",
-}
 _TROUBLE: Final[dict[str, Callable[[str], Problem | None]]] = {
     "css": css.trouble,
+    "xpath": xpath.trouble,
     "text": css.trouble,
+    "table": css.trouble,
     "regex": regex.trouble,
     "jsonpath": jsonpath.trouble,
     "schema": schema.trouble,
@@ -36,6 +33,7 @@ def check_extraction(extraction: Extraction) -> list[Problem]:
     for index, fallback in enumerate(extraction.fallback_selectors):
         step = Step(method=fallback.method, selector=fallback.selector, attribute=fallback.attribute)
         problems += check_step(step, f"fallbackSelectors[{index}].")
+    problems += _check_rows(extraction)
     for index, step_written in enumerate(extraction.postprocess):
         if problem := postprocess.trouble(step_written):
             problems.append(
@@ -47,13 +45,7 @@ def check_extraction(extraction: Extraction) -> list[Problem]:
 def check_step(step: Step, prefix: str) -> list[Problem]:
     """Every problem of one selector; `prefix` goes before the field's name."""
     problems = []
-    if step.method in _NOT_YET:
-        problems.append(
-            Problem(
-                f"{prefix}method", f"the method {step.method} is not available yet", _NOT_YET[step.method]
-            )
-        )
-    elif problem := _selector_trouble(step):
+    if problem := _selector_trouble(step):
         problems.append(_at(f"{prefix}selector", problem))
     if not _ATTRIBUTE.fullmatch(step.attribute):
         hint = did_you_mean(step.attribute, ("text", "html", "value", "attr:NAME"))
@@ -62,7 +54,7 @@ def check_step(step: Step, prefix: str) -> list[Problem]:
 
 
 def _selector_trouble(step: Step) -> Problem | None:
-    if step.method == "text" and not step.selector.strip():
+    if step.method == "feed" or (step.method in ("text", "table") and not step.selector.strip()):
         return None  # the whole page
     return _TROUBLE[step.method](step.selector)
 
@@ -72,6 +64,22 @@ def _check_context(context: str | None) -> list[Problem]:
         return []
     problem = css.trouble(context)
     return [_at("context", problem)] if problem else []
+
+
+def _check_rows(extraction: Extraction) -> list[Problem]:
+    """`row`, `key` and `columns` say something, and where they are CSS it is CSS."""
+    methods = {extraction.method, *(fallback.method for fallback in extraction.fallback_selectors)}
+    if methods.isdisjoint(("table", "feed")):
+        given = {"row": extraction.row, "key": extraction.key, "columns": extraction.columns}
+        return [
+            Problem(name, f"{name} is for the methods table and feed", "leave it out")
+            for name, value in given.items()
+            if value
+        ]
+    if "table" not in methods or extraction.row is None:
+        return []
+    problem = css.trouble(extraction.row)
+    return [_at("row", problem)] if problem else []
 
 
 def _at(path: str, problem: Problem) -> Problem:

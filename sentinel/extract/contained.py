@@ -132,6 +132,8 @@ async def open_extractor(processes: int | None = None) -> AsyncIterator[Extracto
 
 def is_cheap(page: Fetched, extraction: Extraction) -> bool:
     """True where reading cannot take more than a few milliseconds and megabytes, by a look at it."""
+    if any(step.method in ("xpath", "feed") for step in steps(extraction)):
+        return False
     text = page.text
     if len(text) > SMALL_TEXT:
         return False
@@ -142,7 +144,8 @@ def is_cheap(page: Fetched, extraction: Extraction) -> bool:
     if left_open * tags > SMALL_REOPENED:
         return False
     selectors = [extraction.context or ""]
-    selectors += [step.selector for step in steps(extraction) if step.method in ("css", "text")]
+    selectors += [step.selector for step in steps(extraction) if step.method in ("css", "text", "table")]
+    selectors.append(extraction.row or "")
     return all(css.cost(selector, tags, depth) <= CHEAP for selector in selectors)
 
 

@@ -39,6 +39,14 @@ class Page:
             return True
         return kind in ("", "text/plain") and self.text.lstrip()[:1] == "<"
 
+    @property
+    def is_xml(self) -> bool:
+        """XML by its type, and not XHTML; or by its declaration where the type says nothing."""
+        kind = self.content_type
+        if "xml" in kind:
+            return "html" not in kind
+        return kind in ("", "text/plain") and self.text.lstrip("\ufeff \t\r\n").startswith("<?xml")
+
     def root(self, context: str | None) -> LexborNode:
         """The part to search in: the first match of `context`, or everything."""
         if not context:

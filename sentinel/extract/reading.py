@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from sentinel.errors import CheckFailure
-from sentinel.extract import auto, css, jsonpath, postprocess, regex, schema, text
+from sentinel.extract import auto, css, feed, jsonpath, postprocess, regex, rows, schema, table, text, xpath
 from sentinel.extract.page import Page
 from sentinel.extract.step import Found, Step
 from sentinel.model import Extracted, Extraction, Fetched
@@ -14,14 +14,17 @@ from sentinel.model import Extracted, Extraction, Fetched
 #: Characters in a value: 1 MiB where they are ASCII.
 MAX_VALUE: Final = 1 << 20
 
-#: How each method reads. table and feed come with rows (issue 4).
+#: How each method reads.
 METHODS: Final[dict[str, Callable[[Page, Step], Found]]] = {
     "css": css.read,
+    "xpath": xpath.read,
     "regex": regex.read,
     "schema": schema.read,
     "auto": auto.read,
     "text": text.read,
     "jsonpath": jsonpath.read,
+    "table": table.read,
+    "feed": feed.read,
 }
 
 #: A later selector may succeed where an earlier one ended with one of these.
@@ -56,7 +59,11 @@ def extract(page: Fetched, extraction: Extraction, *, allow_empty: bool = False)
             failures.append(failure)
             continue
         return Extracted(
-            raw=found.raw, selector_index=index, confidence=found.confidence, currency=found.currency
+            raw=found.raw,
+            selector_index=index,
+            confidence=found.confidence,
+            currency=found.currency,
+            rows=found.rows,
         )
     raise _verdict(failures)
 
@@ -68,6 +75,9 @@ def steps(extraction: Extraction) -> Iterator[Step]:
         selector=extraction.selector,
         attribute=extraction.attribute,
         context=extraction.context,
+        row=extraction.row,
+        key=extraction.key,
+        columns=extraction.columns,
     )
     for fallback in extraction.fallback_selectors:
         yield Step(
@@ -75,14 +85,16 @@ def steps(extraction: Extraction) -> Iterator[Step]:
             selector=fallback.selector,
             attribute=fallback.attribute,
             context=extraction.context,
+            row=extraction.row,
+            key=extraction.key,
+            columns=extraction.columns,
         )
 
 
 def _read(page: Page, step: Step, extraction: Extraction, *, allow_empty: bool) -> Found:
-    method = METHODS.get(step.method)
-    if method is None:
-        raise CheckFailure("RULE_INVALID", f"the method {step.method} is not available yet")
-    found = method(page, step)
+    found = METHODS[step.method](page, step)
+    if found.rows is not None:
+        return _cleaned(found, step, extraction, allow_empty=allow_empty)
     if len(found.raw) > MAX_VALUE:
         raise CheckFailure(
             "EXTRACT_PARSE_ERROR", f"the value has more than {MAX_VALUE} characters; select a smaller part"
@@ -93,6 +105,19 @@ def _read(page: Page, step: Step, extraction: Extraction, *, allow_empty: bool) 
     if not raw.strip() and not allow_empty:
         raise CheckFailure("EXTRACT_EMPTY_VALUE", f"{step.method} {step.selector!r} found an empty text")
     return Found(raw=raw, confidence=found.confidence, currency=found.currency)
+
+
+def _cleaned(found: Found, step: Step, extraction: Extraction, *, allow_empty: bool) -> Found:
+    """Rows with the postprocessing applied to each cell; keys stay as they are."""
+    given = found.rows or ()
+    if not given and not allow_empty:
+        raise CheckFailure("EXTRACT_EMPTY_VALUE", f"{step.method} {step.selector!r} holds no rows")
+    if not extraction.postprocess:
+        return found
+    steps = extraction.postprocess
+    return rows.found(
+        (key, {name: postprocess.apply(text, steps) for name, text in cells.items()}) for key, cells in given
+    )
 
 
 def _verdict(failures: list[CheckFailure]) -> CheckFailure:

@@ -15,6 +15,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     attribute: str = "text"
     #: CSS selector of the part of the page to search in, or None for all of it.
     context: str | None = None
+    #: table, feed: see sentinel.model.Extraction.
+    row: str | None = None
+    key: str | None = None
+    columns: list[str] | dict[str, str] = []
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,3 +29,5 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 1.0
     #: As the page writes it beside the amount: ISO 4217 where it is one.
     currency: str | None = None
+    #: table, feed: (key, column -> text) of each row.
+    rows: tuple[tuple[str, dict[str, str]], ...] | None = None

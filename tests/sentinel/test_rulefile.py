@@ -231,9 +231,9 @@ rules:
         ({"extraction": {"selector": ".a"}}, "rules[0].extraction.method", "missing"),
         ({"extraction": {"method": "cs", "selector": "a"}}, "rules[0].extraction.method", "not one of"),
         (
-            {"extraction": {"method": "table", "selector": "a"}},
-            "rules[0].extraction.method",
-            "not available yet",
+            {"extraction": {"method": "xpath", "selector": "//a["}},
+            "rules[0].extraction.selector",
+            "Invalid expression at character 5",
         ),
         (
             {"extraction": {"method": "css", "selector": "a", "attribute": "txt"}},

@@ -59,14 +59,6 @@ def test_empty_is_an_error_unless_the_rule_takes_it_for_a_value() -> None:
         extract(page(PAGE), _with(".gone"), allow_empty=True)
 
 
-@pytest.mark.parametrize("method", ["table", "feed", "xpath"])
-def test_a_method_that_is_not_there_yet_is_said_so_when_saved_and_when_run(method: str) -> None:
-    (problem,) = check_extraction(Extraction(method=method, selector="//a"))  # type: ignore[arg-type] # the names above
-    assert problem.path == "method"
-    assert "not available yet" in problem.message
-    assert code(PAGE, method=method, selector="//a") == "RULE_INVALID"
-
-
 def test_every_problem_of_an_extraction_is_told_with_its_place() -> None:
     problems = check_extraction(
         Extraction(
