@@ -207,6 +207,12 @@ def redirect_target(base: httpx.URL, headers: httpx.Headers, policy: NetworkPoli
         text = location if _ABSOLUTE.match(location) else urljoin(str(base), location)
     except ValueError as exc:
         raise CheckFailure("FETCH_BAD_URL", "the page redirects to something that is not a URL") from exc
+    scheme = text.partition(":")[0].lower()
+    if scheme not in ("http", "https"):
+        raise CheckFailure(
+            "FETCH_BAD_URL",
+            f"the page redirects to a {scheme[:40]}: address; only http and https can be followed",
+        )
     try:
         return check_url(text, policy)
     except CheckFailure as exc:

@@ -228,3 +228,27 @@ async def test_a_flood_of_cookies_is_cut() -> None:
     sent = hop.request(Limits()).headers["cookie"]
     assert sent.count("=") == 50
     assert "big" not in sent
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *(
+            "gopher://example.com/",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "mailto:a@b.c",
+        ),
+        *("ftp://example.com/", "ws://example.com/", "tel:+1", "FILE:///x", "market://details?id=x"),
+    ],
+)
+async def test_a_redirect_to_what_is_no_web_page_says_so(
+    location: str, fetcher: Fetcher, site: Site, switchboard: Switchboard
+) -> None:
+    site.route("/", Reply(status=302, headers=[("Location", location)]))
+    with pytest.raises(FetchFailure) as caught:
+        await fetcher.fetch("http://shop.example.org/", FetchProfile(mode="http"))
+    assert caught.value.code == "FETCH_BAD_URL"
+    assert f"a {location.partition(':')[0].lower()}: address" in caught.value.detail
+    assert len(switchboard.dialled) == 1
