@@ -136,7 +136,8 @@ def _missing_browser(cli: Cli, rules: RulesFile) -> list[str]:
     draws = [rule.id for rule in rules.rules if rule.fetch.screenshot_on_change]
     parts = (("need a browser", needs), ("ask for pictures, which a browser draws", draws))
     return [
-        f"these rules {words}: {', '.join(ids[:9])}{' ...' if len(ids) > 9 else ''}; here is none: {program.trouble}"
+        f"these rules {words}: {', '.join(ids[:9])}{' ...' if len(ids) > 9 else ''};"
+        f" here is none: {program.trouble}"
         for words, ids in parts
         if ids
     ]
@@ -321,6 +322,10 @@ def _run_document(run: RunRecord) -> dict[str, object]:
         "finished_at": None if run.finished_at is None else iso(run.finished_at),
         "error_code": run.result.error_code,
         "error_detail": run.result.error_detail,
+        "mode": run.result.mode,
+        "fallback_reason": run.result.fallback_reason,
+        "screenshot": run.result.screenshot_blob,
+        "element_screenshot": run.result.element_blob,
     }
 
 
@@ -328,7 +333,10 @@ def _run_words(run: RunRecord) -> str:
     """The same for people."""
     result = run.result
     failed = "" if result.error_code is None else f": {result.error_code}  {result.error_detail or ''}"
-    return f"{run.status}, attempt {run.attempt}{failed}"
+    way = "" if result.mode is None else f", by {result.mode}"
+    because = f" ({result.fallback_reason})" if result.fallback_reason else ""
+    drawn = f", drawn: {result.screenshot_blob}" if result.screenshot_blob else ""
+    return f"{run.status}, attempt {run.attempt}{way}{because}{drawn}{failed}"
 
 
 def _masked(rule: Rule) -> Rule:
