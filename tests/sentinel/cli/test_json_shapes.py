@@ -60,8 +60,22 @@ PAGE = """<p class=price>{price} &euro;</p><p class=stock>{stock}</p><p class=we
 
 
 #: What each page says before and after.
-BEFORE = {"price": "19.99", "stock": "In stock", "weight": "12.5", "note": "First edition", "since": "24 November 2026", "size": "S"}
-AFTER = {"price": "17.50", "stock": "Sold out", "weight": "11", "note": "Second edition", "since": "1 December 2026", "size": "M"}
+BEFORE = {
+    "price": "19.99",
+    "stock": "In stock",
+    "weight": "12.5",
+    "note": "First edition",
+    "since": "24 November 2026",
+    "size": "S",
+}
+AFTER = {
+    "price": "17.50",
+    "stock": "Sold out",
+    "weight": "11",
+    "note": "Second edition",
+    "since": "1 December 2026",
+    "size": "M",
+}
 
 
 @pytest.fixture
