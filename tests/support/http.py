@@ -139,8 +139,13 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serve(*, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
-    """A site on a free port of the running loop, closed with all its connections at the end."""
+async def serve(
+    *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, also: Sequence[str] = ()
+) -> AsyncIterator[Site]:
+    """A site on a free port of the running loop, closed with all its connections at the end.
+
+    `also`: further addresses that it answers at, on the same port: other hosts, to whoever counts hosts.
+    """
     site = Site(host=host, scheme="https" if tls else "http")
     tasks: set[asyncio.Task[None]] = set()
 
@@ -160,24 +165,29 @@ async def serve(*, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -
 
     server = await asyncio.start_server(connected, host, 0, ssl=tls, limit=MAX_REQUEST)
     site.port = server.sockets[0].getsockname()[1]
+    others = [await asyncio.start_server(connected, one, site.port, limit=MAX_REQUEST) for one in also]
     try:
         yield site
     finally:
-        server.close()
+        for one in (server, *others):
+            one.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
+        for one in (server, *others):
+            await one.wait_closed()
 
 
 @contextlib.contextmanager
-def serve_in_thread(*, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Site]:
+def serve_in_thread(
+    *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, also: Sequence[str] = ()
+) -> Iterator[Site]:
     """A site on a loop of its own in a thread."""
     ready = threading.Event()
     box: list[tuple[Site, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def run() -> None:
-        async with serve(host=host, tls=tls) as site:
+        async with serve(host=host, tls=tls, also=also) as site:
             stop = asyncio.Event()
             box.append((site, asyncio.get_running_loop(), stop))
             ready.set()
