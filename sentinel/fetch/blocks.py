@@ -19,7 +19,8 @@ import msgspec
 class Block(msgspec.Struct, frozen=True):
     """What stands in the way."""
 
-    #: A code of BLOCK_* or PAGE_*; FETCH_HTTP_4XX for a "not found" that was sent as 200.
+    #: A code of BLOCK_* or PAGE_*; FETCH_HTTP_4XX for a "not found" that was sent as 200, FETCH_HTTP_5XX for
+    #: a server's failure that was.
     code: str
     #: 0 to 1.
     confidence: float
@@ -43,6 +44,7 @@ _LOGIN: Final = "PAGE_LOGIN"
 _CONSENT: Final = "PAGE_CONSENT"
 _MAINTENANCE: Final = "PAGE_MAINTENANCE"
 _MISSING: Final = "FETCH_HTTP_4XX"
+_FAILED: Final = "FETCH_HTTP_5XX"
 
 _DETAILS: Final = {
     _CLOUDFLARE: "Cloudflare asks for proof of a browser",
@@ -53,6 +55,7 @@ _DETAILS: Final = {
     _CONSENT: "the page asks for consent before it shows anything",
     _MAINTENANCE: "the site is being maintained",
     _MISSING: 'the page says "not found", though sent as a good one',
+    _FAILED: "the page says that the server failed, though sent as a good one",
 }
 
 #: What a page may say beyond an error status of that class; the rest is in the status itself.
@@ -377,6 +380,90 @@ _SIGNS: Final = (
         r"can't find the page",
         r"error 404",
         r"404 not found",
+    ),
+    # Nobody's page: a host's own, in place of the site.
+    _sign(
+        _MISSING,
+        "head",
+        0.65,
+        r"^account (?:has been )?suspended",
+        r"^(?:this )?(?:website|site|domain) (?:is|has been) (?:suspended|no longer available)",
+        r"^[a-z0-9.-]{3,80} is for sale$",
+        r"^welcome to nginx!?$",
+        r"^apache2? (?:debian|ubuntu|http server test) (?:default )?page",
+        r"^default web ?site page$",
+        r"^index of /$",
+    ),
+    _sign(
+        _MISSING,
+        "text",
+        0.3,
+        r"buy this domain",
+        r"this domain (?:name )?(?:is|may be) for sale",
+        r"domain (?:name )?has (?:expired|been suspended)",
+        r"contact your hosting provider",
+    ),
+    _sign(
+        _FAILED,
+        "head",
+        0.65,
+        r"^(?:error |http )?5\d\d\b[^a-z0-9]*(?:$|error|internal|bad gateway|service|gateway|server|[|:–—-])",
+        r"^(?:internal server error|bad gateway|service unavailable|gateway time-?out)\b",
+        r"^error establishing a database connection",
+        r"^server error in '",
+        r"^application error",
+        r"^(?:oops[!,.]? ?)?(?:something|sorry, something) (?:went|has gone) wrong",
+        r"^an? (?:unexpected |internal )?error (?:has )?occurred",
+        r"^(?:whitelabel error page|fatal error|runtime error|unhandled exception)",
+        r"^there has been a critical error on (?:this|your) website",
+        r"^(?:interner serverfehler|es ist ein (?:unerwarteter )?fehler aufgetreten)",
+        r"^(?:erreur interne|une erreur (?:est survenue|s'est produite))",
+        r"^(?:error interno|se ha producido un error|ha ocurrido un error)",
+        r"^(?:errore interno|si è verificato un errore)",
+        r"^(?:interní chyba|došlo k chybě|nastala chyba|vyskytla sa chyba|niečo sa pokazilo)",
+        r"^(?:wystąpił błąd|coś poszło nie tak|er is iets (?:fout|mis) ?gegaan|något gick fel|noe gikk galt)",
+        r"^(?:произошла ошибка|внутренняя ошибка сервера|что-то пошло не так)",
+    ),
+    _sign(
+        _FAILED,
+        "text",
+        0.4,
+        r"error establishing a database connection",
+        r"(?:uncaught|unhandled) exception",
+        r"traceback \(most recent call last\)",
+        r"internal server error",
+        r"there has been a critical error on (?:this|your) website",
+        r"please try again (?:later|in a (?:few|couple)|shortly)",
+    ),
+    _sign(
+        _LIMITED,
+        "head",
+        0.65,
+        r"^you are (?:now )?in (?:the )?(?:line|queue)",
+        r"^(?:virtual )?waiting room$",
+    ),
+    _sign(
+        _LOGIN,
+        "text",
+        0.4,
+        r"(?:your )?session (?:has )?(?:expired|timed out|ended)",
+    ),
+    # Next to nothing but the form.
+    _sign(
+        _LOGIN,
+        "text",
+        0.3,
+        r"\A.{0,200}\b(?:log ?in|sign ?in|anmelden|einloggen|se connecter|iniciar sesi[óo]n|accedi|inloggen|"
+        r"zaloguj|přihlásit|prihlásiť|logga in|войти|ログイン)\b.{0,100}\Z",
+    ),
+    _sign(
+        _CONSENT,
+        "head",
+        0.65,
+        r"^(?:are|you must be) you (?:over|at least|older than)? ?(?:16|18|20|21)\b",
+        r"^you must be (?:over|at least) (?:16|18|20|21)",
+        r"^age (?:verification|check|gate)",
+        r"^(?:sind sie|bist du) (?:über|mindestens) (?:16|18)",
     ),
 )
 

@@ -54,6 +54,21 @@ WALLS = {
     "denied cs": (200, page("Přístup odepřen", "<p>Nemáte oprávnění.</p>"), DENIED),
     "too many": (200, page("429 Too Many Requests", "<h1>Too Many Requests</h1>nginx"), LIMITED),
     "too many de": (200, page("Zu viele Anfragen", "<p>Bitte versuchen Sie es später erneut.</p>"), LIMITED),
+    # a server's failure, sent as a good page
+    "failed": (200, page("Error", "<h1>Something went wrong</h1><p>Please try again later.</p>"), "FETCH_HTTP_5XX"),
+    "failed, nginx": (200, page("502 Bad Gateway", "<center><h1>502 Bad Gateway</h1></center><hr><center>nginx</center>"), "FETCH_HTTP_5XX"),
+    "failed, wordpress": (200, page("Database Error", "<h1>Error establishing a database connection</h1>"), "FETCH_HTTP_5XX"),
+    "failed, asp.net": (200, page("Runtime Error", "<h1>Server Error in '/' Application.</h1><h2>Runtime Error</h2>"), "FETCH_HTTP_5XX"),
+    "failed de": (200, page("Fehler", "<h1>Es ist ein Fehler aufgetreten</h1>"), "FETCH_HTTP_5XX"),
+    "failed cs": (200, page("Chyba", "<h1>Nastala chyba</h1><p>Zkuste to prosím později.</p>"), "FETCH_HTTP_5XX"),
+    # nobody's page
+    "suspended": (200, page("Account suspended", "<p>Contact your hosting provider.</p>"), "FETCH_HTTP_4XX"),
+    "parked": (200, page("shop.example is for sale", "<h1>shop.example is for sale</h1><p>Buy this domain.</p>"), "FETCH_HTTP_4XX"),
+    "nginx's own": (200, page("Welcome to nginx!", "<h1>Welcome to nginx!</h1>"), "FETCH_HTTP_4XX"),
+    "a queue": (200, page("Queue-it", "<h1>You are now in line</h1><p>Your estimated wait time is 12 minutes.</p>"), LIMITED),
+    "an age": (200, page("Wines", "<h1>Are you over 18?</h1><button>Yes</button><button>No</button>"), "PAGE_CONSENT"),
+    "a session": (200, page("Portal", "<p>Your session has expired. Please log in again.</p>"), "PAGE_LOGIN"),
+    "a form alone": (200, page("Portal", "<form>Email <input type=email> Password <input type=password><button>Sign in</button></form>"), "PAGE_LOGIN"),
     # logins
     "login de": (200, page("Anmelden", PASSWORD), "PAGE_LOGIN"),
     "login fr": (200, page("Connexion", PASSWORD), "PAGE_LOGIN"),
@@ -106,6 +121,12 @@ PAGES = {
     "a rate limit explained": page("429 Too Many Requests - HTTP | MDN", PROSE),
     "consent form to buy": page("Cookie cutter set", "<button>Accept all</button><p>19,90 Kč</p>"),
     "vacancy": page("Jobs", "<p>No open positions at the moment.</p>"),
+    "a small page with a login above": page("Release notes", "<form>Sign in <input name=u><input type=password></form><h1>Version 3.2</h1><p>We have fixed what went wrong with the printing of labels, and there is a new page for orders that came in over night; please read on.</p><p>Version 3.1 was of May, and is not supported any more. All the releases before it are in the archive of releases.</p>"),
+    "an error explained": page("500 Internal Server Error - HTTP | MDN", PROSE),
+    "a song": page("Something Went Wrong (song)", PROSE),
+    "a sale": page("Everything is for sale", "<p>Chairs 20 €</p>"),
+    "a status page": page("Status of Example", "<h1>All systems operational</h1><h2>API</h2><p>Service unavailable on 3 May for 4 minutes.</p>"),
+    "five hundred miles": page("500 miles", "<p>A song.</p>"),
     "akamai's script on a page": page("Oak table", "<script src='/akam/13/x'></script><p>In stock</p>"),
 }  # fmt: skip
 
