@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from sentinel.errors import CheckFailure, SettingsError
 from sentinel.settings import RedisChoice, Settings
 
 if TYPE_CHECKING:
+    from sentinel.fetch.browser import BrowserPool
     from sentinel.fetch.fetcher import Fetcher
+    from sentinel.fetch.guard import NetworkPolicy
     from sentinel.store import Store
     from sentinel.store.blobs import Blobs
 
@@ -87,7 +90,6 @@ async def fetcher_of(
     from sentinel.fetch.browser import BrowserPool, Wear  # noqa: PLC0415 - see the module
     from sentinel.fetch.browser_program import find_program  # noqa: PLC0415 - see the module
     from sentinel.fetch.browser_way import way_out  # noqa: PLC0415 - see the module
-    from sentinel.fetch.fetcher import Fetcher  # noqa: PLC0415 - see the module
     from sentinel.fetch.guard import NetworkPolicy  # noqa: PLC0415 - see the module
 
     policy = NetworkPolicy(allow_private=settings.allow_private_networks)
@@ -104,6 +106,16 @@ async def fetcher_of(
             tell_pages=tell_pages,
             tell_restart=tell_restart,
         ) as browser,
-        Fetcher(policy, browser=browser) as fetcher,
+        _opened(policy, browser, settings.solver_url) as fetcher,
     ):
         yield fetcher
+
+
+def _opened(policy: NetworkPolicy, browser: BrowserPool, solver_url: str | None) -> Fetcher:
+    """Raises SettingsError where the solver's URL is none that can be asked."""
+    from sentinel.fetch.fetcher import Fetcher  # noqa: PLC0415 - see the module
+
+    try:
+        return Fetcher(policy, browser=browser, solver_url=solver_url)
+    except CheckFailure as exc:
+        raise SettingsError([f"SENTINEL_SOLVER_URL: {exc.detail}"]) from exc

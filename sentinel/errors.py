@@ -435,6 +435,13 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
             weight=15,
         ),
         _code(
+            "SYSTEM_SOLVER",
+            "The solver does not work",
+            "The rule asks a solver to lift walls, and it could not be reached or answered nonsense.",
+            "See that SENTINEL_SOLVER_URL names one that runs, or set fetch.solver to false.",
+            weight=0,
+        ),
+        _code(
             "SYSTEM_STORE",
             "The database failed",
             "Our own database did not take the result of this check. The rule is not to blame.",

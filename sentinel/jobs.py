@@ -44,7 +44,7 @@ class DispatchAlert(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 OURS_FOR_NOW: Final = frozenset(
     {
         *("FETCH_TIMEOUT", "FETCH_DNS", "FETCH_CONNECTION", "FETCH_HTTP_5XX"),
-        *("SYSTEM_STORE", "SYSTEM_WORKER_CRASH", "SYSTEM_BROWSER"),
+        *("SYSTEM_STORE", "SYSTEM_WORKER_CRASH", "SYSTEM_BROWSER", "SYSTEM_SOLVER"),
     }
 )
 

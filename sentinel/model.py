@@ -44,6 +44,8 @@ class FetchProfile(_Strict, frozen=True, kw_only=True):
     render_wait: Annotated[float, Meta(ge=0, le=60)] = 0.0
     wait_for_selector: str | None = None
     screenshot_on_change: bool = False
+    #: Mode auto: a wall is taken to the operator's solver (SENTINEL_SOLVER_URL), where there is one.
+    solver: bool = False
     geo: str | None = None
 
 
@@ -683,7 +685,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: Text in its right charset (never raises; unknown bytes replaced).
     text: str
-    mode: Literal["http", "headless"] = "http"
+    mode: Literal["http", "headless", "solver"] = "http"
     fallback_reason: str | None = None
     #: 304: body is empty, the page is as it was.
     not_modified: bool = False

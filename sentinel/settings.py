@@ -139,6 +139,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     browser_pages: int
     browser_recycle_pages: int
     browser_recycle_bytes: int
+    #: Of a solver that speaks FlareSolverr's API, for rules that allow it.
+    solver_url: str | None
     told: tuple[Sourced, ...]
 
     @staticmethod
@@ -325,6 +327,13 @@ def _smtp_url(text: str) -> str:
     return text
 
 
+def _solver_url(text: str) -> str:
+    """The rest of it is read where it is used."""
+    if not text.lower().startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return text
+
+
 def _schemes(text: str) -> tuple[str, ...]:
     schemes = tuple(part.strip().lower().removesuffix("://") for part in text.split(",") if part.strip())
     if not all(scheme.isascii() and scheme.isalnum() for scheme in schemes):
@@ -410,6 +419,7 @@ VARIABLES: Final = (
     Variable(
         "SENTINEL_BROWSER_RECYCLE_MIB", "browser_recycle_mib", _whole(200, 1_000_000), 1024, "then a new one"
     ),
+    Variable("SENTINEL_SOLVER_URL", "solver_url", _solver_url, None, "FlareSolverr or alike", mask_url),
 )
 
 _NAMES: Final = frozenset(variable.name for variable in VARIABLES)
@@ -474,6 +484,7 @@ class _Loader:
             browser_pages=self._of("SENTINEL_BROWSER_PAGES", int),
             browser_recycle_pages=self._of("SENTINEL_BROWSER_RECYCLE_PAGES", int),
             browser_recycle_bytes=self._of("SENTINEL_BROWSER_RECYCLE_MIB", int) << 20,
+            solver_url=self._or_none("SENTINEL_SOLVER_URL", str),
             told=tuple(self._tell(variable, redis, database) for variable in VARIABLES),
         )
 

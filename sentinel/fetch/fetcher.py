@@ -27,11 +27,12 @@ from sentinel.fetch.blocks import Block, classify, visible_text
 from sentinel.fetch.browser import BrowserPool
 from sentinel.fetch.browser_page import PageAsk, PageFound, Pictures
 from sentinel.fetch.decoding import bounded_decode, codings_of
-from sentinel.fetch.guard import USER_AGENT, GuardTransport, NetworkPolicy, check_url
+from sentinel.fetch.guard import USER_AGENT, GuardBackend, GuardTransport, NetworkPolicy, check_url
 from sentinel.fetch.http import Answer, Ask, Limits, Trail
 from sentinel.fetch.modes import Mode, Worked
 from sentinel.fetch.politeness import parse_retry_after
 from sentinel.fetch.resolver import Resolve, system_resolve
+from sentinel.fetch.solver import Solution, Solver, Unsolved
 from sentinel.fetch.upstream import read_proxy
 from sentinel.model import Fetched, FetchProfile
 
@@ -59,11 +60,13 @@ class Fetcher:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         *,
         browser: BrowserPool | None = None,
+        solver_url: str | None = None,
         now: Callable[[], float] = time.time,
         resolve: Resolve = system_resolve,
         backend: httpcore.AsyncNetworkBackend | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        """`solver_url`: of a solver that rules may ask (see `solver`); CheckFailure where it is none."""
         self._policy = policy
         self._limits = limits
         self._browser = browser
@@ -78,6 +81,10 @@ class Fetcher:
             ssl_context=ssl_context,
         )
         self._transport = self._open_transport()
+        names = GuardBackend(policy, resolve=resolve, dns_seconds=limits.dns_seconds)
+        self._solver = (
+            None if solver_url is None else Solver(solver_url, policy, names, max_length=limits.decoded_bytes)
+        )
 
     async def fetch(
         self,
@@ -94,19 +101,45 @@ class Fetcher:
 
         `worked` is what is remembered of the mode; `hope_for` a CSS selector that a browser waits for a
         little. A wall sent as a good page comes back as a page with `blocked` set. Raises FetchFailure
-        with a code of FETCH_*, BLOCK_*, PAGE_*, RULE_INVALID (the profile) or SYSTEM_BROWSER.
+        with a code of FETCH_*, BLOCK_*, PAGE_*, RULE_INVALID (the profile), SYSTEM_BROWSER or SYSTEM_SOLVER.
         """
+        asked = functools.partial(self._fetch, worked=worked, hope_for=hope_for)
+        try:
+            page = await asked(url, profile, force_mode, etag=etag, last_modified=last_modified)
+        except FetchFailure as failure:
+            wall = self._to_be_solved(profile, force_mode, failure.code, failure.detail)
+            if wall is None:
+                raise
+        else:
+            wall = self._to_be_solved(profile, force_mode, page.blocked, page.block_detail)
+            if wall is None:
+                return page
+        return await self._by_solver(url, profile, wall)
+
+    async def _fetch(
+        self,
+        url: str,
+        profile: FetchProfile,
+        force_mode: Mode | None,
+        *,
+        etag: str | None,
+        last_modified: str | None,
+        worked: Worked,
+        hope_for: str | None,
+    ) -> Fetched:
+        """By HTTP, a browser, or one after the other. Raises FetchFailure."""
         mode, reason = modes.first_mode(profile.mode, force_mode, worked, browser=not self.browser_trouble)
         if mode == "http":
             try:
                 page = await self._by_http(url, profile, etag=etag, last_modified=last_modified)
-                reason = modes.wall(page.blocked, page.block_detail) or modes.shell(page)
+                code = page.blocked
+                reason = modes.wall(code, page.block_detail) or modes.shell(page)
             except FetchFailure as failure:
                 reason = modes.wall(failure.code, failure.detail)
-                if reason is None or not self._may_look_again(profile, force_mode):
+                if reason is None or not self._may_look_again(profile, force_mode, failure.code):
                     raise
             else:
-                if reason is None or not self._may_look_again(profile, force_mode):
+                if reason is None or not self._may_look_again(profile, force_mode, code):
                     return page
         return await self._by_browser(url, profile, reason, hope_for)
 
@@ -144,8 +177,49 @@ class Fetcher:
         """Why no browser can be used here, for people; '' where one can."""
         return "there is no browser here" if self._browser is None else self._browser.trouble
 
-    def _may_look_again(self, profile: FetchProfile, force_mode: Mode | None) -> bool:
-        return force_mode is None and profile.mode == "auto" and not self.browser_trouble
+    def _may_look_again(
+        self, profile: FetchProfile, force_mode: Mode | None, code: str | None = None
+    ) -> bool:
+        """Whether a browser may look. A wall (`code`) that a solver is for is not the browser's."""
+        mine = self._to_be_solved(profile, force_mode, code, "") is None
+        return force_mode is None and profile.mode == "auto" and not self.browser_trouble and mine
+
+    # --- by a solver --------------------------------------------------------------------------------
+
+    def _to_be_solved(
+        self, profile: FetchProfile, force_mode: Mode | None, code: str | None, detail: str
+    ) -> str | None:
+        """Why the solver should look where a fetch ended with this code; None: it is not, or may not."""
+        allowed = force_mode is None and profile.mode == "auto" and profile.solver
+        return modes.solvable(code, detail) if allowed and self._solver is not None else None
+
+    async def _by_solver(self, url: str, profile: FetchProfile, reason: str) -> Fetched:
+        """`reason`: the wall, code first: how it ends where nobody lifts it. Raises FetchFailure."""
+        if self._solver is None:
+            raise FetchFailure("SYSTEM_SOLVER", "there is no solver here")
+        began = time.monotonic()
+        found: Solution | None = None
+        given = next((v for name, v in profile.headers.items() if name.lower() == "cookie"), "")
+        code, _, wall = reason.partition(": ")
+        try:
+            found = await self._solver.solve(
+                url,
+                cookies={**_cookies_of(given), **profile.cookies},
+                proxy=self._proxy_of(profile),
+                seconds=profile.timeout,
+            )
+            block = await anyio.to_thread.run_sync(classify, found.status, found.headers, found.text)
+            if found.status >= 300:
+                raise self._refused(found.status, found.headers, block)
+            if not found.text or (len(found.text) < _BLANK and not visible_text(found.text)):
+                raise CheckFailure("PAGE_EMPTY", "the solver shows an empty page")  # noqa: TRY301
+        except Unsolved as exc:
+            partial = _solved(url, _UNSOLVED, began, reason=reason)
+            raise FetchFailure(code, f"{wall}; the solver: {exc}", partial=partial) from exc
+        except CheckFailure as exc:
+            partial = _solved(url, found or _UNSOLVED, began, reason=reason)
+            raise FetchFailure(exc.code, exc.detail, partial=partial) from exc
+        return _solved(url, found, began, reason=reason, block=block, whole=True)
 
     # --- by browser ---------------------------------------------------------------------------------
 
@@ -424,6 +498,36 @@ def _rendered(
         fallback_reason=reason,
         wire_bytes=size,
         timings={stage: round(seconds, 6) for stage, seconds in timings.items()},
+        blocked=block.code if block else None,
+        block_detail=block.detail if block else "",
+        block_confidence=block.confidence if block else 0.0,
+    )
+
+
+_UNSOLVED: Final = Solution(url="", status=0, text="", headers={}, size=0)
+
+
+def _solved(
+    url: str,
+    found: Solution,
+    began: float,
+    *,
+    reason: str,
+    block: Block | None = None,
+    whole: bool = False,
+) -> Fetched:
+    """What a solver brought; `whole`: with the document."""
+    return Fetched(
+        url=url,
+        final_url=found.url or url,
+        status=found.status,
+        headers=found.headers,
+        body=found.text.encode(errors="replace") if whole else b"",
+        text=found.text if whole else "",
+        mode="solver",
+        fallback_reason=reason,
+        wire_bytes=found.size,
+        timings={"total": round(time.monotonic() - began, 6)},
         blocked=block.code if block else None,
         block_detail=block.detail if block else "",
         block_confidence=block.confidence if block else 0.0,

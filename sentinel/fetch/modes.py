@@ -26,6 +26,8 @@ _FROM_MEMORY: Final = "remembered:"
 _WALLS: Final = frozenset(
     {"BLOCK_CAPTCHA_SUSPECTED", "BLOCK_CLOUDFLARE_SUSPECTED", "BLOCK_FORBIDDEN_403", "PAGE_CONSENT"}
 )
+#: Of these, what a solver is for.
+_SOLVABLE: Final = frozenset(wall for wall in _WALLS if wall.startswith("BLOCK_"))
 #: How a rule that found nothing on a page ends.
 _NOTHING_FOUND: Final = frozenset(
     {
@@ -72,6 +74,11 @@ def was_remembered(page: Fetched) -> bool:
 def wall(code: str | None, detail: str) -> str | None:
     """Why a browser should look where HTTP ended with this error code, or None: it should not."""
     return f"{code}: {detail}" if code in _WALLS else None
+
+
+def solvable(code: str | None, detail: str) -> str | None:
+    """Why a solver should look where a fetch ended with this error code, or None: it is not for that."""
+    return f"{code}: {detail}" if code in _SOLVABLE else None
 
 
 def shell(page: Fetched) -> str | None:

@@ -480,10 +480,15 @@ def _learned(state: RuleState, reading: Reading, *, now: float | None) -> RuleSt
         etag=headers.get("etag"),
         last_modified=headers.get("last-modified"),
         conditional_count=0,
-        mode_that_worked=page.mode if page is not None and new else state.mode_that_worked,
+        mode_that_worked=_asked_first(page) if page is not None and new else state.mode_that_worked,
         mode_since=now if new else state.mode_since,
         decimal_separator=(value.separator if value is not None else None) or state.decimal_separator,
     )
+
+
+def _asked_first(page: Fetched) -> Literal["http", "headless"]:
+    """The mode to begin with next time. A solver is not asked before there is a wall, which HTTP finds."""
+    return "http" if page.mode == "solver" else page.mode
 
 
 def _doubted(result: RunResult, verdict: Verdict) -> RunResult:

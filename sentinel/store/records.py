@@ -202,7 +202,7 @@ class RunTicket(msgspec.Struct, frozen=True, kw_only=True):
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a check went, apart from what it found."""
 
-    mode: Literal["http", "headless"] | None = None
+    mode: Literal["http", "headless", "solver"] | None = None
     fallback_reason: str | None = None
     http_status: int | None = None
     final_url: str | None = None
