@@ -188,8 +188,51 @@ class TestChangedetection:
 
         assert carry("changedetection", path, PUBLIC).value == {"rules": []}
 
+    def test_the_proxy_of_a_watch_or_of_the_settings_comes_over(self, tmp_path: Path) -> None:
+        extra = [
+            {"proxy_name": "one", "proxy_url": "http://u:p@proxy.example.com:3128"},
+            {"proxy_name": "two", "proxy_url": "socks5://proxy.example.com:1080"},
+        ]
+        chosen = ["ui-0one", "ui-0two", "no-proxy", None, "of-proxies-json"]
+        watches = {
+            str(at): {"url": "https://example.com/", "title": f"w{at}", "proxy": name}
+            for at, name in enumerate(chosen)
+        }
+        backup = {"watching": watches, "settings": {"requests": {"extra_proxies": extra, "proxy": None}}}
+
+        carried = of("changedetection", tmp_path / "w.json", json.dumps(backup))
+
+        found = [rules(carried)[f"w{at}"]["fetch"].get("proxy") for at in range(5)]
+        assert found == [extra[0]["proxy_url"], None, None, extra[0]["proxy_url"], None]
+        assert notes(carried, "w1")["proxy"] == "dropped: only proxies of http:// and https:// are asked"
+        assert "fetch.proxy" in notes(carried, "w4")["proxy"]
+
 
 class TestJobs:
+    @pytest.mark.parametrize(
+        ("written", "proxy"),
+        [
+            (
+                "https_proxy: 'http://u:p@proxy.example.com:3128'\nhttp_proxy: 'http://other.example.com'",
+                "http://u:p@proxy.example.com:3128",
+            ),
+            ("https_proxy: proxy.example.com:3128", "http://proxy.example.com:3128"),
+            ("http_proxy: 'http://other.example.com'", None),
+            ("https_proxy: 'socks5://proxy.example.com:1080'", None),
+            ("https_proxy: [1]", None),
+            (
+                "proxy: {server: 'http://proxy.example.com:3128', username: 'a@b', password: 'c:d'}",
+                "http://a%40b:c%3Ad@proxy.example.com:3128",
+            ),
+        ],
+    )
+    def test_the_proxy_for_the_scheme_of_the_page_comes_over(
+        self, tmp_path: Path, written: str, proxy: str | None
+    ) -> None:
+        carried = of("webchanges", tmp_path / "w.yaml", f"url: https://example.com/\n{written}\n")
+
+        assert rules(carried)["example-com"]["fetch"].get("proxy") == proxy
+
     def test_urlwatch(self) -> None:
         carried = carry("urlwatch", FILES / "urlwatch.yaml", PUBLIC)
         found = rules(carried)

@@ -23,6 +23,9 @@ MAX_NOTES: Final = 20_000
 NoteKind = Literal["carried", "dropped", "refused"]
 
 
+_PROXY: Final = re.compile(r"(?i)https?://(?:[^@/?#\s]{1,1024}@)?[^@/?#\s]+/?")
+
+
 class Note(msgspec.Struct, frozen=True):
     """One thing to know about what was carried over."""
 
@@ -150,6 +153,16 @@ class Fields:
     def note(self, field: str, kind: NoteKind, text: str) -> None:
         """Say something of this thing."""
         self.draft.note(self.where, field, kind, text)
+
+
+def proxy_of(fields: Fields, field: str, written: str) -> dict[str, str]:
+    """`fetch.proxy` of a proxy as other tools write it, noted; {} where ours cannot ask it."""
+    address = written if "://" in written else f"http://{written}"
+    if not _PROXY.fullmatch(address):
+        fields.note(field, "dropped", "only proxies of http:// and https:// are asked")
+        return {}
+    fields.note(field, "carried", "as it is: look for a password in it before you share the file")
+    return {"proxy": address}
 
 
 def slug(text: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from sentinel.errors import Problem, RuleFileError
 from sentinel.rulefile.foreign.apprise import channel_of
-from sentinel.rulefile.foreign.carried import Draft, Fields
+from sentinel.rulefile.foreign.carried import Draft, Fields, proxy_of
 
 # `Any` is JSON.
 
@@ -61,7 +61,6 @@ _DROPPED: Final = {
     "sort_text_alphabetically": "lines are compared in their order",
     "remove_duplicate_lines": "lines are compared as they are",
     "conditions": "write them as conditions: number_above, text_matches ...",
-    "proxy": "there are no proxies yet",
     "llm_intent": "there is no language model here",
     "llm_change_summary": "there is no language model here",
     "llm_prefilter": "there is no language model here",
@@ -103,6 +102,13 @@ class _Watches:
         self._backend = str(application.get("fetch_backend") or "html_requests")
         self._urls = [one for one in _list(application.get("notification_urls")) if isinstance(one, str)]
         self._known: dict[str, str] = {}
+        self._proxies = {
+            # The name it is chosen by: changedetectionio/store, proxy_list (the number never counts up).
+            f"ui-0{one.get('proxy_name')}": str(one.get("proxy_url"))
+            for one in _list(requests.get("extra_proxies"))
+            if isinstance(one, dict)
+        }
+        self._proxy = str(requests.get("proxy") or "")
         for name, why in (("global_ignore_text", "lines"), ("global_subtractive_selectors", "parts")):
             if application.get(name):
                 draft.note("settings", name, "dropped", f"{why} cannot be left out; name narrower selectors")
@@ -153,9 +159,19 @@ class _Watches:
             fields.note(
                 "headers", "carried", "as they are: look for credentials among them before you share the file"
             )
+        fetch |= self._proxy_of(fields)
         if delay := fields.text("webdriver_delay"):
             fetch["renderWait"] = _number(delay)
         return fetch
+
+    def _proxy_of(self, fields: Fields) -> dict[str, str]:
+        chosen = fields.text("proxy") or self._proxy or next(iter(self._proxies), "")  # as it does
+        if not chosen or chosen == "no-proxy":
+            return {}
+        if chosen not in self._proxies:
+            fields.note("proxy", "dropped", "its address is not in this file: write it as fetch.proxy")
+            return {}
+        return proxy_of(fields, "proxy", self._proxies[chosen])
 
     def _schedule(self, fields: Fields) -> dict[str, Any]:
         default = fields.flag("time_between_check_use_default", default=True)

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sentinel.errors import Problem, RuleFileError
 from sentinel.rulefile import document
-from sentinel.rulefile.foreign.carried import Draft, Fields
+from sentinel.rulefile.foreign.carried import Draft, Fields, proxy_of
 from sentinel.rulefile.foreign.changedetection import json_reading, jsonpath_of
 
 # `Any` is a plain value of YAML.
@@ -37,9 +38,6 @@ _DROPPED: Final = {
     "retries": "checks are tried three times",
     "treat_new_as_changed": "the first value is no change",
     "user_visible_url": "alerts link to the page that is watched",
-    "http_proxy": "there are no proxies yet",
-    "https_proxy": "there are no proxies yet",
-    "proxy": "there are no proxies yet",
     "ssl_no_verify": "certificates are always verified",
     "ignore_https_errors": "certificates are always verified",
     "ignore_cached": "each tenth check is a full one whatever the page says",
@@ -138,7 +136,7 @@ def _job(job: dict[Any, Any], number: int, draft: Draft) -> None:
         rule["name"] = name[:300]
     navigates = "navigate" in job
     fields.ignore({"url", "navigate", "kind", "index_number"})
-    rule["fetch"] = _fetch(fields, navigates=navigates)
+    rule["fetch"] = _fetch(fields, rule["url"], navigates=navigates)
     rule["extraction"] = {"method": "text"}
     rule["schedule"] = {"intervalSeconds": INTERVAL}
     if tags := fields.texts("tags"):
@@ -158,7 +156,7 @@ def _job(job: dict[Any, Any], number: int, draft: Draft) -> None:
     draft.add(rule)
 
 
-def _fetch(fields: Fields, *, navigates: bool) -> dict[str, Any]:
+def _fetch(fields: Fields, url: str, *, navigates: bool) -> dict[str, Any]:
     browser = fields.flag("use_browser") or navigates
     fields.ignore({"browser"})
     fetch: dict[str, Any] = {"mode": "headless" if browser else "auto"}
@@ -170,6 +168,7 @@ def _fetch(fields: Fields, *, navigates: bool) -> dict[str, Any]:
             fields.note(
                 name, "carried", "as they are: look for credentials among them before you share the file"
             )
+    fetch |= _proxy(fields, url)
     timeout = fields.text("timeout")
     if re.fullmatch(r"\d{1,6}(\.\d+)?", timeout):
         seconds = float(timeout)
@@ -184,6 +183,20 @@ def _fetch(fields: Fields, *, navigates: bool) -> dict[str, Any]:
     elif wait and re.fullmatch(r"\d{1,6}", str(wait)):
         fetch["renderWait"] = min(int(str(wait)) / 1000, 60)
     return fetch
+
+
+def _proxy(fields: Fields, url: str) -> dict[str, str]:
+    """The one of its three settings that this URL goes by: a browser's wins over those of a scheme."""
+    found = {name: fields.take(name) for name in ("proxy", "https_proxy", "http_proxy")}
+    browser = found["proxy"]
+    if isinstance(browser, dict) and isinstance(browser.get("server"), str):  # as Playwright writes it
+        user, password = (quote(str(browser.get(part) or ""), safe="") for part in ("username", "password"))
+        scheme, sep, place = browser["server"].rpartition("://")
+        found["proxy"] = f"{scheme}{sep}{user}:{password}@{place}" if user else browser["server"]
+    for name in ("proxy", "https_proxy" if url.startswith("https:") else "http_proxy"):
+        if isinstance(written := found[name], str) and written.strip():
+            return proxy_of(fields, name, written.strip())
+    return {}
 
 
 # --- filters --------------------------------------------------------------------------------------
