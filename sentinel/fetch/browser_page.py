@@ -110,6 +110,8 @@ class PageFound(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     #: Stage -> seconds.
     timings: dict[str, float]
+    #: What the ask waits for did not come: it is on another page, or behind what stands in the way.
+    absent: bool = False
 
 
 class Pictures(msgspec.Struct, frozen=True):
@@ -136,6 +138,7 @@ class OpenPage:
         self._reserve = min(RESERVE, ask.seconds / 5)
         self._response: Response | None = None
         self._crashed = False
+        self._absent = False
         self.timings: dict[str, float] = {}
         page.on("crash", self._note_crash)
 
@@ -156,15 +159,13 @@ class OpenPage:
                     raise self._failure(error) from error
             await self._loaded()
         with self._stage("wait"):
-            if self._ask.hope_for:
+            if self._ask.hope_for and self._ask.hope_for != self._ask.wait_for:
                 await self._hope(self._ask.hope_for)
-            if self._ask.wait_for and not await self._appears(
-                self._ask.wait_for, self._left() - self._reserve
-            ):
-                raise CheckFailure(
-                    "EXTRACT_SELECTOR_NOT_FOUND",
-                    f"what fetch.waitForSelector names did not appear within {self._ask.seconds:g} s",
-                )
+            if self._ask.wait_for:
+                seconds = self._left() - self._reserve
+                if self._response is not None and self._response.status >= 400:
+                    seconds = min(seconds, PATIENCE)  # a wall that scripts lift is lifted soon
+                self._absent = not await self._appears(self._ask.wait_for, seconds)
             if self._ask.render_wait:
                 await anyio.sleep(min(self._ask.render_wait, max(self._left() - self._reserve, 0.0)))
 
@@ -178,7 +179,7 @@ class OpenPage:
                 before, found = found, await self._read_once()
                 if first.text != found.text == before.text:
                     break  # scripts filled it, little as it is
-            return found
+            return msgspec.structs.replace(found, absent=self._absent)
 
     async def draw(self, element: str | None) -> Pictures:
         """The page, and the first element of a CSS selector. What cannot be drawn is left out."""

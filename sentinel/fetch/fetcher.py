@@ -238,6 +238,11 @@ class Fetcher:
             block = await anyio.to_thread.run_sync(classify, found.status, found.headers, found.text)
             if found.status >= 300:
                 raise self._refused(found.status, found.headers, block)
+            if found.absent and block is None:
+                raise CheckFailure(  # noqa: TRY301 - one way out for every stage
+                    "EXTRACT_SELECTOR_NOT_FOUND",
+                    f"what fetch.waitForSelector names did not appear within {ask.seconds:g} s",
+                )
             if not found.text or (len(found.text) < _BLANK and not visible_text(found.text)):
                 raise CheckFailure("PAGE_EMPTY", "the browser shows an empty page")  # noqa: TRY301
         except CheckFailure as exc:

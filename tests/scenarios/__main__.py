@@ -1,6 +1,8 @@
 """The histories through Sentinel and, where they are installed, through its peers: a table of who told what.
 
-python -m tests.scenarios [--peer urlwatch=PROGRAM] [--peer webchanges=PROGRAM] [-v] [NAME...]
+python -m tests.scenarios [--peer TOOL=PROGRAM]... [-v] [NAME...]
+
+TOOL is urlwatch, webchanges or changedetection; `./dev bench` installs them below .venv/bench.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.scenarios import breaks, browsers, changes, noise, peers
+from tests.scenarios import breaks, browsers, changedetection, changes, noise, peers
 from tests.scenarios.history import History
 from tests.scenarios.stage import Played, Stage, addresses
 from tests.support.http import serve_in_thread
@@ -35,7 +37,12 @@ def ours(histories: list[History]) -> list[Played]:
 
 def theirs(tool: str, program: Path, histories: list[History]) -> peers.Score:
     """Through a peer."""
-    with serve_in_thread(also=addresses(histories)) as site, tempfile.TemporaryDirectory() as folder:
+    with (
+        serve_in_thread(also=addresses(histories)) as site,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+    ):
+        if tool == "changedetection":
+            return changedetection.play(program, histories, site, Path(folder))
         return peers.play(tool, program, histories, site, Path(folder))
 
 

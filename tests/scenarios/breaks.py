@@ -72,7 +72,7 @@ def one_bad(
     return History(name, "blip", the_rule, story)  # type: ignore[arg-type] # what YAML holds
 
 
-HASTY = {**PRICE, "fetch": {"timeout": 0.3}}
+HASTY = {**PRICE, "fetch": {"mode": "http", "timeout": 0.3}}
 LD_PRICE = rule("price", {"method": "schema", "selector": "price"})
 API = rule("number", {"method": "jsonpath", "selector": "$.price"})
 
@@ -99,6 +99,18 @@ HISTORIES = [
     goes_blind("a-picture-instead", Reply(body=b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8, content_type="image/png"), "FETCH_DECODE"),
     goes_blind("sent-to-another-scheme", Reply(status=302, headers={"Location": "ftp://files.example/x"}), "FETCH_BAD_URL"),
     goes_blind("sent-round-and-round", Reply(status=302, headers={"Location": "?again"}), "FETCH_HTTP_4XX"),
+    *[
+        goes_blind(f"text-{name}", html(body), code, the_rule=rule("text", {"method": "text"}), well=html("<main><h1>Terms</h1><p>Returns within 14 days.</p></main>"))
+        for name, code, body in (
+            ("soft-not-found", "FETCH_HTTP_4XX", "<h1>Page not found</h1><p>Sorry, the page you are looking for does not exist.</p>"),
+            ("soft-failure", "FETCH_HTTP_5XX", "<h1>Something went wrong</h1><p>Please try again later.</p>"),
+            ("of-a-proxy", "FETCH_HTTP_5XX", "<center><h1>502 Bad Gateway</h1></center><hr><center>nginx</center>"),
+            ("of-nobody", "FETCH_HTTP_4XX", "<h1>shop.example is for sale</h1><p>Buy this domain.</p>"),
+            ("of-a-queue", "BLOCK_RATE_LIMIT_429", "<h1>You are now in line</h1><p>Your estimated wait time is 12 minutes.</p>"),
+            ("of-a-login", "PAGE_LOGIN", "<p>Your session has expired. Please log in again.</p>"),
+        )
+    ],
+    goes_blind("an-error-in-json", json('{"error": "rate limited"}'), "EXTRACT_SELECTOR_NOT_FOUND", the_rule=API, well=json('{"price": 10}')),
     History("breaks-and-comes-back-changed", "break", PRICE, [
         *quiet(WELL, WELL), *broken(REDESIGNED, "EXTRACT_SELECTOR_NOT_FOUND", steps=5),
         tells(shop("€8")), *well_again(shop("€8"), steps=3)]),

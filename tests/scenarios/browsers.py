@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.scenarios.breaks import CHALLENGE
 from tests.scenarios.history import PRICE, History, Step, broken, css, html, quiet, rule, tells, well_again
 from tests.support.http import Reply, Request, Route, send
 
@@ -35,9 +36,9 @@ def only_with_script(page: Reply) -> Route:
 HEADLESS = {
     **PRICE,
     "extraction": css(".price"),
-    "fetch": {"mode": "headless", "waitForSelector": ".price", "timeout": 20},
+    "fetch": {"mode": "headless", "waitForSelector": ".price", "timeout": 10},
 }
-AUTO = {**PRICE, "fetch": {"mode": "auto", "waitForSelector": ".price", "timeout": 20}}
+AUTO = {**PRICE, "fetch": {"mode": "auto", "waitForSelector": ".price", "timeout": 10}}
 SHELL = html("<div id=app></div><p>Something went wrong.</p>")
 
 HISTORIES = [
@@ -55,10 +56,19 @@ HISTORIES = [
         {**rule("list", css("#l")), "fetch": {"mode": "headless", "waitForSelector": "#l li"}}, [
         *quiet(*[html(f"<ul id=l></ul><script>for (const x of {items}) document.querySelector('#l').innerHTML += '<li>' + x + '</li>'</script>")
             for items in ("['a','b','c']", "['c','b','a']")])], browser=True),
-    History("script-broke", "break", HEADLESS | {"fetch": {"mode": "headless", "timeout": 10}}, [
+    History("script-broke", "break", HEADLESS | {"fetch": {"mode": "headless", "timeout": 4}}, [
         *quiet(rendered("€10", late=0), rendered("€10", late=0)),
-        *broken(SHELL, "EXTRACT_SELECTOR_NOT_FOUND"), *well_again(rendered("€10", late=0))], browser=True),
-    History("script-broke-once", "blip", HEADLESS | {"fetch": {"mode": "headless", "timeout": 10}}, [
+        *broken(SHELL, "EXTRACT_SELECTOR_NOT_FOUND", steps=4), *well_again(rendered("€10", late=0))], browser=True),
+    *[
+        History(f"a-browser-is-walled-off-too-{name}", "break", AUTO, [
+            *quiet(*[html("<h1>Widget</h1><p class=price>€10</p>")] * 2), *broken(wall, code, steps=4),
+            *well_again(html("<h1>Widget</h1><p class=price>€10</p>"))], browser=True)
+        for name, wall, code in (
+            ("cloudflare", CHALLENGE, "BLOCK_CLOUDFLARE_SUSPECTED"),
+            ("forbidden", html("<h1>Forbidden</h1>", status=403), "BLOCK_FORBIDDEN_403"),
+        )
+    ],
+    History("script-broke-once", "blip", HEADLESS | {"fetch": {"mode": "headless", "timeout": 4}}, [
         *quiet(rendered("€10", late=0)), Step(SHELL, None, "EXTRACT_SELECTOR_NOT_FOUND"),
         *quiet(rendered("€10", late=0))], browser=True),
 ]  # fmt: skip

@@ -126,6 +126,7 @@ class Stage:
                 "id": history.name,
                 "url": f"http://{address}:{self.site.port}/{history.name}",
                 "schedule": {"intervalSeconds": 86400},
+                "fetch": {"mode": "http"},
                 **history.rule,
             }
             for history, address in zip(self.histories, addresses(self.histories), strict=True)
