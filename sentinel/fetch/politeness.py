@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,25 @@ def rate_key(url: str) -> str:
         return check_url(url, _ANY).raw_host.decode("ascii")
     except CheckFailure:
         return "invalid"
+
+
+def host_key(url: str, proxy: str | None = None) -> str:
+    """What answers as one, and so is left alone as one: a host, by its port where that is no usual one.
+
+    A rule's own `proxy` asks from another address, and may itself be what does not answer.
+    """
+    key = rate_key(url)
+    if key != "invalid" and (port := check_url(url, _ANY).port) not in (None, 80, 443):
+        key = f"{key}:{port}"
+    if proxy is None:
+        return key
+    return f"{key} by proxy {hashlib.sha256(proxy.encode(errors='replace')).hexdigest()[:12]}"
+
+
+def are_kin(one: str, other: str) -> bool:
+    """Whether two URLs are of one host, or one of what lies under the other's: www.example.com."""
+    first, second = rate_key(one), rate_key(other)
+    return first == second or first.endswith(f".{second}") or second.endswith(f".{first}")
 
 
 def parse_retry_after(value: str | None, *, now: float) -> float | None:

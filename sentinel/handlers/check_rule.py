@@ -14,6 +14,7 @@ import msgspec
 
 from sentinel.decide import Normalised, judge, judge_failure, judge_not_modified, normalise_rule
 from sentinel.decide.conditions import Before, needed_days
+from sentinel.decide.host import Gone
 from sentinel.errors import (
     CheckFailure,
     NotFound,
@@ -28,7 +29,7 @@ from sentinel.extract.contained import Extractor
 from sentinel.fetch import modes
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
 from sentinel.fetch.modes import Worked
-from sentinel.fetch.politeness import rate_key
+from sentinel.fetch.politeness import are_kin, host_key, rate_key
 from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Fetched, Id, Rule, RuleState, Verdict
 from sentinel.relay import Relay
@@ -96,7 +97,7 @@ class CheckRuleHandler:
         observer: Observer = ignore,
     ) -> None:
         """`blobs`: where pages are kept; None: nowhere. `rate_per_domain`: fetches started per second and
-        host over all workers; None: no limit.
+        host over all workers; None: no host is spared, whatever it asks for or does not answer.
         """
         self._store = store
         self._broker = broker
@@ -141,15 +142,62 @@ class CheckRuleHandler:
             log.info("rule_disabled", extra={"rule_id": stored.rule.id})
             await self._note(job, _impossible("it was switched off meanwhile"), final=True)
             return
-        await self._wait_turn(stored.rule, job.id)
+        gone = await self._ask_host(stored, job)
+        if gone is None:
+            await self._wait_turn(stored.rule, job.id)
         ticket = await self._begin(job, stored)
         if ticket.finished is not None:
             _end(ticket.finished)
             return
-        reading = await self._read(ticket.stored, job)
+        reading = await self._read(ticket.stored, job) if gone is None else _unasked(gone)
         verdict, finished, reading = await self._commit(job, ticket, reading)
         self._tell(ticket, reading, verdict, finished)
-        _end(finished, reading.failure)
+        if gone is None:
+            _end(finished, reading.failure)
+
+    async def _ask_host(self, stored: StoredRule, job: Job[RunRule]) -> Gone | None:
+        """Spare a host in trouble; raises Snooze until it may be asked. Gone: it need not be.
+
+        Who tests a rule by hand wants to know: that goes, and the log says what would have held it.
+        """
+        if self._rate is None:
+            return None
+        rule, now = stored.rule, self._clock.time()
+        host = host_key(rule.url, rule.fetch.proxy)
+        by_hand = job.payload.trigger == "manual_test"
+        answer = await self._store.admit_check(stored.workspace.id, host, rule.id, now, by_hand=by_hand)
+        if answer is None:
+            return None
+        if by_hand:
+            log.warning(
+                "host_not_spared", extra={"rule_id": rule.id, "host": host, "reason": str(answer.why)}
+            )
+            return None
+        if isinstance(answer, Gone):
+            return answer
+        raise Snooze(answer.until - now, why=f"{host} {answer.why}")
+
+    async def _note_host(self, stored: StoredRule, reading: Reading) -> None:
+        """Remember what came of it of the rule's host; one that sends on to another has answered."""
+        if self._rate is None:
+            return
+        failure, page, rule = reading.failure, reading.page, stored.rule
+        asked = rule.url if page is None else page.final_url
+        if rate_key(asked) != rate_key(rule.url):
+            # Too late to wait for its turn, but those that come after wait for this one.
+            await self._broker.limit(
+                RULES_RUN, f"host:{rate_key(asked)}", rate=self._rate, burst=max(1, int(self._rate))
+            )
+        told = failure if failure is not None and are_kin(asked, rule.url) else None
+        await self._store.note_check(
+            stored.workspace.id,
+            host_key(rule.url, rule.fetch.proxy),
+            rule.id,
+            self._clock.time(),
+            code=None if told is None else told.code,
+            detail="" if told is None else told.detail,
+            retry_after=None if told is None else told.retry_after,
+        )
 
     async def _wait_turn(self, rule: Rule, job_id: str) -> None:
         """Keep to the host's rate; raises Snooze until the next fetch of that host may start."""
@@ -184,6 +232,7 @@ class CheckRuleHandler:
     async def _read(self, stored: StoredRule, job: Job[RunRule]) -> Reading:
         """What the page says; raises FetchFailed or RetryIn where another attempt may say more."""
         reading = await self._look(stored, job)
+        await self._note_host(stored, reading)
         failure = reading.failure
         if failure is None or failure.code not in OURS_FOR_NOW or job.last_attempt:
             return reading
@@ -405,6 +454,12 @@ def _must_be_an_id(rule_id: str) -> None:
         msgspec.convert(rule_id, Id)
     except msgspec.ValidationError as exc:
         raise NotAnId(f"{rule_id[:120]!r} is not the id of a rule") from exc
+
+
+def _unasked(gone: Gone) -> Reading:
+    """How a check ends that was not made, as it would have ended."""
+    failure = CheckFailure(gone.code, gone.why)
+    return Reading(_result(None, failure), failure=failure)
 
 
 def _end(finished: FinishedRun, failure: CheckFailure | None = None) -> None:

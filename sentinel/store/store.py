@@ -9,6 +9,7 @@ from sentinel.store.alerts import Alerts
 from sentinel.store.channels import ChannelRows
 from sentinel.store.database import Database, parse_url
 from sentinel.store.digests import Digests
+from sentinel.store.hosts import Hosts
 from sentinel.store.imports import Imports
 from sentinel.store.incidents import Incidents
 from sentinel.store.outbox import Outbox
@@ -19,7 +20,9 @@ from sentinel.store.stories import Stories
 from sentinel.store.upkeep import Upkeep
 
 
-class Store(Schema, Imports, Rules, ChannelRows, Runs, Alerts, Digests, Incidents, Stories, Outbox, Upkeep):
+class Store(
+    Schema, Imports, Rules, ChannelRows, Hosts, Runs, Alerts, Digests, Incidents, Stories, Outbox, Upkeep
+):
     """Everything sentinel remembers. Frozen structs go in and come out; times are UTC seconds.
 
     Every method is one transaction of bounded length (30 s, usually a millisecond) that is

@@ -1,7 +1,7 @@
 """Every table. Migrations make them; `tests/sentinel/store/test_schema.py` holds the two together.
 
     workspace 1-* source 1-* rule 1-1 rule_state
-    workspace 1-* channel 1-0..1 channel_state
+    workspace 1-* channel 1-0..1 channel_state      workspace 1-* host_state
     run 1-0..1 observation          run 1-* alert 1-* delivery 1-* delivery_attempt
     digest 1-* digest_member *-1 alert          incident 1-* incident_member *-1 alert
     outbox
@@ -232,6 +232,26 @@ channel_state: Final = sa.Table(
     metadata,
     sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), primary_key=True),
     sa.Column("channel_id", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("failing_since", Micros),
+    sa.Column("opened", sa.Integer, nullable=False),
+    sa.Column("open_until", Micros),
+    sa.Column("probe", sa.Text),
+    sa.Column("probe_until", Micros),
+    sa.Column("retry_at", Micros),
+    sa.Column("last_ok_at", Micros),
+    sa.Column("last_error", Words),
+    sa.Column("updated_at", Micros, nullable=False),
+)
+
+#: Hosts in trouble (`Host`): one column per field of `Endpoint`. A host that is well has no row.
+host_state: Final = sa.Table(
+    "host_state",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), primary_key=True),
+    sa.Column("host", sa.Text, primary_key=True),
+    #: Rules that failed since it answered last.
+    sa.Column("failing", Document(tuple[str, ...]), nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("failing_since", Micros),
     sa.Column("opened", sa.Integer, nullable=False),

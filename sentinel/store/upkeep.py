@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sentinel.jobs import RULES_RUN, DispatchAlert, RunRule, run_rule_policy
 from sentinel.model import Health
 from sentinel.store.base import AnyRow, Part
+from sentinel.store.hosts import FORGET_AFTER
 from sentinel.store.raising import delivery_jobs
 from sentinel.store.records import UNSETTLED, Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
@@ -18,6 +19,7 @@ from sentinel.store.tables import (
     alert,
     delivery,
     digest,
+    host_state,
     incident,
     observation,
     outbox,
@@ -73,6 +75,7 @@ class Upkeep(Part):
         closed = digest.c.closed_at.is_not(None)
         await self._prune(digest.c.id, digest.c.closes_at, ages.alerts, now, closed)
         await self._prune(incident.c.id, incident.c.over_at, ages.alerts, now)
+        await self._forget_hosts(now)
         return Pruned(
             observations=await self._prune(observation.c.run_id, observation.c.at, ages.observations, now),
             runs=await self._prune(
@@ -136,6 +139,13 @@ class Upkeep(Part):
             removed += gone.rowcount
             if gone.rowcount < PRUNE_BATCH:
                 return removed
+
+    async def _forget_hosts(self, now: float) -> None:
+        """Those that no rule looks at any more are heard of no more."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                sa.delete(host_state).where(host_state.c.updated_at < now - FORGET_AFTER)
+            )
 
 
 # --- what is unfinished: (called for after, untouched since, key of the last page's last row) -> rows ---

@@ -319,6 +319,27 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "host_state",
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("failing", sa.JSON(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("opened", sa.Integer(), nullable=False),
+        sa.Column("open_until", sa.BigInteger(), nullable=True),
+        sa.Column("probe", sa.Text(), nullable=True),
+        sa.Column("probe_until", sa.BigInteger(), nullable=True),
+        sa.Column("retry_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_ok_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_host_state_workspace_id_workspace")
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", "host", name=op.f("pk_host_state")),
+    )
+
+    op.create_table(
         "rule_state",
         sa.Column("rule_id", sa.Text(), nullable=False),
         sa.Column("workspace_id", sa.Text(), nullable=False),
@@ -503,6 +524,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "channel_state",
+        "host_state",
         "incident_member",
         "incident",
         "digest_member",
