@@ -230,7 +230,7 @@ OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         (hang_up(b"nonsense"), "SYSTEM_SOLVER"),
         (hang_up(OK_HEAD + b"X: " + b"y" * 300_000), "SYSTEM_SOLVER"),
     ],
-    ids=str,
+    ids=lambda one: one if isinstance(one, str) else type(one).__name__,  # no addresses, no long bodies
 )
 async def test_whatever_a_solver_answers_ends_in_a_code(
     answer: Reply | RawHandler, code: str, fetcher: Fetcher, desk: Site
