@@ -663,6 +663,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     health: float = 100.0
     health_state: Health = "ok"
     fail_streak: int = 0
+    #: The same since the rule was edited, switched on or tested by hand too: it is due the later for it.
+    backoff: int = 0
     last_run_at: float | None = None
     last_good_at: float | None = None
     last_change_at: float | None = None

@@ -135,6 +135,7 @@ def judge_failure(rule: Rule, state: RuleState, code: str, detail: str, *, now: 
         health=score,
         health_state=condition,
         fail_streak=state.fail_streak + 1,
+        backoff=state.backoff + 1,
         last_run_at=now,
         broken_told_at=told,
     )
@@ -221,6 +222,7 @@ def _after_good_run(
         health=score,
         health_state=health.state_of(score, state.health_state),
         fail_streak=0,
+        backoff=0,
         last_run_at=now,
         last_good_at=now,
         last_change_at=now if changed else state.last_change_at,

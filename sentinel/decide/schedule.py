@@ -16,6 +16,10 @@ from sentinel.model import Schedule
 DEFAULT_INTERVAL: Final = 3600
 #: Share of the interval that jitter may take at most.
 _MOST_JITTER: Final = 0.9
+#: Failing checks in a row that leave a rule its own interval; a blip is looked at again soon.
+FREE_FAILURES: Final = 2
+#: Seconds that a rule that keeps failing is put off at most: it is still tried.
+MOST_BACKOFF: Final = 86400.0
 #: A cron expression that never comes due is looked at again after this, seconds.
 _NEVER: Final = 366 * 86400.0
 
@@ -39,6 +43,32 @@ def next_due(schedule: Schedule, after: float, *, seed: str) -> float:
     offset = _share(seed, 0.0) * interval
     due = (int((after - offset) // interval) + 1) * interval + offset
     return due + _share(seed, due) * jitter
+
+
+def backed_off(schedule: Schedule, after: float, failures: int, *, seed: str) -> float:
+    """When a rule is due whose last `failures` checks failed: with each after the second twice as far off.
+
+    The first tick of its own schedule that is so far off, or a day. Never raises.
+    """
+    due = next_due(schedule, after, seed=seed)
+    if failures <= FREE_FAILURES:
+        return due
+    interval = _interval_of(schedule, due, seed=seed)
+    wait = min(interval * 2.0 ** min(failures - FREE_FAILURES, 40), max(interval, MOST_BACKOFF))
+    return next_due(schedule, after + wait - interval, seed=seed)
+
+
+def backoff_reason(failures: int) -> str | None:
+    """Why a rule is due later than its schedule says, for people; None: it is not."""
+    if failures <= FREE_FAILURES:
+        return None
+    return f"{failures} checks in a row failed, so it is looked at less often until one is good"
+
+
+def _interval_of(schedule: Schedule, due: float, *, seed: str) -> float:
+    if schedule.cron is None:
+        return float(schedule.interval_seconds or DEFAULT_INTERVAL)
+    return max(0.0, next_due(schedule, due, seed=seed) - due)
 
 
 def _next_cron(cron: str, zone: ZoneInfo, after: float, jitter: int, seed: str) -> float:

@@ -336,7 +336,9 @@ class CheckRuleHandler:
         stored = ticket.stored
         for _ in range(REJUDGE):
             past = await self._past(stored.rule)
-            verdict = self._judge(stored, reading, past, forced=job.payload.force_mode is not None)
+            verdict = self._judge(
+                _afresh(stored, job), reading, past, forced=job.payload.force_mode is not None
+            )
             result, page_blob = await self._keep(stored, reading, verdict)
             result = _doubted(await self._drawn(stored.rule, result, verdict), verdict)
             try:
@@ -454,6 +456,13 @@ def _must_be_an_id(rule_id: str) -> None:
         msgspec.convert(rule_id, Id)
     except msgspec.ValidationError as exc:
         raise NotAnId(f"{rule_id[:120]!r} is not the id of a rule") from exc
+
+
+def _afresh(stored: StoredRule, job: Job[RunRule]) -> StoredRule:
+    """Somebody sees to a rule that is tested by hand: it is due as its schedule says from here on."""
+    if job.payload.trigger != "manual_test" or not stored.state.backoff:
+        return stored
+    return msgspec.structs.replace(stored, state=msgspec.structs.replace(stored.state, backoff=0))
 
 
 def _unasked(gone: Gone) -> Reading:

@@ -138,6 +138,7 @@ class _Plan:
             values = rule_columns(self.workspace.id, after, now)
             if before is None or after.schedule != before.schedule:
                 values["next_due_at"] = first_due(after)
+            await forget_backoff(connection, after.id, first_due(after))
             await _update_rule(connection, self.workspace.id, before, after, values)
         if self.rules.updated:
             await _drop_unused_sources(connection, self.workspace.id)
@@ -419,6 +420,17 @@ async def _update_rule(
     if before is None or after.tags != before.tags:
         await connection.execute(sa.delete(rule_tag).where(rule_tag.c.rule_id == after.id))
         await _write_tags(connection, workspace_id, [after])
+
+
+async def forget_backoff(connection: AsyncConnection, rule_id: str, due: float) -> None:
+    """A person has done something about a rule that kept failing: it is due then, and begins anew."""
+    forgotten = await connection.execute(
+        sa.update(rule_state)
+        .where(rule_state.c.rule_id == rule_id, rule_state.c.backoff > 0)
+        .values(backoff=0, version=rule_state.c.version + 1)
+    )
+    if forgotten.rowcount:
+        await connection.execute(sa.update(rule).where(rule.c.id == rule_id).values(next_due_at=due))
 
 
 def _forgets_value(before: Rule | None, after: Rule) -> bool:

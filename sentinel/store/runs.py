@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.decide.alerting import HELD
+from sentinel.decide.schedule import FREE_FAILURES, backed_off
 from sentinel.errors import NotFound, PermanentFailure, StaleWorker, StateConflict
 from sentinel.jobs import OURS_FOR_NOW, Trigger
 from sentinel.model import Value, Verdict
@@ -31,7 +32,7 @@ from sentinel.store.records import (
     StoredRule,
 )
 from sentinel.store.rules import read_rule
-from sentinel.store.tables import alert, observation, rule_state, run
+from sentinel.store.tables import alert, observation, rule, rule_state, run
 
 #: Characters of a raw reading that are kept: a whole page is not a reading.
 MAX_RAW: Final = 20_000
@@ -170,6 +171,7 @@ class Runs(Part):
         async def finish(connection: AsyncConnection) -> FinishedRun:
             if not await _write_state(connection, ticket, verdict, expected_state_version, kept):
                 return await _explain(connection, ticket)
+            await _put_off(connection, ticket, verdict, now)
             held = {"its_id": ticket.run_id, "its_fence": ticket.fence}
             status = _status(result)
             if not await _write_run(connection, _HELD, result, status=status, finished_at=now, held=held):
@@ -367,6 +369,15 @@ async def _write_state(
         del columns["last_alert_at"]
     done = await connection.execute(_STATE, {"its_rule": ticket.rule_id, "its_version": expected, **columns})
     return done.rowcount == 1
+
+
+async def _put_off(connection: AsyncConnection, ticket: RunTicket, verdict: Verdict, now: float) -> None:
+    """A rule that keeps failing is due later, and as its schedule says once it does not."""
+    before, failures = ticket.stored.state.backoff, verdict.state.backoff
+    if max(before, failures) <= FREE_FAILURES:
+        return
+    due = backed_off(ticket.stored.rule.schedule, now, failures, seed=ticket.rule_id)
+    await connection.execute(sa.update(rule).where(rule.c.id == ticket.rule_id).values(next_due_at=due))
 
 
 async def _start_cooldown(connection: AsyncConnection, ticket: RunTicket, now: float) -> None:

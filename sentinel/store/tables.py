@@ -129,6 +129,7 @@ rule_state: Final = sa.Table(
     sa.Column("fail_streak", sa.Integer, nullable=False),
     sa.Column("last_run_at", Micros),
     sa.Column("last_good_at", Micros),
+    sa.Column("backoff", sa.Integer, nullable=False),
     sa.Column("last_change_at", Micros),
     sa.Column("last_alert_at", Micros),
     sa.Column("broken_told_at", Micros),

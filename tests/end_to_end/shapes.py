@@ -421,6 +421,7 @@ class RuleLine(Document):
     last_good_at: Time | None
     last_change_at: Time | None
     next_due_at: Time | None
+    next_due_why: str | None
 
 
 class FieldChange(Document):

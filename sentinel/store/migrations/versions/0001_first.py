@@ -364,6 +364,7 @@ def upgrade() -> None:
         sa.Column("health_state", sa.Text(), nullable=False),
         sa.Column("fail_streak", sa.Integer(), nullable=False),
         sa.Column("last_run_at", sa.BigInteger(), nullable=True),
+        sa.Column("backoff", sa.Integer(), nullable=False),
         sa.Column("last_good_at", sa.BigInteger(), nullable=True),
         sa.Column("last_change_at", sa.BigInteger(), nullable=True),
         sa.Column("last_alert_at", sa.BigInteger(), nullable=True),
