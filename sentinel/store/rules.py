@@ -20,13 +20,13 @@ from sentinel.store.imports import (
     RULE_DEFINITION,
     as_workspace,
     channel_columns,
-    forget_backoff,
     read_workspace,
     rule_columns,
 )
 from sentinel.store.outbox import add_jobs
 from sentinel.store.records import DueRule, NewOutboxJob, StoredChannel, StoredRule
 from sentinel.store.tables import channel, rule, rule_state, rule_tag, run, source, workspace
+from sentinel.store.turn import fair_turn
 
 #: Seconds until a rule that cannot be read is looked at again: somebody may have mended it by hand.
 LOOK_AGAIN: Final = 3600.0
@@ -78,8 +78,6 @@ class Rules(Part):
             )
             return True
 
-            if enabled:
-                await forget_backoff(connection, rule_id, now)
     async def delete_rule(self, rule_id: str) -> None:
         """Forget a rule and its state; a job that waits for it finds NotFound. Raises NotFound.
 
@@ -131,16 +129,18 @@ class Rules(Part):
         be worked out, must not keep the others from their turn: it gets a run with RULE_INVALID
         instead of a job, is broken, and is looked at again an hour later. Raises StoreUnavailable.
         """
-        if not await self._any_due(now):  # readers do not queue for SQLite's one writer
+        # Readers do not queue for SQLite's one writer; what somebody else claims meanwhile is left out below.
+        chosen = await self._database.read(lambda connection: fair_turn(connection, now, limit))
+        if not chosen:
             return []
         due = (
             sa.select(rule.c.id, rule.c.workspace_id, RULE_DEFINITION, rule.c.next_due_at)
-            .where(rule.c.enabled, rule.c.next_due_at <= now)
+            .where(rule.c.id.in_(chosen), rule.c.enabled, rule.c.next_due_at <= now)
             .order_by(rule.c.next_due_at)
-            .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        async with self._database.writing() as connection:
+
+        async def claim(connection: AsyncConnection) -> list[DueRule]:
             rows = (await connection.execute(due)).all()
             claims = [_claim(row, now, next_due) for row in rows]
             await _move(connection, claims, now)
@@ -153,7 +153,9 @@ class Rules(Part):
                     await self._tell_invalid(connection, row.workspace_id, claimed, now)
             for workspace_id, due_now in jobs.items():
                 await add_jobs(self._database, connection, workspace_id, due_now, now)
-        return claims
+            return claims
+
+        return await self._database.write(claim)
 
     async def channel(self, workspace_id: str, channel_id: str) -> Channel:
         """Raises NotFound."""
@@ -199,11 +201,6 @@ class Rules(Part):
                 version=rule_state.c.version + 1,
             )
         )
-
-    async def _any_due(self, now: float) -> bool:
-        async with self._database.reading() as connection:
-            due = sa.select(rule.c.id).where(rule.c.enabled, rule.c.next_due_at <= now).limit(1)
-            return (await connection.execute(due)).first() is not None
 
 
 def tick_job(rule_id: str, job_id: str, now: float) -> NewOutboxJob:

@@ -106,3 +106,29 @@ async def test_rows_that_redis_did_not_take_are_free_at_once(store: Store) -> No
     (row,) = await store.unsent(10, NOW)
     await store.release([row.id])
     assert [again.id for again in await store.unsent(10, NOW)] == [row.id]
+
+
+async def test_hundreds_of_overdue_rules_of_one_workspace_do_not_keep_another_waiting(store: Store) -> None:
+    crowd = [a_rule(f"crowd-{number:04}", url="https://big.example/") for number in range(300)]
+    await load(store, *crowd, due=NOW - 9 * HOUR, workspace="crowd")
+    await load(store, a_rule("beside", url="https://small.example/"), due=NOW - 9 * HOUR, workspace="crowd")
+    await load(store, a_rule("alone"), due=NOW - 1, workspace="alone")
+
+    batch = await store.claim_due(NOW, limit=5, next_due=hourly)
+
+    claimed = {one.rule_id for one in batch}
+    assert {"alone", "beside"} < claimed
+    assert len(claimed) == len(batch) == 5
+
+
+async def test_in_a_crowd_workspaces_and_their_hosts_have_their_turn_one_after_the_other(
+    store: Store,
+) -> None:
+    for space in ("a", "b"):
+        for host, count in (("x", 20), ("y", 4)):
+            rules = [a_rule(f"{space}{host}{n}", url=f"https://{host}.example/") for n in range(count)]
+            await load(store, *rules, due=NOW - 10, workspace=space)
+
+    batch = await store.claim_due(NOW, limit=12, next_due=hourly)
+
+    assert Counter(one.rule_id[:2] for one in batch) == {"ax": 3, "ay": 3, "bx": 3, "by": 3}
