@@ -20,6 +20,7 @@ from sentinel.store.imports import (
     RULE_DEFINITION,
     as_workspace,
     channel_columns,
+    forget_backoff,
     read_workspace,
     rule_columns,
 )
@@ -78,6 +79,8 @@ class Rules(Part):
             )
             return True
 
+            if enabled:
+                await forget_backoff(connection, rule_id, now)
     async def delete_rule(self, rule_id: str) -> None:
         """Forget a rule and its state; a job that waits for it finds NotFound. Raises NotFound.
 
