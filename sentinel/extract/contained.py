@@ -13,20 +13,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import anyio
 import anyio.abc
 import msgspec
 
+from sentinel.decide.healing import lost_part
 from sentinel.errors import CheckFailure
 from sentinel.extract import css, html
 from sentinel.extract.child import LENGTH_BYTES, MAX_CPU, MAX_FRAME, Answer, Question, framed
+from sentinel.extract.page import Page
 from sentinel.extract.reading import extract, steps
-from sentinel.model import Extracted, Extraction, Fetched, Rule
+from sentinel.model import Extracted, Extraction, Fetched, Lost, Remembered, Rule
 
 #: Characters and elements of a page that is read here: a few milliseconds.
 SMALL_TEXT: Final = 256 * 1024
@@ -45,6 +48,7 @@ NOT_THERE: Final = frozenset(
     {"EXTRACT_SELECTOR_NOT_FOUND", "EXTRACT_SCHEMA_NOT_FOUND", "EXTRACT_EMPTY_VALUE"}
 )
 
+NOTHING_KNOWN: Final[Mapping[str, Remembered]] = MappingProxyType({})
 #: Where the package lies.
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
 _PROGRAM: Final = "from sentinel.extract.child import main; main()"
@@ -61,16 +65,32 @@ class Extractor:
     def __repr__(self) -> str:
         return f"<Extractor {self._slots.borrowed_tokens} of {self._slots.total_tokens} children busy>"
 
-    async def extract(self, page: Fetched, extraction: Extraction, *, allow_empty: bool = False) -> Extracted:
+    async def extract(
+        self, page: Fetched, extraction: Extraction, *, allow_empty: bool = False, lost: Lost | None = None
+    ) -> Extracted:
         """As `sentinel.extract.extract`; also EXTRACT_PARSE_ERROR for a page that takes too much."""
+        return await self._extract(page, Page(page), extraction, allow_empty=allow_empty, lost=lost)
+
+    async def _extract(
+        self, page: Fetched, seen: Page, extraction: Extraction, *, allow_empty: bool, lost: Lost | None
+    ) -> Extracted:
+        """`seen`: the same page, for what is read here.
+
+        A lost element is looked for in a child only: on the largest pages it takes a second.
+        """
         if is_cheap(page, extraction):
-            return extract(page, extraction, allow_empty=allow_empty)
+            try:
+                return extract(seen, extraction, allow_empty=allow_empty)
+            except CheckFailure as failure:
+                if lost is None or failure.code != "EXTRACT_SELECTOR_NOT_FOUND":
+                    raise
         question = Question(
             page.final_url or page.url,
             page.content_type,
             page.text.encode("utf-8", "replace").decode(),  # a lone surrogate cannot travel
             extraction,
             allow_empty,
+            lost,
         )
         async with self._slots:
             answer = await self._ask(question)
@@ -78,19 +98,33 @@ class Extractor:
             raise CheckFailure(answer.code, answer.detail)
         return answer.extracted
 
-    async def read(self, page: Fetched, rule: Rule) -> Extracted:
+    async def read(
+        self, page: Fetched, rule: Rule, elements: Mapping[str, Remembered] = NOTHING_KNOWN
+    ) -> Extracted:
         """What a rule reads: its one value, or each field of a record (`Extracted.fields`).
+
+        `elements`: by part of the rule, what to look for where its selectors find nothing.
 
         Raises CheckFailure as `extract` does; of a record the detail names the field.
         """
         if rule.type != "record":
-            (only,) = rule.parts.values()
-            return await self.extract(page, only.extraction, allow_empty=only.normal.empty == "value")
+            ((name, only),) = rule.parts.items()
+            return await self.extract(
+                page,
+                only.extraction,
+                allow_empty=only.normal.empty == "value",
+                lost=lost_part(elements.get(name), only),
+            )
         found: dict[str, Extracted] = {}
+        seen = Page(page)
         for name, field in rule.fields.items():
             allow_empty = field.normal.empty == "value"
             try:
-                found[name] = await self.extract(page, field.extraction, allow_empty=allow_empty)
+                # What may be missing is missing: it is not looked for elsewhere.
+                lost = None if field.optional else lost_part(elements.get(name), field)
+                found[name] = await self._extract(
+                    page, seen, field.extraction, allow_empty=allow_empty, lost=lost
+                )
             except CheckFailure as failure:
                 if not field.optional or failure.code not in NOT_THERE:
                     raise CheckFailure(failure.code, f"field {name}: {failure.detail}") from failure

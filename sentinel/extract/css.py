@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
@@ -45,7 +46,7 @@ def read(page: Page, step: Step) -> Found:
     if node is None:
         where = f" inside {step.context!r}" if step.context else ""
         raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"nothing matches {step.selector!r}{where}")
-    return Found(raw=of(node, step.attribute, step.selector))
+    return Found(raw=of(node, step.attribute, step.selector), node=node)
 
 
 def of(node: LexborNode, attribute: str, selector: str) -> str:
@@ -92,6 +93,7 @@ def first_within(tree: LexborHTMLParser, root: LexborNode, selector: str) -> Lex
         raise CheckFailure("RULE_INVALID", f"{selector!r} is not a CSS selector") from exc
 
 
+@lru_cache(maxsize=512)  # asked for every check, and a parser is made to answer
 def trouble(selector: str) -> Problem | None:
     """What is wrong with a selector, with a hint, or None. Its path is empty: the caller knows it."""
     if not selector.strip():

@@ -6,10 +6,25 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from sentinel.errors import CheckFailure
-from sentinel.extract import auto, css, feed, jsonpath, postprocess, regex, rows, schema, table, text, xpath
+from sentinel.decide.normalise import normalise
+from sentinel.extract import (
+    auto,
+    css,
+    feed,
+    fingerprint,
+    healing,
+    jsonpath,
+    postprocess,
+    regex,
+    rows,
+    schema,
+    table,
+    text,
+    xpath,
+)
 from sentinel.extract.page import Page
 from sentinel.extract.step import Found, Step
-from sentinel.model import Extracted, Extraction, Fetched
+from sentinel.model import Extracted, Extraction, Fetched, Healed, Lost
 
 #: Characters in a value: 1 MiB where they are ASCII.
 MAX_VALUE: Final = 1 << 20
@@ -39,16 +54,20 @@ _TRY_NEXT: Final = frozenset(
 )
 
 
-def extract(page: Fetched, extraction: Extraction, *, allow_empty: bool = False) -> Extracted:
+def extract(
+    page: Fetched | Page, extraction: Extraction, *, allow_empty: bool = False, lost: Lost | None = None
+) -> Extracted:
     """Read a page's value: the rule's own selector first, then its fallbacks in order.
 
+    `page`: a `Page` where more is read from it, so that it is parsed once for all.
     `allow_empty`: an element that is there but empty is a value (`normalization.empty: value`).
+    `lost`: what to look for where nothing is found (`Extracted.healed` says that it was).
     Raises CheckFailure with the code of the rule's own selector when none gives a value:
     EXTRACT_SELECTOR_NOT_FOUND, EXTRACT_SCHEMA_NOT_FOUND, EXTRACT_EMPTY_VALUE, EXTRACT_AMBIGUOUS,
     EXTRACT_PARSE_ERROR; RULE_INVALID for a selector that is none. Uses the processor only; for
     pages and selectors that nobody vouches for there is `sentinel.extract.Extractor`.
     """
-    seen = Page(page)
+    seen = page if isinstance(page, Page) else Page(page)
     failures: list[CheckFailure] = []
     for index, step in enumerate(steps(extraction)):
         try:
@@ -64,8 +83,38 @@ def extract(page: Fetched, extraction: Extraction, *, allow_empty: bool = False)
             confidence=found.confidence,
             currency=found.currency,
             rows=found.rows,
+            fingerprint=None if found.node is None else fingerprint.take(found.node, found.raw),
         )
+    if lost is not None and failures[0].code == "EXTRACT_SELECTOR_NOT_FOUND":
+        healed = _healed(seen, extraction, lost)
+        if healed is not None:
+            return healed
     raise _verdict(failures)
+
+
+def _healed(page: Page, extraction: Extraction, lost: Lost) -> Extracted | None:
+    """What the element most like the lost one says, where it is still a value of the rule's kind."""
+    match = healing.find(page, lost.remembered, attribute=extraction.attribute, context=extraction.context)
+    if match is None:
+        return None
+    try:
+        raw = postprocess.apply(match.raw, extraction.postprocess)
+        found = Extracted(
+            raw=raw,
+            selector_index=1 + len(extraction.fallback_selectors),
+            healed=Healed(
+                selector=match.selector,
+                attribute=extraction.attribute,
+                instead_of=f"{extraction.method} {extraction.selector!r}",
+                score=match.score,
+                second=match.second,
+                text=raw[:120],
+            ),
+        )
+        normalise(found, lost.normal)
+    except CheckFailure:
+        return None
+    return found
 
 
 def steps(extraction: Extraction) -> Iterator[Step]:
@@ -104,7 +153,7 @@ def _read(page: Page, step: Step, extraction: Extraction, *, allow_empty: bool) 
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"postprocessing made more than {MAX_VALUE} characters")
     if not raw.strip() and not allow_empty:
         raise CheckFailure("EXTRACT_EMPTY_VALUE", f"{step.method} {step.selector!r} found an empty text")
-    return Found(raw=raw, confidence=found.confidence, currency=found.currency)
+    return Found(raw=raw, confidence=found.confidence, currency=found.currency, node=found.node)
 
 
 def _cleaned(found: Found, step: Step, extraction: Extraction, *, allow_empty: bool) -> Found:

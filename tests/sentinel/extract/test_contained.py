@@ -7,10 +7,10 @@ import anyio
 import pytest
 
 from sentinel.errors import CheckFailure
-from sentinel.extract import Extractor, extract, open_extractor
+from sentinel.extract import Extractor, extract, html, open_extractor
 from sentinel.extract import contained as contained_module
 from sentinel.extract.contained import is_cheap
-from sentinel.model import Extraction, Fetched
+from sentinel.model import Extraction, Fetched, Field, Rule
 from tests.sentinel.extract.pages import page
 
 PRICE = Extraction(method="css", selector=".price")
@@ -59,6 +59,30 @@ def test_what_people_write_on_what_shops_send_is_cheap() -> None:
     shop = page("<div><div><p class=info><b class=price>1</b></p></div></div>" * 400)
     for selector in (".price", "div .info > .price", "#main p:nth-child(2) b", "h1 + .price"):
         assert is_cheap(shop, Extraction(method="css", selector=selector))
+
+
+async def test_the_fields_of_a_record_are_read_from_one_parsed_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a record of three fields, and an eye on the parser
+    parsed: list[str] = []
+    parse = html.parse
+    monkeypatch.setattr(html, "parse", lambda text: parsed.append(text) or parse(text))
+    names = ("price", "was", "title")
+    rule = Rule(
+        id="offer",
+        url="https://shop.example.com/",
+        type="record",
+        fields={
+            name: Field(type="text", extraction=Extraction(method="css", selector=f".{name}"))
+            for name in names
+        },
+    )
+    offer = page("".join(f"<p class={name}>{name}!</p>" for name in names))
+    async with open_extractor(1) as extractor:
+        # When it is read
+        read = await extractor.read(offer, rule)
+    # Then every field is there, and the page was parsed once
+    assert {name: field.raw for name, field in (read.fields or {}).items()} == {n: f"{n}!" for n in names}
+    assert parsed == [offer.text]
 
 
 async def test_a_failure_in_the_child_keeps_its_code() -> None:
