@@ -71,6 +71,7 @@ from sentinel.settings import RedisChoice, Settings
 from sentinel.store import Store
 from sentinel.store.blobs import Blobs
 from sentinel.upkeep import Pace, Upkeep
+from sentinel.watchdog import Watchdog
 from sentinel.web.endpoint import Check, CheckFunction, Pages, serving
 from sentinel.web.metrics import RuleGauges, SentinelMetrics
 from streamq import Handlers, RedisBroker, Worker, WorkerOptions, WorkerResult
@@ -329,6 +330,7 @@ async def work(
         beside.start_soon(close)
         if options.burst_wait is None:  # a burst is over before there is anything to mend
             beside.start_soon(_upkeep(parts, worker).run)
+            beside.start_soon(_watchdog(parts, worker).run)
         if started is not None:
             started(worker, port)
         try:
@@ -347,6 +349,18 @@ def _upkeep(parts: Parts, worker: Worker) -> Upkeep:
         parts.clock,
         blobs=parts.blobs,
         pace=Pace(restore_after=patience, restore_every=patience / 2),
+        leads=lambda: worker.leads(first),
+    )
+
+
+def _watchdog(parts: Parts, worker: Worker) -> Watchdog:
+    first = worker.consumers[0].stream
+    return Watchdog(
+        parts.store,
+        parts.broker,
+        parts.relay,
+        parts.clock,
+        observer=parts.sentinel_metrics,
         leads=lambda: worker.leads(first),
     )
 

@@ -413,6 +413,13 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
             weight=65,
         ),
         _code(
+            "RULE_SILENT",
+            "The value never changes",
+            "Checks are good, but found no change for longer than the rule's expectedChangeEvery.",
+            "See by `sentinel-worker rules test` that the right place is read, or raise expectedChangeEvery.",
+            weight=0,
+        ),
+        _code(
             "SYSTEM_WORKER_CRASH",
             "The worker crashed during the check",
             "Our own process ended in the middle of this check. The rule is not to blame.",
@@ -422,9 +429,9 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
         ),
         _code(
             "SYSTEM_QUEUE_DELAY",
-            "The check came too late",
-            "The check waited so long in the queue that it was given up.",
-            "Start more workers or raise the concurrency.",
+            "The rule is not checked",
+            "The rule was due, and nobody has checked it for two of its intervals.",
+            "Look at `sentinel-worker doctor`: start workers or more of them, or raise the concurrency.",
             weight=0,
         ),
         _code(

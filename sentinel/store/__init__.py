@@ -34,7 +34,9 @@ from sentinel.store.records import (
     StoredChannel,
     StoredRule,
     Together,
+    Trouble,
     Unopened,
+    Waiting,
 )
 from sentinel.store.store import Store
 
@@ -71,5 +73,7 @@ __all__ = [
     "StoredChannel",
     "StoredRule",
     "Together",
+    "Trouble",
     "Unopened",
+    "Waiting",
 ]

@@ -133,6 +133,36 @@ class DueRule(msgspec.Struct, frozen=True):
 
 # --- outbox ----------------------------------------------------------------------------------
 
+class Waiting(msgspec.Struct, frozen=True):
+    """A rule from which something is awaited: to be checked, or to change."""
+
+    rule_id: str
+    workspace_id: str
+    rule: Rule
+    #: Due, or unchanged, since then.
+    since: float
+    #: Of the check that was called for last.
+    job_id: str | None
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that goes on and is told by the watchdog."""
+
+    workspace_id: str
+    #: '': it is about several rules.
+    rule_id: str
+    since: float
+    #: One of ERROR_CODES; its recommendation, unless there is a better one.
+    code: str
+    severity: Severity
+    #: What follows the rule's name in the alert's title.
+    title: str
+    detail: str
+    recommendation: str = ""
+    #: Whom it is about, at least one.
+    rules: tuple[str, ...]
+
+
 
 class NewOutboxJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to enqueue once the rows that call for it are committed."""

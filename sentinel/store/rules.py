@@ -137,16 +137,24 @@ class Rules(Part):
         if not chosen:
             return []
         due = (
-            sa.select(rule.c.id, rule.c.workspace_id, RULE_DEFINITION, rule.c.next_due_at)
+            sa.select(
+                rule.c.id,
+                rule.c.workspace_id,
+                RULE_DEFINITION,
+                rule.c.next_due_at,
+                rule.c.due_since,
+                rule_state.c.last_run_at,
+            )
+            .join(rule_state, rule_state.c.rule_id == rule.c.id)
             .where(rule.c.id.in_(chosen), rule.c.enabled, rule.c.next_due_at <= now)
             .order_by(rule.c.next_due_at)
-            .with_for_update(skip_locked=True)
+            .with_for_update(of=rule, skip_locked=True)
         )
 
         async def claim(connection: AsyncConnection) -> list[DueRule]:
             rows = (await connection.execute(due)).all()
             claims = [_claim(row, now, next_due) for row in rows]
-            await _move(connection, claims, now)
+            await _move(connection, claims, [_due_since(row) for row in rows], now)
             jobs: dict[str, list[NewOutboxJob]] = {}  # one statement a workspace, not one a rule
             for row, claimed in zip(rows, claims, strict=True):
                 if claimed.problem is None:
@@ -221,12 +229,17 @@ def tick_job(rule_id: str, job_id: str, now: float) -> NewOutboxJob:
 
 
 def iso(seconds: float) -> str:
+def tick_id(rule_id: str, due: float) -> str:
+    """The id of the job of a scheduled check."""
+    return f"{rule_id}@{to_micros(due) // 1000}"
+
+
     """UTC, ISO 8601, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _claim(row: AnyRow, now: float, next_due: Callable[[Rule, float], float]) -> DueRule:
-    job_id = f"{row.id}@{to_micros(row.next_due_at) // 1000}"
+    job_id = tick_id(row.id, row.next_due_at)
     try:
         following = next_due(_readable(row.id, row.definition), now)
     except Unreadable as unreadable:
@@ -238,7 +251,18 @@ def _claim(row: AnyRow, now: float, next_due: Callable[[Rule, float], float]) ->
     return DueRule(row.id, job_id, row.next_due_at, now + LOOK_AGAIN, problem[:MAX_PROBLEM])
 
 
-async def _move(connection: AsyncConnection, claims: list[DueRule], now: float) -> None:
+def _due_since(row: AnyRow) -> float:
+    """The first tick that no check has answered, this one if there is none before it."""
+    due: float = row.next_due_at
+    if row.due_since is None or (row.last_run_at is not None and row.last_run_at >= row.due_since):
+        return due
+    first: float = row.due_since
+    return first
+
+
+async def _move(
+    connection: AsyncConnection, claims: list[DueRule], due_since: list[float], now: float
+) -> None:
     """Compare and set: no other scheduler got here, or its rows would not have been selected."""
     if not claims:
         return
@@ -246,11 +270,20 @@ async def _move(connection: AsyncConnection, claims: list[DueRule], now: float) 
         sa.update(rule)
         .where(rule.c.id == sa.bindparam("its_id"), rule.c.next_due_at == sa.bindparam("its_due"))
         .values(
-            next_due_at=sa.bindparam("its_next"), claimed_at=now, claimed_job_id=sa.bindparam("its_job_id")
+            next_due_at=sa.bindparam("its_next"),
+            claimed_at=now,
+            claimed_job_id=sa.bindparam("its_job_id"),
+            due_since=sa.bindparam("its_since"),
         ),
         [
-            {"its_id": one.rule_id, "its_due": one.due, "its_next": one.next_due, "its_job_id": one.job_id}
-            for one in claims
+            {
+                "its_id": one.rule_id,
+                "its_due": one.due,
+                "its_next": one.next_due,
+                "its_job_id": one.job_id,
+                "its_since": since,
+            }
+            for one, since in zip(claims, due_since, strict=True)
         ],
     )
 

@@ -19,6 +19,7 @@ from sentinel.store.schema import Schema
 from sentinel.store.stories import Stories
 from sentinel.store.upkeep import Upkeep
 
+from sentinel.store.watches import Watches
 
 class Store(
     Schema, Imports, Rules, ChannelRows, Hosts, Runs, Alerts, Digests, Incidents, Stories, Outbox, Upkeep

@@ -98,6 +98,8 @@ rule_tag: Final = sa.Table(
     sa.Column("rule_id", sa.Text, sa.ForeignKey("rule.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("tag", Words, primary_key=True),
     _workspace_id(),
+    #: The first tick that no check had answered when one was claimed last; a later last_run_at answers it.
+    sa.Column("due_since", Micros),
 )
 sa.Index(None, rule_tag.c.tag)
 
@@ -473,6 +475,22 @@ outbox: Final = sa.Table(
     #: Seconds.
     sa.Column("unique_for", sa.Float),
     sa.Column("created_at", Micros, nullable=False),
+#: What the watchdog has told, one row per trouble, until a day after it is over.
+watch: Final = sa.Table(
+    "watch",
+    metadata,
+    sa.Column("workspace_id", sa.Text, sa.ForeignKey("workspace.id"), primary_key=True),
+    #: overdue | silent
+    sa.Column("kind", sa.Text, primary_key=True),
+    #: '': many rules of the workspace, told as one.
+    sa.Column("rule_id", sa.Text, primary_key=True),
+    sa.Column("since", Micros, nullable=False),
+    #: It, or the last reminder, and the alert that said so.
+    sa.Column("told_at", Micros, nullable=False),
+    sa.Column("alert_id", sa.Text),
+    sa.Column("over_at", Micros),
+)
+
     #: When the job may run; the relay passes it on, Redis does the waiting.
     sa.Column("available_at", Micros),
     #: A relay has it in hand until then.

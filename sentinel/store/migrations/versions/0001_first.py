@@ -244,6 +244,7 @@ def upgrade() -> None:
         sa.Column("claimed_at", sa.BigInteger(), nullable=True),
         sa.Column("claimed_job_id", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("due_since", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_rule_source_id_source")),
         sa.ForeignKeyConstraint(
@@ -523,11 +524,27 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.create_table(
+        "watch",
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("rule_id", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("told_at", sa.BigInteger(), nullable=False),
+        sa.Column("alert_id", sa.Text(), nullable=True),
+        sa.Column("over_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_watch_workspace_id_workspace")
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", "kind", "rule_id", name=op.f("pk_watch")),
+    )
+
     for table in (
         "channel_state",
         "host_state",
         "incident_member",
         "incident",
+        "watch",
         "digest_member",
         "digest",
         "delivery_attempt",
