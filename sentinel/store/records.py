@@ -131,8 +131,6 @@ class DueRule(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
-# --- outbox ----------------------------------------------------------------------------------
-
 class Waiting(msgspec.Struct, frozen=True):
     """A rule from which something is awaited: to be checked, or to change."""
 
@@ -162,6 +160,8 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     #: Whom it is about, at least one.
     rules: tuple[str, ...]
 
+
+# --- outbox ----------------------------------------------------------------------------------
 
 
 class NewOutboxJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,10 +77,10 @@ class Rules(Part):
                 .where(rule.c.id == rule_id)
                 .values(**rule_columns(stored.workspace.id, changed, now))
             )
-            return True
-
             if enabled:
                 await forget_backoff(connection, rule_id, now)
+            return True
+
     async def delete_rule(self, rule_id: str) -> None:
         """Forget a rule and its state; a job that waits for it finds NotFound. Raises NotFound.
 
@@ -228,12 +228,12 @@ def tick_job(rule_id: str, job_id: str, now: float) -> NewOutboxJob:
     )
 
 
-def iso(seconds: float) -> str:
 def tick_id(rule_id: str, due: float) -> str:
     """The id of the job of a scheduled check."""
     return f"{rule_id}@{to_micros(due) // 1000}"
 
 
+def iso(seconds: float) -> str:
     """UTC, ISO 8601, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -18,11 +18,23 @@ from sentinel.store.runs import Runs
 from sentinel.store.schema import Schema
 from sentinel.store.stories import Stories
 from sentinel.store.upkeep import Upkeep
-
 from sentinel.store.watches import Watches
 
+
 class Store(
-    Schema, Imports, Rules, ChannelRows, Hosts, Runs, Alerts, Digests, Incidents, Stories, Outbox, Upkeep
+    Schema,
+    Imports,
+    Rules,
+    ChannelRows,
+    Hosts,
+    Runs,
+    Alerts,
+    Digests,
+    Incidents,
+    Stories,
+    Outbox,
+    Upkeep,
+    Watches,
 ):
     """Everything sentinel remembers. Frozen structs go in and come out; times are UTC seconds.
 

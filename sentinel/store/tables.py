@@ -85,6 +85,8 @@ rule: Final = sa.Table(
     #: The last tick a scheduler claimed, and the job it made of it.
     sa.Column("claimed_at", Micros),
     sa.Column("claimed_job_id", sa.Text),
+    #: The first tick that no check had answered when one was claimed last; a later last_run_at answers it.
+    sa.Column("due_since", Micros),
     sa.Column("created_at", Micros, nullable=False),
     sa.Column("updated_at", Micros, nullable=False),
 )
@@ -98,8 +100,6 @@ rule_tag: Final = sa.Table(
     sa.Column("rule_id", sa.Text, sa.ForeignKey("rule.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("tag", Words, primary_key=True),
     _workspace_id(),
-    #: The first tick that no check had answered when one was claimed last; a later last_run_at answers it.
-    sa.Column("due_since", Micros),
 )
 sa.Index(None, rule_tag.c.tag)
 
@@ -460,21 +460,6 @@ incident_member: Final = sa.Table(
 )
 sa.Index(None, incident_member.c.alert_id)
 
-#: Jobs that committed rows call for and Redis has not been given yet.
-outbox: Final = sa.Table(
-    "outbox",
-    metadata,
-    sa.Column("id", Serial, primary_key=True, autoincrement=True),
-    _workspace_id(),
-    sa.Column("stream", sa.Text, nullable=False),
-    sa.Column("job_id", Words, nullable=False),
-    #: JSON text, as it goes on the wire.
-    sa.Column("payload", sa.Text, nullable=False),
-    sa.Column("lane", sa.Text, nullable=False),
-    sa.Column("unique_key", Words),
-    #: Seconds.
-    sa.Column("unique_for", sa.Float),
-    sa.Column("created_at", Micros, nullable=False),
 #: What the watchdog has told, one row per trouble, until a day after it is over.
 watch: Final = sa.Table(
     "watch",
@@ -491,6 +476,21 @@ watch: Final = sa.Table(
     sa.Column("over_at", Micros),
 )
 
+#: Jobs that committed rows call for and Redis has not been given yet.
+outbox: Final = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    _workspace_id(),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("job_id", Words, nullable=False),
+    #: JSON text, as it goes on the wire.
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("unique_key", Words),
+    #: Seconds.
+    sa.Column("unique_for", sa.Float),
+    sa.Column("created_at", Micros, nullable=False),
     #: When the job may run; the relay passes it on, Redis does the waiting.
     sa.Column("available_at", Micros),
     #: A relay has it in hand until then.

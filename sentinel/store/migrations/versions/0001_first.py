@@ -243,8 +243,8 @@ def upgrade() -> None:
         sa.Column("next_due_at", sa.BigInteger(), nullable=False),
         sa.Column("claimed_at", sa.BigInteger(), nullable=True),
         sa.Column("claimed_job_id", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("due_since", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_rule_source_id_source")),
         sa.ForeignKeyConstraint(
@@ -522,8 +522,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_incident_member_alert_id"), "incident_member", ["alert_id"], unique=False)
 
-
-def downgrade() -> None:
     op.create_table(
         "watch",
         sa.Column("workspace_id", sa.Text(), nullable=False),
@@ -539,12 +537,14 @@ def downgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "kind", "rule_id", name=op.f("pk_watch")),
     )
 
+
+def downgrade() -> None:
     for table in (
         "channel_state",
         "host_state",
+        "watch",
         "incident_member",
         "incident",
-        "watch",
         "digest_member",
         "digest",
         "delivery_attempt",
