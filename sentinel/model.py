@@ -530,6 +530,8 @@ class Workspace(_Strict, frozen=True, kw_only=True):
     digest: Digest | None = None
     incident: Incident | None = Incident()
     flood: Flood | None = None
+    #: Whether its rules look at pages that their site's robots.txt keeps robots from.
+    robots: Literal["ignore", "obey"] = "ignore"
 
 
 ChannelType = Literal[

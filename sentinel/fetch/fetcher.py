@@ -143,6 +143,26 @@ class Fetcher:
                     return page
         return await self._by_browser(url, profile, reason, hope_for)
 
+    async def fetch_file(self, url: str, profile: FetchProfile, *, most: int) -> tuple[int, bytes]:
+        """Status and body of what lies at `url`, as it is: robots.txt. None of the profile's credentials goes.
+
+        Raises CheckFailure, also where it has more than `most` bytes.
+        """
+        plain = FetchProfile(proxy=profile.proxy, user_agent=profile.user_agent)
+        proxy = self._proxy_of(plain)
+        transport = self._transport if proxy is None else self._open_transport(through=proxy)
+        limits = msgspec.structs.replace(self._limits, wire_bytes=most, decoded_bytes=most)
+        with anyio.move_on_after(min(profile.timeout, self._limits.total_seconds)):
+            answer = await http.get(
+                transport, self._prepare(url, plain, {}), self._policy, limits, Trail(url)
+            )
+            codings = codings_of(answer.headers.get_list("content-encoding"))
+            good = answer.status < 300
+            return answer.status, bounded_decode(
+                answer.body, codings, max_bytes=most, max_ratio=limits.ratio
+            ) if good else b""
+        raise CheckFailure("FETCH_TIMEOUT", "it was not there in time")
+
     async def look_again(
         self,
         page: Fetched,

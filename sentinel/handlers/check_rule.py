@@ -6,6 +6,7 @@ state (404, no match, a captcha) is a run with an error code, and the job is don
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from typing import Final, Literal
@@ -28,8 +29,10 @@ from sentinel.events import AlertRecorded, ChangeConfirmed, Observer, RunEnded, 
 from sentinel.extract.contained import Extractor
 from sentinel.fetch import modes
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
+from sentinel.fetch.guard import NetworkPolicy, check_url
 from sentinel.fetch.modes import Worked
 from sentinel.fetch.politeness import are_kin, host_key, rate_key
+from sentinel.fetch.robots import MAX_BYTES, RobotsFiles
 from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Fetched, Id, Rule, RuleState, Verdict
 from sentinel.relay import Relay
@@ -57,6 +60,8 @@ REJUDGE: Final = 3
 MAX_PATIENCE: Final = 3600.0
 #: Seconds for which the last good page that is kept will do, though a newer one was seen.
 LAST_GOOD_EVERY: Final = 3600.0
+#: Only to take a URL apart: whether it may be asked is the fetcher's to say.
+_ANY: Final = NetworkPolicy(allow_private=True)
 #: A longer job id is told by its hash in the id of the check that confirms it.
 LONG_ID: Final = 400
 
@@ -118,6 +123,7 @@ class CheckRuleHandler:
         try:
             await self._check(job)
         except (DeadLetter, RetryIn, Snooze, FetchFailed, StaleWorker):
+        self._robots = RobotsFiles(clock.time)
             raise
         except NotAnId as exc:
             raise DeadLetter("rule_not_found", str(exc)) from exc
@@ -144,7 +150,9 @@ class CheckRuleHandler:
             return
         gone = await self._ask_host(stored, job)
         if gone is None:
-            await self._wait_turn(stored.rule, job.id)
+            gone, delay = await self._ask_robots(stored)
+        if gone is None:
+            await self._wait_turn(stored.rule, job.id, delay)
         ticket = await self._begin(job, stored)
         if ticket.finished is not None:
             _end(ticket.finished)
@@ -187,6 +195,25 @@ class CheckRuleHandler:
             # Too late to wait for its turn, but those that come after wait for this one.
             await self._broker.limit(
                 RULES_RUN, f"host:{rate_key(asked)}", rate=self._rate, burst=max(1, int(self._rate))
+    async def _ask_robots(self, stored: StoredRule) -> tuple[Gone | None, float | None]:
+        """Why the page may not be looked at, or the seconds that its site wants between two looks."""
+        rule = stored.rule
+        if stored.workspace.robots == "ignore":
+            return None, None
+        try:
+            url = check_url(rule.url, _ANY)
+        except CheckFailure:
+            return None, None  # the check itself says what is wrong with it
+        get = functools.partial(self._fetcher.fetch_file, profile=rule.fetch, most=MAX_BYTES)
+        try:
+            robots = await self._robots.of(url, get, by=rule.fetch.proxy or "")
+        except CheckFailure as failure:
+            return Gone(failure.code, failure.detail), None
+        line = robots.forbids(url.raw_path.decode("ascii"))
+        if line is not None:
+            return Gone("FETCH_ROBOTS", f"robots.txt of {url.host} forbids it: {str(line)[:300]}"), None
+        return None, robots.delay
+
             )
         told = failure if failure is not None and are_kin(asked, rule.url) else None
         await self._store.note_check(
@@ -199,20 +226,24 @@ class CheckRuleHandler:
             retry_after=None if told is None else told.retry_after,
         )
 
-    async def _wait_turn(self, rule: Rule, job_id: str) -> None:
-        """Keep to the host's rate; raises Snooze until the next fetch of that host may start."""
+    async def _wait_turn(self, rule: Rule, job_id: str, delay: float | None) -> None:
+        """Keep to the host's rate; raises Snooze until the next fetch of that host may start.
+
+        `delay`: seconds that the host itself wants between two.
+        """
         if self._rate is None:
             return
         wait = await self._broker.limit(
             RULES_RUN,
             f"host:{rate_key(rule.url)}",
-            rate=self._rate,
-            burst=max(1, int(self._rate)),
+            rate=rate,
+            burst=max(1, int(rate)),
             who=job_id,
         )
         if wait > 0:
             raise Snooze(wait, why="its host's rate limit")
 
+        rate = min(self._rate, 1 / delay) if delay else self._rate
     async def _begin(self, job: Job[RunRule], stored: StoredRule) -> RunTicket:
         payload, now = job.payload, self._clock.time()
         return await self._store.begin_run(

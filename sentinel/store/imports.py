@@ -161,6 +161,7 @@ class _Plan:
             "digest": space.digest,
             "incident": space.incident,
             "flood": space.flood,
+            "robots": space.robots,
             "updated_at": now,
         }
         if self.workspace_before is None:
@@ -514,6 +515,7 @@ def as_workspace(row: AnyRow) -> Workspace:
         digest=values[workspace.c.digest],
         incident=values[workspace.c.incident],
         flood=values[workspace.c.flood],
+        robots=values[workspace.c.robots],
     )
 
 

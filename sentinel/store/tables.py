@@ -57,6 +57,8 @@ workspace: Final = sa.Table(
 #: Where to look: rules of the same URL and fetch profile share one.
 source: Final = sa.Table(
     "source",
+    #: ignore | obey
+    sa.Column("robots", sa.Text, nullable=False),
     metadata,
     #: Hash of workspace, URL and profile.
     sa.Column("id", sa.Text, primary_key=True),

@@ -82,10 +82,10 @@ class World:
         }
         return Rule(**given | fields)
 
-    async def load(self, *rules: Rule) -> None:
+    async def load(self, *rules: Rule, **workspace: Any) -> None:
         """As `rules import` does; due at once."""
         file = RulesFile(
-            workspace=Workspace(id="acme", timezone="Europe/Bratislava"),
+            workspace=Workspace(id="acme", timezone="Europe/Bratislava", **workspace),
             channels=[Channel(id="ops", type="console")],
             rules=list(rules),
         )

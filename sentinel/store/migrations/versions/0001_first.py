@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.JSON(), nullable=True),
         sa.Column("incident", sa.JSON(), nullable=True),
         sa.Column("flood", sa.JSON(), nullable=True),
+        sa.Column("robots", sa.Text(), nullable=False),
         sa.Column("retention", sa.JSON(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
