@@ -113,6 +113,7 @@ class CheckRuleHandler:
         self._clock = clock
         self._rate = rate_per_domain
         self._observer = observer
+        self._robots = RobotsFiles(clock.time)
 
     async def __call__(self, job: Job[RunRule]) -> None:
         """Check the rule once, or say why not.
@@ -123,7 +124,6 @@ class CheckRuleHandler:
         try:
             await self._check(job)
         except (DeadLetter, RetryIn, Snooze, FetchFailed, StaleWorker):
-        self._robots = RobotsFiles(clock.time)
             raise
         except NotAnId as exc:
             raise DeadLetter("rule_not_found", str(exc)) from exc
@@ -185,16 +185,6 @@ class CheckRuleHandler:
             return answer
         raise Snooze(answer.until - now, why=f"{host} {answer.why}")
 
-    async def _note_host(self, stored: StoredRule, reading: Reading) -> None:
-        """Remember what came of it of the rule's host; one that sends on to another has answered."""
-        if self._rate is None:
-            return
-        failure, page, rule = reading.failure, reading.page, stored.rule
-        asked = rule.url if page is None else page.final_url
-        if rate_key(asked) != rate_key(rule.url):
-            # Too late to wait for its turn, but those that come after wait for this one.
-            await self._broker.limit(
-                RULES_RUN, f"host:{rate_key(asked)}", rate=self._rate, burst=max(1, int(self._rate))
     async def _ask_robots(self, stored: StoredRule) -> tuple[Gone | None, float | None]:
         """Why the page may not be looked at, or the seconds that its site wants between two looks."""
         rule = stored.rule
@@ -214,6 +204,16 @@ class CheckRuleHandler:
             return Gone("FETCH_ROBOTS", f"robots.txt of {url.host} forbids it: {str(line)[:300]}"), None
         return None, robots.delay
 
+    async def _note_host(self, stored: StoredRule, reading: Reading) -> None:
+        """Remember what came of it of the rule's host; one that sends on to another has answered."""
+        if self._rate is None:
+            return
+        failure, page, rule = reading.failure, reading.page, stored.rule
+        asked = rule.url if page is None else page.final_url
+        if rate_key(asked) != rate_key(rule.url):
+            # Too late to wait for its turn, but those that come after wait for this one.
+            await self._broker.limit(
+                RULES_RUN, f"host:{rate_key(asked)}", rate=self._rate, burst=max(1, int(self._rate))
             )
         told = failure if failure is not None and are_kin(asked, rule.url) else None
         await self._store.note_check(
@@ -233,6 +233,7 @@ class CheckRuleHandler:
         """
         if self._rate is None:
             return
+        rate = min(self._rate, 1 / delay) if delay else self._rate
         wait = await self._broker.limit(
             RULES_RUN,
             f"host:{rate_key(rule.url)}",
@@ -243,7 +244,6 @@ class CheckRuleHandler:
         if wait > 0:
             raise Snooze(wait, why="its host's rate limit")
 
-        rate = min(self._rate, 1 / delay) if delay else self._rate
     async def _begin(self, job: Job[RunRule], stored: StoredRule) -> RunTicket:
         payload, now = job.payload, self._clock.time()
         return await self._store.begin_run(

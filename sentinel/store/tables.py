@@ -46,6 +46,8 @@ workspace: Final = sa.Table(
     sa.Column("digest", Document(Digest)),
     sa.Column("incident", Document(Incident)),
     sa.Column("flood", Document(Flood)),
+    #: ignore | obey
+    sa.Column("robots", sa.Text, nullable=False),
     #: Table -> seconds, where it differs from the deployment's.
     sa.Column("retention", Document(dict[str, float])),
     #: Encrypted; never the text itself.
@@ -57,8 +59,6 @@ workspace: Final = sa.Table(
 #: Where to look: rules of the same URL and fetch profile share one.
 source: Final = sa.Table(
     "source",
-    #: ignore | obey
-    sa.Column("robots", sa.Text, nullable=False),
     metadata,
     #: Hash of workspace, URL and profile.
     sa.Column("id", sa.Text, primary_key=True),
