@@ -7,6 +7,7 @@ IPv4 address inside an IPv6 one is refused, never unwrapped and judged (as Smoke
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -83,6 +84,7 @@ def refusal(address: Address, *, allow_private: bool, also_refused: tuple[Networ
     return None if address.is_global else "not a global address"
 
 
+@lru_cache(maxsize=4096)  # a host's address is read several times a check
 def parse(text: str) -> Address | None:
     """The address `text` spells, or None; a zone (`fe80::1%eth0`) is not an address."""
     if "%" in text:
