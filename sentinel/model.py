@@ -708,6 +708,70 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+class Fingerprint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an element was like when it gave a value last (sentinel.extract.fingerprint); short parts."""
+
+    tag: str
+    #: price, number, date, availability, text or long; and the text with every digit as 9.
+    shape: str
+    text: str
+    id: str = ""
+    #: Stable words of its classes; hash-like ones are left out.
+    words: tuple[str, ...] = ()
+    #: name=value of other attributes.
+    attributes: tuple[str, ...] = ()
+    #: Tags above it, nearest first, and the words of their ids and classes.
+    path: tuple[str, ...] = ()
+    above: tuple[str, ...] = ()
+    depth: int = 0
+    #: Its place among the elements beside it.
+    index: int = 0
+    #: One of a row of like elements (cards, lines of a table), or inside of one; inside of a link.
+    repeated: bool = False
+    linked: bool = False
+    #: Text right before and after it, and the heading above.
+    before: str = ""
+    after: str = ""
+    heading: str = ""
+    #: What it is beside the value (old, unit, shipping, saving, monthly), by words and tags around it.
+    roles: tuple[str, ...] = ()
+
+
+class Healed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An element that was found by its likeness, where the rule's selectors found nothing."""
+
+    #: CSS, and what is read of it (as Extraction.attribute).
+    selector: str
+    attribute: str = "text"
+    #: What the rule asks for and was not there: `css '.price'`.
+    instead_of: str
+    #: 0 to 1: how like it is, and the next best.
+    score: float
+    second: float = 0.0
+    #: The first characters of what was read then.
+    text: str = ""
+    #: Checks in a row that were read by it, counted to 2: at the second it is told.
+    seen: int = 1
+
+
+class Remembered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The element of a rule, or of one of its fields."""
+
+    #: What it was found by, so that an edited rule begins anew.
+    of: str
+    fingerprint: Fingerprint
+    healed: Healed | None = None
+    #: A person has undone a healing: none is tried until the rule's own selectors find something.
+    refused: bool = False
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What to look for where a rule's selectors find nothing, and what kind of value it has to be."""
+
+    remembered: Remembered
+    normal: Normalization
+
+
 class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     """What extract found: a text, rows, or (of a record) one of these for each field."""
 
@@ -723,6 +787,10 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[tuple[str, dict[str, str]], ...] | None = None
     #: record: by name; an optional field that is not there is left out.
     fields: dict[str, Extracted] | None = None
+    #: css, xpath: the element it was read from, where it is to be known again.
+    fingerprint: Fingerprint | None = None
+    #: The rule's selectors found nothing, and this was read instead.
+    healed: Healed | None = None
 
 
 class RowsChange(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sentinel.decide import healing as healings
 from sentinel.decide import health
 from sentinel.decide.compare import compare, lost_separator
 from sentinel.decide.conditions import Before, Scene, evaluate
@@ -22,6 +23,7 @@ from sentinel.model import (
     Change,
     FieldsValue,
     Fired,
+    Healed,
     JsonValue,
     RowsValue,
     Rule,
@@ -54,14 +56,16 @@ def judge(
     implausible: str | None = None,
     page_size: int | None = None,
     past: Sequence[Before] = (),
+    healed: Sequence[Healed] = (),
 ) -> Verdict:
     """What a good reading means. `now` in seconds since the epoch; `timezone` the workspace's.
 
     `page_size`: characters of the page it was read from, where they are known. `past`: what was believed
-    before, as far back as `needed_days` of the rule's conditions says.
+    before, as far back as `needed_days` of the rule's conditions says. `healed`: the healed selectors it
+    was read by.
     """
     policy = rule.alert_policy
-    implausible = implausible or _shrunk(state, page_size)
+    implausible = implausible or _shrunk(state, page_size) or healings.doubt(healed)
     doubtful = implausible is not None or lost_separator(state.stable, value)
     step = confirm(state, value, required=policy.require_consecutive, implausible=doubtful)
     change = compare(state.stable, value) if step.changed and state.stable is not None else None
@@ -81,6 +85,9 @@ def judge(
             )
     well, unstable = _settling(rule, state, well, value, now)
     alerts += unstable
+    if healed:
+        well = _held_down(state, well)
+        alerts += [_healed_alert(rule, one, now) for one in healed if one.seen == healings.TELL_AT]
     if state.health_state == "broken" and well.health_state != "broken":
         alerts.append(_recovery_alert(rule, now))
         well = msgspec.structs.replace(well, broken_told_at=None)
@@ -98,7 +105,9 @@ def judge(
     )
 
 
-def judge_not_modified(rule: Rule, state: RuleState, *, now: float, timezone: str = "UTC") -> Verdict:
+def judge_not_modified(
+    rule: Rule, state: RuleState, *, now: float, timezone: str = "UTC", healed: Sequence[Healed] = ()
+) -> Verdict:
     """The page is as it was at the last good run: that run's reading, once more.
 
     Raises ValueError where there was none; then nothing should have been asked conditionally.
@@ -115,6 +124,7 @@ def judge_not_modified(rule: Rule, state: RuleState, *, now: float, timezone: st
         now=now,
         timezone=timezone,
         implausible=state.candidate_doubt if waits else None,
+        healed=healed,
     )
 
 
@@ -202,6 +212,32 @@ def _unstable_alert(rule: Rule, state: RuleState, value: Value, count: int, now:
             "recommendation": known.recommendation,
         },
         dedupe_key=f"{rule.id}:unstable:{now:.0f}",
+        channels=tuple(rule.alert_policy.channels),
+    )
+
+
+def _held_down(before: RuleState, well: RuleState) -> RuleState:
+    """A rule that works by a healed selector watches, and is degraded until a person has looked."""
+    score = min(well.health, healings.AT_MOST)
+    if score < health.BROKEN:
+        return msgspec.structs.replace(well, health=score, health_state=before.health_state)
+    return msgspec.structs.replace(well, health=score, health_state="degraded")
+
+
+def _healed_alert(rule: Rule, healed: Healed, now: float) -> AlertDraft:
+    known = ERROR_CODES["SELECTOR_HEALED"]
+    return AlertDraft(
+        kind="health",
+        severity="info",
+        title=f"{rule.title}: works by a healed selector",
+        body={
+            "rule": rule.title,
+            "url": rule.url,
+            "code": known.code,
+            "detail": healings.words((healed,))[:500],
+            "recommendation": f"{known.recommendation} sentinel-worker rules heal {rule.id}",
+        },
+        dedupe_key=f"{rule.id}:healed:{now:.0f}",
         channels=tuple(rule.alert_policy.channels),
     )
 

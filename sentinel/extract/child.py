@@ -18,7 +18,7 @@ import msgspec
 
 from sentinel.errors import CheckFailure
 from sentinel.extract.reading import extract
-from sentinel.model import Extracted, Extraction, Fetched
+from sentinel.model import Extracted, Extraction, Fetched, Lost
 
 #: Bytes of address space.
 MAX_MEMORY: Final = 512 << 20
@@ -38,6 +38,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     text: str
     extraction: Extraction
     allow_empty: bool = False
+    lost: Lost | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -74,7 +75,9 @@ def answer(frame: bytes) -> Answer:
             body=b"",
             text=question.text,
         )
-        return Answer(extract(page, question.extraction, allow_empty=question.allow_empty))
+        return Answer(
+            extract(page, question.extraction, allow_empty=question.allow_empty, lost=question.lost)
+        )
     except CheckFailure as failure:
         return Answer(None, failure.code, failure.detail)
     except (MemoryError, RecursionError) as exc:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from sentinel.errors import CheckFailure
 from sentinel.decide.normalise import normalise
+from sentinel.errors import CheckFailure
 from sentinel.extract import (
     auto,
     css,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from selectolax.lexbor import LexborNode
 
 from sentinel.model import ExtractMethod
 
@@ -31,3 +32,5 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
     #: table, feed: (key, column -> text) of each row.
     rows: tuple[tuple[str, dict[str, str]], ...] | None = None
+    #: css, xpath: the element it was read from.
+    node: LexborNode | None = None

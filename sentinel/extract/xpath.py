@@ -74,7 +74,7 @@ def read(page: Page, step: Step) -> Found:
         if not told:
             where = f" inside {step.context!r}" if step.context else ""
             raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"nothing matches {step.selector!r}{where}")
-        return Found(raw=_of(told[0], tree, step))
+        return Found(raw=_of(told[0], tree, step), node=_element_of(told[0], tree))
     return Found(raw=_words(told, step.selector))
 
 
@@ -163,6 +163,10 @@ def _of(match: Any, tree: _Tree, step: Step) -> str:
     if node is not None:
         return css.of(node, step.attribute, step.selector)
     return xml.of(match, step.attribute, step.selector)
+
+
+def _element_of(match: Any, tree: _Tree) -> LexborNode | None:
+    return _node_of(match, tree) if isinstance(match, etree._Element) else None  # noqa: SLF001 - its only name
 
 
 def _words(told: Any, expression: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from sentinel.decide import Normalised, judge, judge_failure, judge_not_modified, normalise_rule
+from sentinel.decide import Normalised, healing, judge, judge_failure, judge_not_modified, normalise_rule
 from sentinel.decide.conditions import Before, needed_days
 from sentinel.decide.host import Gone
 from sentinel.errors import (
@@ -34,7 +34,7 @@ from sentinel.fetch.modes import Worked
 from sentinel.fetch.politeness import are_kin, host_key, rate_key
 from sentinel.fetch.robots import MAX_BYTES, RobotsFiles
 from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
-from sentinel.model import Fetched, Id, Rule, RuleState, Verdict
+from sentinel.model import Fetched, Healed, Id, Remembered, Rule, RuleState, Verdict
 from sentinel.relay import Relay
 from sentinel.store import (
     FinishedRun,
@@ -83,6 +83,16 @@ class Reading(msgspec.Struct, frozen=True):
     not_modified: bool = False
     failure: CheckFailure | None = None
     page: Fetched | None = None
+    #: What is known of the rule's elements from here on; None: as before.
+    elements: dict[str, Remembered] | None = None
+
+    def healed(self, stored: StoredRule) -> tuple[Healed, ...]:
+        """The healed selectors that it was read by, now or when the page was last seen otherwise."""
+        if self.elements is not None:
+            return healing.healed_in(self.elements)
+        known = healing.healed_in(stored.elements)
+        # Told at the check that read it, if it was to be told.
+        return tuple(msgspec.structs.replace(one, seen=1) for one in known) if self.not_modified else ()
 
 
 class CheckRuleHandler:
@@ -308,12 +318,17 @@ class CheckRuleHandler:
             if page.blocked is not None:
                 raise CheckFailure(page.blocked, page.block_detail)  # noqa: TRY301 - one way out for every stage
             rule = stored.rule
-            extracted = await self._extractor.read(page, rule)
+            extracted = await self._extractor.read(page, rule, stored.elements)
             raw, selected = extracted.raw[:MAX_RAW], extracted.selector_index
             value = normalise_rule(extracted, rule, separator=stored.state.decimal_separator)
         except CheckFailure as failure:
             return Reading(_result(page, failure, selected), raw=raw, failure=failure, page=page)
-        return Reading(_result(page, None, selected), raw=raw, value=value, page=page)
+        elements = healing.remember(stored.elements, extracted, rule)
+        result = _result(page, None, selected)
+        if healed := healing.healed_in(elements):
+            detail = f"SELECTOR_HEALED: {healing.words(healed)}"
+            result = msgspec.structs.replace(result, error_detail=detail)
+        return Reading(result, raw=raw, value=value, page=page, elements=elements)
 
     async def _fetch(self, stored: StoredRule, job: Job[RunRule]) -> Fetched:
         state = stored.state
@@ -384,6 +399,7 @@ class CheckRuleHandler:
                         job, verdict, self._clock.time(), self._other_mode(stored.rule, reading)
                     ),
                     page_blob=page_blob,
+                    elements=None if reading.elements == stored.elements else reading.elements,
                 )
             except StateConflict:
                 before, stored = stored, await self._store.rule(ticket.rule_id)
@@ -444,7 +460,7 @@ class CheckRuleHandler:
             return judge_failure(rule, state, reading.failure.code, reading.failure.detail, now=now)
         if reading.not_modified and (state.stable is not None or state.candidate is not None):
             seen = msgspec.structs.replace(state, conditional_count=state.conditional_count + 1)
-            return judge_not_modified(rule, seen, now=now, timezone=zone)
+            return judge_not_modified(rule, seen, now=now, timezone=zone, healed=reading.healed(stored))
         if reading.value is None:
             raise TemporaryFailure("the page is as it was, but how that was is not remembered any more")
         return judge(
@@ -457,6 +473,7 @@ class CheckRuleHandler:
             implausible=reading.value.implausible,
             page_size=None if reading.page is None else len(reading.page.text),
             past=past,
+            healed=reading.healed(stored),
         )
 
     def _tell(self, ticket: RunTicket, reading: Reading, verdict: Verdict, finished: FinishedRun) -> None:
@@ -589,7 +606,7 @@ def _asked_first(page: Fetched) -> Literal["http", "headless"]:
 def _doubted(result: RunResult, verdict: Verdict) -> RunResult:
     """A good run whose value is not believed yet says why; it is no failure, so it has no code."""
     doubt = verdict.state.candidate_doubt
-    if verdict.value is None or verdict.confirmed or doubt is None:
+    if verdict.value is None or verdict.confirmed or doubt is None or result.error_detail is not None:
         return result
     return msgspec.structs.replace(result, error_detail=f"VALUE_IMPLAUSIBLE: {doubt}")
 

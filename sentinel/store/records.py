@@ -12,7 +12,17 @@ from sentinel.decide.endpoint import Hold
 from sentinel.decide.routing import Step
 from sentinel.errors import Severity
 from sentinel.jobs import Trigger
-from sentinel.model import AlertKind, ChangeKind, Channel, Health, Rule, RuleState, Value, Workspace
+from sentinel.model import (
+    AlertKind,
+    ChangeKind,
+    Channel,
+    Health,
+    Remembered,
+    Rule,
+    RuleState,
+    Value,
+    Workspace,
+)
 from streamq import Lane
 
 # --- schema ----------------------------------------------------------------------------------
@@ -47,6 +57,8 @@ class StoredRule(msgspec.Struct, frozen=True, kw_only=True):
     #: The last page that gave a value, by its hash (sentinel.store.blobs), and when it was kept.
     page_blob: str | None = None
     page_blob_at: float | None = None
+    #: By part of the rule ('' where it has one): its element as it was last, and what healed it.
+    elements: dict[str, Remembered] = {}
 
     @property
     def enabled(self) -> bool:

@@ -65,6 +65,7 @@ class Rules(Part):
     async def set_enabled(self, rule_id: str, enabled: bool, now: float) -> bool:
         """Switch a rule on or off, in its definition too: a file that says otherwise is a difference.
 
+        One that had backed off is due at once when it is switched on.
         False: it was so already. Raises NotFound.
         """
         async with self._database.writing() as connection:
@@ -329,6 +330,7 @@ def _stored_rule(row: AnyRow) -> StoredRule:
         updated_at=values[rule.c.updated_at],
         page_blob=values[rule_state.c.page_blob],
         page_blob_at=values[rule_state.c.page_blob_at],
+        elements=values[rule_state.c.elements] or {},
     )
 
 

@@ -15,7 +15,7 @@ from sentinel.decide.alerting import HELD
 from sentinel.decide.schedule import FREE_FAILURES, backed_off
 from sentinel.errors import NotFound, PermanentFailure, StaleWorker, StateConflict
 from sentinel.jobs import OURS_FOR_NOW, Trigger
-from sentinel.model import Value, Verdict
+from sentinel.model import Remembered, Value, Verdict
 from sentinel.store.base import AnyRow, Part
 from sentinel.store.imports import state_columns
 from sentinel.store.incidents import add_alert
@@ -152,10 +152,12 @@ class Runs(Part):
         now: float,
         outbox: Sequence[NewOutboxJob] = (),
         page_blob: str | None = None,
+        elements: dict[str, Remembered] | None = None,
     ) -> FinishedRun:
         """Write what a check came to, all of it in one transaction or none of it.
 
         `page_blob`: the hash of its page, where that is the last good one that is kept from here on.
+        `elements`: what is known of its elements, where that is otherwise than before.
 
         The run, the observation (where a value was read), the rule's state, the alerts with a
         delivery per channel, an `alerts:dispatch` job for each of these and the caller's own jobs. An
@@ -167,6 +169,8 @@ class Runs(Part):
         again), NotFound (the rule was deleted), StoreUnavailable.
         """
         kept: dict[str, object] = {} if page_blob is None else {"page_blob": page_blob, "page_blob_at": now}
+        if elements is not None:
+            kept["elements"] = elements
 
         async def finish(connection: AsyncConnection) -> FinishedRun:
             if not await _write_state(connection, ticket, verdict, expected_state_version, kept):

@@ -9,6 +9,7 @@ from sentinel.store.alerts import Alerts
 from sentinel.store.channels import ChannelRows
 from sentinel.store.database import Database, parse_url
 from sentinel.store.digests import Digests
+from sentinel.store.healing import Healing
 from sentinel.store.hosts import Hosts
 from sentinel.store.imports import Imports
 from sentinel.store.incidents import Incidents
@@ -26,6 +27,7 @@ class Store(
     Imports,
     Rules,
     ChannelRows,
+    Healing,
     Hosts,
     Runs,
     Alerts,

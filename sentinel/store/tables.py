@@ -17,7 +17,18 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from sentinel.decide.routing import Step
-from sentinel.model import Channel, Digest, FetchProfile, Flood, Incident, QuietHours, Route, Rule, Value
+from sentinel.model import (
+    Channel,
+    Digest,
+    FetchProfile,
+    Flood,
+    Incident,
+    QuietHours,
+    Remembered,
+    Route,
+    Rule,
+    Value,
+)
 from sentinel.store.columns import Document, Micros, Serial, Words
 
 metadata: Final = sa.MetaData(
@@ -131,9 +142,9 @@ rule_state: Final = sa.Table(
     sa.Column("health", sa.Float, nullable=False),
     sa.Column("health_state", sa.Text, nullable=False),
     sa.Column("fail_streak", sa.Integer, nullable=False),
+    sa.Column("backoff", sa.Integer, nullable=False),
     sa.Column("last_run_at", Micros),
     sa.Column("last_good_at", Micros),
-    sa.Column("backoff", sa.Integer, nullable=False),
     sa.Column("last_change_at", Micros),
     sa.Column("last_alert_at", Micros),
     sa.Column("broken_told_at", Micros),
@@ -144,6 +155,8 @@ rule_state: Final = sa.Table(
     #: The last page that gave a value, by the hash of its content, and when it was kept.
     sa.Column("page_blob", sa.Text),
     sa.Column("page_blob_at", Micros),
+    #: By part of the rule: its element as it was last, and the selector that healed it.
+    sa.Column("elements", Document(dict[str, Remembered])),
 )
 sa.Index(None, rule_state.c.health_state)
 sa.Index(None, rule_state.c.page_blob)

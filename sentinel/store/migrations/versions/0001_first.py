@@ -365,8 +365,8 @@ def upgrade() -> None:
         sa.Column("health", sa.Float(), nullable=False),
         sa.Column("health_state", sa.Text(), nullable=False),
         sa.Column("fail_streak", sa.Integer(), nullable=False),
-        sa.Column("last_run_at", sa.BigInteger(), nullable=True),
         sa.Column("backoff", sa.Integer(), nullable=False),
+        sa.Column("last_run_at", sa.BigInteger(), nullable=True),
         sa.Column("last_good_at", sa.BigInteger(), nullable=True),
         sa.Column("last_change_at", sa.BigInteger(), nullable=True),
         sa.Column("last_alert_at", sa.BigInteger(), nullable=True),
@@ -375,6 +375,7 @@ def upgrade() -> None:
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("page_blob", sa.Text(), nullable=True),
         sa.Column("page_blob_at", sa.BigInteger(), nullable=True),
+        sa.Column("elements", sa.JSON(), nullable=True),
         sa.ForeignKeyConstraint(
             ["rule_id"], ["rule.id"], name=op.f("fk_rule_state_rule_id_rule"), ondelete="CASCADE"
         ),
