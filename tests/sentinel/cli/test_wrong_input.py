@@ -56,7 +56,7 @@ def test_the_hint_of_a_missing_value_is_the_command_s_help(
     ("content", "said"),
     [
         (None, "rules.yaml cannot be read: No such file or directory"),
-        (b"", "expected fields, got nothing (fields are workspace, channels, rules ...)"),
+        (b"", "there is nothing in it (fields are workspace, channels, rules ...)"),
         (b"\xff\xfe", "rules.yaml is not UTF-8 (byte 0) (save it as UTF-8)"),
     ],
 )
