@@ -16,7 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.store.tables import rule
 
-_IS_DUE: Final = (rule.c.enabled, rule.c.next_due_at <= sa.bindparam("now", type_=rule.c.next_due_at.type))
+_IS_DUE: Final = (
+    # In the words of the partial index: SQLite does not see that `enabled = 1`, SQLAlchemy's way to ask for a
+    # boolean, is what the index is for, and reads every rule.
+    sa.text("rule.enabled"),
+    rule.c.next_due_at <= sa.bindparam("now", type_=rule.c.next_due_at.type),
+)
 
 _OLDEST: Final = sa.select(rule.c.id).where(*_IS_DUE).order_by(rule.c.next_due_at).limit(sa.bindparam("most"))
 

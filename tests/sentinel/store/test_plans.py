@@ -104,3 +104,13 @@ async def test_what_grows_with_time_is_found_by_an_index_and_the_newest_are_not_
             assert "TEMP B-TREE" not in plan, (name, plan)
             # Of equal times the ids may still have to be ordered ("Incremental Sort"), never all rows.
             assert re.search(r"(?m)^(\s*->)?\s*Sort\b  ", plan) is None, (name, plan)
+
+
+async def test_rules_that_are_due_are_found_by_their_times_whatever_there_is_of_others(store: Store) -> None:
+    await load(store, *(a_rule(f"rule-{number:04}") for number in range(2_000)), due=NOW + 3600)
+    if not store._database.is_sqlite:
+        async with store._database.writing() as connection:
+            await connection.execute(sa.text("ANALYZE rule"))
+    plan = await plan_of(store, lambda asked: asked.claim_due(NOW, limit=5, next_due=lambda _, now: now + 60))
+    assert "ix_rule_due" in plan
+    assert not re.search(r"Seq Scan on|(?m:^\s*SCAN )", plan), plan
