@@ -473,6 +473,25 @@ class Switch(Document):
     changed: bool
 
 
+class Scheduled(Document):
+    schema: Literal["sentinel.schedule/1"]
+    rule_id: str
+    workspace_id: str
+    schedule: str
+    enabled: bool
+    next_due_at: Time | None
+    next_due_local: str | None
+    missed: Count
+    why: str | None
+
+
+class Tick(Document):
+    schema: Literal["sentinel.schedule_tick/1"]
+    rule_id: str
+    at: Time
+    local: str
+
+
 class Deleted(Document):
     schema: Literal["sentinel.rule_deleted/1"]
     rule_id: str
@@ -586,7 +605,7 @@ SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
-        RuleLine, Import, Carried, Switch, Deleted, Migration, Health, Doctor, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
+        RuleLine, Import, Carried, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 

@@ -236,6 +236,8 @@ def jobs_one_by_one(ask: Asking) -> None:
 def rules_and_the_rest(ask: Asking) -> None:
     assert len(ask("rules", "list", "--tag", "all")) == len(KINDS) + 1
     ask("rules", "disable", "price")
+    assert {line["rule_id"]: line["why"] for line in ask("schedule", "list")}["price"] == "off"
+    assert len(ask("schedule", "next", "number")) == 5
     jobs = Path(__file__).parents[1] / "foreign/urlwatch.yaml"
     assert len(ask("rules", "import", "--from", "urlwatch", str(jobs), "--dry-run")) == 2
     ask("rules", "delete", "price", "--yes")
