@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "migrate": ("sentinel.cli.migrate", "Bring the database's schema to this program's version."),
     "health": ("sentinel.cli.health", "Say whether every part answers, one line each."),
     "doctor": ("sentinel.cli.doctor", "Look for what commonly goes wrong, and say how to mend it."),
+    "explain": ("sentinel.cli.explain", "Say what an error code means, and what to do about it."),
     "config": ("sentinel.cli.config", "Show what is set, and where it was said."),
 }
 

@@ -539,6 +539,17 @@ class Doctor(Document):
     parts: list[Diagnosis]
 
 
+class ErrorCode(Document):
+    schema: Literal["sentinel.error_code/1"]
+    code: str
+    title: str
+    description: str
+    recommendation: str
+    severity: Literal["info", "warning", "critical"]
+    retryable: bool
+    weight: int
+
+
 class Config(Document):
     schema: Literal["sentinel.config/1"]
     redis: str
@@ -605,7 +616,7 @@ SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
-        RuleLine, Import, Carried, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
+        RuleLine, Import, Carried, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 

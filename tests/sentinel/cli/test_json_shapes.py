@@ -243,6 +243,7 @@ def rules_and_the_rest(ask: Asking) -> None:
     ask("rules", "delete", "price", "--yes")
     for command in (["migrate", "status"], ["health"], ["config", "show"]):
         ask(*command)
+    ask("explain", "FETCH_TIMEOUT")
     ask("doctor", code=Exit.NO)  # a redis without workers has jobs
 
 
