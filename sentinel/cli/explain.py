@@ -56,12 +56,18 @@ def document(one: ErrorCode) -> Mapping[str, Any]:  # Any: JSON
 
 def page() -> str:
     """docs/error-codes.md."""
-    head = (
-        "# Error codes\n\n```\n  FETCH_ the way there   BLOCK_ PAGE_ what stands in the way   EXTRACT_ SELECTOR_ VALUE_ what is read\n"
-        "  RULE_ the rule itself   SYSTEM_ our own side\n```\n\nEvery way a check can end without a value, and what the watchdog tells: as\n"
-        "`sentinel-worker explain` prints it; `--json` gives one document per code.\n\n"
-        "`weight`: points of [health](health.md) that a failed check takes. `again`: a second try may help.\n"
-    )
+    head = """# Error codes
+
+```
+  FETCH_ the way there   BLOCK_ PAGE_ what stands in the way   EXTRACT_ SELECTOR_ VALUE_ what is read
+  RULE_ the rule itself   SYSTEM_ our own side
+```
+
+Every way a check can end without a value, and what the watchdog tells: as `sentinel-worker explain` prints it;
+`--json` gives one document per code.
+
+`weight`: points of [health](health.md) that a failed check takes. `again`: a second try may help.
+"""
     parts = [
         f"\n## {one.code}\n\n**{one.title}.** {one.description}\n\n{one.recommendation}\n\n"
         f"{one.severity} · again: {'yes' if one.retryable else 'no'} · weight {one.weight}\n"
