@@ -63,7 +63,7 @@ def page() -> str:
   RULE_ the rule itself   SYSTEM_ our own side
 ```
 
-Every way a check can end without a value, and what the watchdog tells: as `sentinel-worker explain` prints it;
+Every way a check can end without a value, and what the watchdog tells; as `sentinel-worker explain` says it:
 `--json` gives one document per code.
 
 `weight`: points of [health](health.md) that a failed check takes. `again`: a second try may help.
