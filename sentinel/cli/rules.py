@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from sentinel.cli import trying
+from sentinel.cli import healing, trying
 from sentinel.cli.carried import show_carried
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
@@ -33,6 +33,7 @@ from sentinel.store import Changes, ImportReport, RunRecord, Store, StoredRule
 app = noun("rules", "Rules: import, export, look at, switch, try.")
 app.command("test")(trying.try_)
 app.command()(trying.replay)
+app.command()(healing.heal)
 
 #: Rules read in one call.
 PAGE: Final = 500
@@ -333,6 +334,8 @@ def _run_words(run: RunRecord) -> str:
     """The same for people."""
     result = run.result
     failed = "" if result.error_code is None else f": {result.error_code}  {result.error_detail or ''}"
+    if result.error_code is None and result.error_detail:  # a good run that has something to say
+        failed = f": {result.error_detail}"
     way = "" if result.mode is None else f", by {result.mode}"
     because = f" ({result.fallback_reason})" if result.fallback_reason else ""
     drawn = f", drawn: {result.screenshot_blob}" if result.screenshot_blob else ""

@@ -466,6 +466,19 @@ class Carried(Document):
     notes: list[CarriedNote]
 
 
+class Healed(Document):
+    schema: Literal["sentinel.healed/1"]
+    rule_id: str
+    field: str | None
+    old: str
+    new: str
+    attribute: str
+    likeness: float
+    next_best: float
+    text: str
+    done: Literal["accepted", "undone"] | None
+
+
 class Switch(Document):
     schema: Literal["sentinel.rule_switch/1"]
     rule_id: str
@@ -616,7 +629,7 @@ SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
-        RuleLine, Import, Carried, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
+        RuleLine, Import, Carried, Healed, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 
