@@ -20,7 +20,7 @@ from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Yes, noun
 from sentinel.cli.values import iso
 from sentinel.credentials import Keyring
-from sentinel.decide.schedule import next_due
+from sentinel.decide.schedule import backoff_reason, next_due
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import Unreadable
 from sentinel.fetch.browser_program import find_program
@@ -247,7 +247,7 @@ def _show_list(cli: Cli, rules: Sequence[StoredRule]) -> None:
         cli.out.say("no rules; sentinel-worker rules import FILE.yaml")
     else:
         cli.out.table(
-            ("RULE", "TYPE", "STATE", "VALUE", "LAST RUN", "URL"),
+            ("RULE", "TYPE", "STATE", "VALUE", "LAST RUN", "NEXT DUE", "URL"),
             [
                 (
                     stored.rule.id,
@@ -255,11 +255,21 @@ def _show_list(cli: Cli, rules: Sequence[StoredRule]) -> None:
                     stored.state.health_state if stored.enabled else "off",
                     "-" if stored.state.stable is None else describe(stored.state.stable)[:24],
                     "-" if stored.state.last_run_at is None else iso(stored.state.last_run_at)[:19],
+                    _due_words(stored),
                     stored.rule.url,
                 )
                 for stored in rules
             ],
         )
+
+
+def _due_words(stored: StoredRule) -> str:
+    """When it is due; where that is later than it should be, after how many failures."""
+    if not stored.enabled:
+        return "-"
+    failures = stored.state.backoff
+    late = "" if backoff_reason(failures) is None else f" ({failures} failed)"
+    return iso(stored.next_due)[:19] + late
 
 
 def _rule_document(stored: StoredRule) -> dict[str, object]:
@@ -286,6 +296,7 @@ def _rule_document(stored: StoredRule) -> dict[str, object]:
         "last_good_at": moment(state.last_good_at),
         "last_change_at": moment(state.last_change_at),
         "next_due_at": moment(stored.next_due) if stored.enabled else None,
+        "next_due_why": backoff_reason(state.backoff) if stored.enabled else None,
     }
 
 

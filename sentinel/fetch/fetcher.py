@@ -144,7 +144,7 @@ class Fetcher:
         return await self._by_browser(url, profile, reason, hope_for)
 
     async def fetch_file(self, url: str, profile: FetchProfile, *, most: int) -> tuple[int, bytes]:
-        """Status and body of what lies at `url`, as it is: robots.txt. None of the profile's credentials goes.
+        """Status and body of what lies at `url`, as it is: robots.txt. No credential of the profile goes.
 
         Raises CheckFailure, also where it has more than `most` bytes.
         """

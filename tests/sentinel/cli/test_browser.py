@@ -56,7 +56,9 @@ def test_fetch_prints_the_mode_it_used(run: Run, late: str, request: pytest.Fixt
 def test_without_a_browser_an_import_warns_of_rules_that_need_one(run: Run, file: Path) -> None:
     result = run("rules", "import", str(file), env=NONE)
     assert result.code == Exit.DONE
-    assert "warning: these rules need a browser: other; here is none: the browser is switched off" in result.err
+    assert (
+        "warning: these rules need a browser: other; here is none: the browser is switched off" in result.err
+    )
     assert "pictures, which a browser draws: widget" in result.err
 
 
