@@ -8,25 +8,20 @@ it breaks them, the child dies and the check ends with EXTRACT_PARSE_ERROR.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import anyio
-import anyio.abc
 import msgspec
 
+from sentinel.child import GONE, LimitedChild
 from sentinel.decide.healing import lost_part
 from sentinel.errors import CheckFailure
 from sentinel.extract import css, html
-from sentinel.extract.child import LENGTH_BYTES, MAX_CPU, MAX_FRAME, Answer, Question, framed
+from sentinel.extract.child import MAX_CPU, Answer, Question
 from sentinel.extract.page import Page
 from sentinel.extract.reading import extract, steps
 from sentinel.model import Extracted, Extraction, Fetched, Lost, Remembered, Rule
@@ -49,8 +44,6 @@ NOT_THERE: Final = frozenset(
 )
 
 NOTHING_KNOWN: Final[Mapping[str, Remembered]] = MappingProxyType({})
-#: Where the package lies.
-_ROOT: Final = str(Path(__file__).resolve().parents[2])
 _PROGRAM: Final = "from sentinel.extract.child import main; main()"
 
 
@@ -59,7 +52,7 @@ class Extractor:
 
     def __init__(self, processes: int) -> None:
         self._slots = anyio.CapacityLimiter(processes)
-        self._idle: list[_Child] = []
+        self._idle: list[LimitedChild] = []
         self._closed = False
 
     def __repr__(self) -> str:
@@ -132,12 +125,12 @@ class Extractor:
         return Extracted(raw=raw, fields=found)
 
     async def _ask(self, question: Question) -> Answer:
-        child = self._idle.pop() if self._idle else await _Child.start()
+        child = self._idle.pop() if self._idle else await LimitedChild.start(_PROGRAM)
         try:
             with anyio.fail_after(DEADLINE):
-                answer = await child.ask(question)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as exc:
-            raise await child.post_mortem() from exc
+                frame = await child.ask(msgspec.msgpack.encode(question))
+        except (*GONE, TimeoutError) as exc:
+            raise await _post_mortem(child) from exc
         except BaseException:
             await child.end()  # cancelled in the middle: its answer would be taken for the next one's
             raise
@@ -145,7 +138,7 @@ class Extractor:
             await child.end()
         else:
             self._idle.append(child)
-        return answer
+        return msgspec.msgpack.decode(frame, type=Answer)
 
     async def aclose(self) -> None:
         """End the children."""
@@ -183,63 +176,12 @@ def is_cheap(page: Fetched, extraction: Extraction) -> bool:
     return all(css.cost(selector, tags, depth) <= CHEAP for selector in selectors)
 
 
-class _Child:
-    """One child process, asked one question at a time."""
-
-    def __init__(self, process: anyio.abc.Process) -> None:
-        self._process = process
-        self.asked = 0
-
-    @classmethod
-    async def start(cls) -> _Child:
-        # Only what Python needs: no setting, and no secret, of ours.
-        environment = {
-            "PYTHONPATH": _ROOT,
-            "LC_ALL": "C.UTF-8",
-        }
-        process = await anyio.open_process(
-            [sys.executable, "-c", _PROGRAM],
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for us; the child ends with its stdin
-        )
-        return cls(process)
-
-    async def ask(self, question: Question) -> Answer:
-        """Send a question, wait for the answer. Raises anyio's stream errors when the child is gone."""
-        self.asked += 1
-        if self._process.stdin is None:
-            raise anyio.ClosedResourceError
-        await self._process.stdin.send(framed(msgspec.msgpack.encode(question)))
-        length = int.from_bytes(await self._receive(LENGTH_BYTES), "big")
-        if length > MAX_FRAME:
-            raise anyio.BrokenResourceError
-        return msgspec.msgpack.decode(await self._receive(length), type=Answer)
-
-    async def _receive(self, count: int) -> bytes:
-        """Exactly so many bytes: one question has one answer, so nothing follows."""
-        if self._process.stdout is None:
-            raise anyio.ClosedResourceError
-        chunks = bytearray()
-        while len(chunks) < count:
-            chunks += await self._process.stdout.receive(min(count - len(chunks), 1 << 20))
-        return bytes(chunks)
-
-    async def post_mortem(self) -> CheckFailure:
-        """What the death of a child means for its check."""
-        await self.end()
-        if self._process.returncode == 1 and self.asked == 1:  # Python gave up before it could answer
-            return CheckFailure("SYSTEM_WORKER_CRASH", "the process that reads pages does not start")
-        return CheckFailure(
-            "EXTRACT_PARSE_ERROR",
-            f"reading the page took more than {MAX_CPU} s of processor time or too much memory",
-        )
-
-    async def end(self) -> None:
-        """Kill it; there is nothing in it to lose."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(5):
-            if self._process.returncode is None:
-                # Not Process.kill(): it looks whether the child is dead, and then nobody else may.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._process.pid, signal.SIGKILL)
-            await self._process.aclose()
+async def _post_mortem(child: LimitedChild) -> CheckFailure:
+    """What the death of a child means for its check."""
+    await child.end()
+    if child.never_spoke:
+        return CheckFailure("SYSTEM_WORKER_CRASH", "the process that reads pages does not start")
+    return CheckFailure(
+        "EXTRACT_PARSE_ERROR",
+        f"reading the page took more than {MAX_CPU} s of processor time or too much memory",
+    )
