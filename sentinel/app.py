@@ -64,8 +64,8 @@ from sentinel.render import (
     to_teams,
     to_telegram,
     to_text,
-    with_template,
 )
+from sentinel.render.contained import open_templates
 from sentinel.scheduler import Scheduler
 from sentinel.settings import RedisChoice, Settings
 from sentinel.store import Store
@@ -187,7 +187,7 @@ async def open_senders(
 ) -> AsyncIterator[Senders]:
     """Every way to tell somebody, none of which repeats a secret; see `opened`."""
     credentials = ChannelCredentials(environ, Keyring(settings.secret_keys), concealer)
-    async with open_client(policy_of(settings)) as client:
+    async with open_client(policy_of(settings)) as client, open_templates() as templates:
         senders: Senders = {
             **http_senders(client, credentials, clock.time),
             "apprise": AppriseSender(settings.apprise_schemes, credentials, to_plain),
@@ -202,7 +202,7 @@ async def open_senders(
             "console": ConsoleSender(write or _to_stdout, to_text),
         }
         yield {
-            kind: DiscreetSender(TemplatedSender(sender, with_template), concealer)
+            kind: DiscreetSender(TemplatedSender(sender, templates.words), concealer)
             for kind, sender in senders.items()
         }
 

@@ -28,6 +28,8 @@ GONE: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourc
 
 #: Where the package lies.
 _ROOT: Final = str(Path(__file__).resolve().parents[1])
+#: Only what Python needs: no setting, and no secret, of ours.
+_ENVIRONMENT: Final = {"PYTHONPATH": _ROOT, "LC_ALL": "C.UTF-8"}
 
 
 # --- in the child -----------------------------------------------------------------------------------
@@ -71,6 +73,20 @@ def _grant_processor_time(seconds: int) -> None:
 # --- in the process that asks -----------------------------------------------------------------------
 
 
+def ask_once(program: str, question: bytes, seconds: float) -> bytes | None:
+    """One question to a child of its own; None where it gave no answer. Blocks: for commands."""
+    try:
+        ended = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-c", program],
+            input=framed(question), capture_output=True, env=_ENVIRONMENT, timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None
+    length = int.from_bytes(ended.stdout[:LENGTH_BYTES], "big")
+    payload = ended.stdout[LENGTH_BYTES:]
+    return payload if payload and len(payload) == length else None
+
+
 class LimitedChild:
     """One child process, asked one question at a time."""
 
@@ -81,15 +97,10 @@ class LimitedChild:
     @classmethod
     async def start(cls, program: str) -> LimitedChild:
         """`program`: Python that ends in `serve`."""
-        # Only what Python needs: no setting, and no secret, of ours.
-        environment = {
-            "PYTHONPATH": _ROOT,
-            "LC_ALL": "C.UTF-8",
-        }
         process = await anyio.open_process(
             [sys.executable, "-c", program],
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=_ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for us; the child ends with its stdin
         )
         return cls(process)

@@ -91,9 +91,11 @@ def preview(
 
 async def made(channel: Channel, document: Document, cli: Cli) -> Preview:
     """What the channel's own sender would send."""
-    from sentinel.render import to_email, to_plain, to_text, with_template  # noqa: PLC0415 - brings everything
+    from sentinel.render import to_email, to_plain, to_text  # noqa: PLC0415 - brings everything
+    from sentinel.render.contained import open_templates  # noqa: PLC0415 - the same
 
-    document = with_template(channel, document)
+    async with open_templates() as templates:
+        document = await templates.words(channel, document)
     if document.note:
         cli.out.warn(document.note)
     match channel.type:

@@ -18,7 +18,6 @@ from sentinel.render.plain import to_plain
 from sentinel.render.slack import to_slack
 from sentinel.render.teams import to_teams
 from sentinel.render.telegram import to_telegram
-from sentinel.render.template import with_template
 from sentinel.render.text import to_text
 from sentinel.render.values import describe
 
@@ -42,5 +41,4 @@ __all__ = [
     "to_teams",
     "to_telegram",
     "to_text",
-    "with_template",
 ]

@@ -3,8 +3,9 @@
 A template makes text: a title and a body. What a service would take for markup is escaped after it, by
 that service's formatter, so a template can no more break out of a message than a page can.
 
-It runs in minijinja on fuel that steps, bytes and elements are paid from, so neither its time nor its
-memory has no end; it sees literals, no object of Python's. docs/decisions/0010-templates.md
+It runs in minijinja on fuel that steps, bytes and elements are paid from, and it sees literals, no object
+of Python's. What fuel does not bound, `contained` does: nothing here is called outside its child but by
+tests. docs/decisions/0010-templates.md
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 import minijinja
 import msgspec
 
-from sentinel.model import Channel, ChannelTemplate, Document, DocumentRows
+from sentinel.model import ChannelTemplate, Document, DocumentRows
 from sentinel.render import clean
 from sentinel.render.payload import iso
 from sentinel.render.rows import summary
@@ -40,19 +41,15 @@ class TemplateFailed(Exception):  # noqa: N818 - a result, told to people and th
     """The template gave nothing that can be sent."""
 
 
-def with_template(channel: Channel, document: Document) -> Document:
-    """`document` in the words of the channel's template; never fails.
-
-    Where the template does, the document stays as it is and says so: no alert is lost to a template.
-    """
-    if channel.template is None:
-        return document
-    try:
-        title, body = render(channel.template, document)
-    except TemplateFailed as failed:
-        note = clean.line(f"This is the usual form: the channel's template failed: {failed}", 300)
-        return msgspec.structs.replace(document, note=note)
+def in_the_words(document: Document, title: str, body: str) -> Document:
+    """`document` as a template has it."""
     return msgspec.structs.replace(document, title=title, words=body)
+
+
+def with_note(document: Document, failed: str) -> Document:
+    """`document` as it is, and that its channel's template failed: no alert is lost to a template."""
+    note = clean.line(f"This is the usual form: the channel's template failed: {failed}", 300)
+    return msgspec.structs.replace(document, note=note)
 
 
 def render(template: ChannelTemplate, document: Document) -> tuple[str, str]:

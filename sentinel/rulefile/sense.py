@@ -38,7 +38,7 @@ from sentinel.model import (
     Workspace,
 )
 from sentinel.render import mailbox
-from sentinel.render.template import trouble as template_trouble
+from sentinel.render.contained import troubles as template_troubles
 from sentinel.rulefile import conditions, ways
 from sentinel.rulefile.shape import BAD, join
 from sentinel.settings import is_setting
@@ -194,7 +194,7 @@ class Sense:
             self._note(where, f"a {kind} channel needs it", f"credentials: {{{needed}: {{env: NAME}}}}")
 
     def _template(self, parts: dict[str, Any], path: str) -> None:
-        for name, problem in template_trouble(ChannelTemplate(**parts)).items():
+        for name, problem in template_troubles(ChannelTemplate(**parts)).items():
             self._note(join(path, name), f"the template fails: {problem}", "docs/templates.md has examples")
         if not parts:
             self._note(path, "a template has a title, a body, or both", "body: ...")
