@@ -362,19 +362,26 @@ class Alerts(Part):
         if await _falls(connection, ticket.alert_id, ticket.channel_id) >= MAX_FALLBACKS:
             return
         instead = found.channel.fallback
+        job_id, dedupe_key = f"alert-{ticket.alert_id}", None
         if not await self._make_delivery(
             connection, ticket.alert_id, instead, now, fallback_of=ticket.channel_id
         ):
-            return  # it is told anyway, or was
+            # Names of its own: the job that waits for the escalation holds the others.
+            job_id = dedupe_key = f"alert-{ticket.alert_id}-{new_id(now)}"
+            its_job = delivery_job_id(job_id, instead)
+            if not await _bring_forward(
+                connection, ticket.alert_id, instead, its_job, now, fallback_of=ticket.channel_id
+            ):
+                return  # it is told anyway, or was
         row = (await connection.execute(sa.select(alert).where(alert.c.id == ticket.alert_id))).one()
         payload = DispatchAlert(
             alert_id=row.id,
             workspace_id=row.workspace_id,
             rule_id=row.rule_id,
             channels=(instead,),
-            dedupe_key=row.dedupe_key,
+            dedupe_key=dedupe_key or row.dedupe_key,
         )
-        jobs = delivery_jobs(f"alert-{row.id}", payload, row.severity)
+        jobs = delivery_jobs(job_id, payload, row.severity)
         await add_jobs(self._database, connection, row.workspace_id, jobs, now)
 
     async def _make_delivery(
@@ -511,6 +518,26 @@ async def _reopen(
         )
     )
     return reopened.rowcount == 1
+
+
+async def _bring_forward(
+    connection: AsyncConnection, alert_id: str, channel_id: str, job_id: str, now: float, *, fallback_of: str
+) -> bool:
+    """An escalation that is not due becomes the fallback's delivery; False: it is no such one.
+
+    Nobody was told, so there is nobody whose silence it should wait for. Its delayed job finds it sent.
+    """
+    brought = await connection.execute(
+        sa.update(delivery)
+        .where(
+            delivery.c.alert_id == alert_id,
+            delivery.c.channel_id == channel_id,
+            delivery.c.state == "pending",
+            delivery.c.escalates_at > now,
+        )
+        .values(escalates_at=None, fallback_of=fallback_of, job_id=job_id, updated_at=now)
+    )
+    return brought.rowcount == 1
 
 
 async def _refuse_unless_recorded(

@@ -51,8 +51,9 @@ QUIET = QuietHours(start="22:00", end="07:00")
 BY_HOST = Digest(by="host", every=3600)
 
 
-async def load(store: Store, *rules: Rule, **space: Any) -> None:
-    channels = [Channel(id=name, type="console") for name in ("ops", "boss", "mail")]
+async def load(store: Store, *rules: Rule, ops_fallback: str | None = None, **space: Any) -> None:
+    ways = {"ops": ops_fallback}
+    channels = [Channel(id=name, type="console", fallback=ways.get(name)) for name in ("ops", "boss", "mail")]
     space = {"incident": None, **space}
     await store.import_rules(
         RulesFile(
@@ -462,6 +463,43 @@ async def test_acknowledged_in_time_nobody_else_is_told(store: Store) -> None:
     assert (boss.state, boss.error) == ("skipped", "acknowledged by eva")
     ticket = await store.claim_delivery(alert.id, "boss", "j", 1, NOON + 900)
     assert ticket.settled == "skipped"
+
+
+async def test_who_is_escalated_to_and_is_the_fallback_too_is_told_once_the_channel_has_failed(
+    store: Store,
+) -> None:
+    await load(store, a_rule(alert_policy=ESCALATES), ops_fallback="boss")
+    alert = await change(store)
+    first = {row.job_id: row for row in await store.unsent(10, NOON, lease=10**9)}
+    later = first[f"alert-{alert.id}:boss"]
+
+    ticket = await store.claim_delivery(alert.id, "ops", "j", 1, NOON)
+    await store.record_attempt(ticket, "dead", now=NOON + 1)
+
+    (boss,) = (one for one in (await store.alert(alert.id)).deliveries if one.channel_id == "boss")
+    assert (boss.state, boss.escalates_at, boss.fallback_of) == ("pending", None, "ops")
+    (at_once,) = await store.unsent(10, NOON + 1)
+    assert at_once.available_at is None
+    assert at_once.unique != later.unique, "it would be taken for the one that waits"
+
+    ticket = await store.claim_delivery(alert.id, "boss", at_once.job_id, 1, NOON + 2)
+    assert await store.record_attempt(ticket, "sent", now=NOON + 2) == "partial"
+    ticket = await store.claim_delivery(alert.id, "boss", later.job_id, 2, NOON + 900)
+    assert ticket.settled == "sent"
+
+
+async def test_an_escalation_that_was_not_needed_is_not_brought_back_by_a_fallback(store: Store) -> None:
+    await load(store, a_rule(alert_policy=ESCALATES), ops_fallback="boss")
+    alert = await change(store)
+    await jobs(store, NOON)
+    ticket = await store.claim_delivery(alert.id, "ops", "j", 1, NOON)
+    assert await store.acknowledge(alert.id, NOON + 1, by="eva")
+
+    await store.record_attempt(ticket, "dead", now=NOON + 2)
+
+    (boss,) = (one for one in (await store.alert(alert.id)).deliveries if one.channel_id == "boss")
+    assert boss.state == "skipped"
+    assert await jobs(store, NOON + 2) == []
 
 
 async def test_an_escalation_that_redis_lost_is_given_to_it_again_when_it_is_due(store: Store) -> None:
