@@ -28,7 +28,7 @@ DELIVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
 RULES_MAX_AGE: Final = 1.0
 RULES_TIMEOUT: Final = 2.0
 
-_MODES: Final = frozenset(("http", "headless", "none"))
+_MODES: Final = frozenset(("http", "headless", "solver", "none"))
 _OUTCOMES: Final = frozenset(("ok", *ERROR_CODES))
 _KINDS: Final = frozenset(get_args(ChangeKind))
 _HEALTH: Final[tuple[Health, ...]] = get_args(Health)
