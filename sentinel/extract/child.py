@@ -21,6 +21,7 @@ MAX_MEMORY: Final = 512 << 20
 #: Seconds of processor time for one question.
 MAX_CPU: Final = 10
 
+
 class Question(msgspec.Struct, frozen=True, array_like=True):
     """A page and what to read there."""
 
