@@ -27,6 +27,7 @@ MEMORY: Final = 64 << 20
 START_SECONDS: Final = 20.0
 
 _TOO_MUCH: Final = "it takes too long, or makes too much"
+_NO_START: Final = "the process that renders templates does not start"
 _PROGRAM: Final = "from sentinel.render.contained import main; main()"
 
 
@@ -76,9 +77,10 @@ class Templates:
             with anyio.fail_after(SECONDS):
                 answer = msgspec.msgpack.decode(await child.ask(frame), type=_Answer)
         except (*GONE, TimeoutError):
-            if child is not None:
-                await child.end()
-            return _Answer(failed=_TOO_MUCH)
+            if child is None:
+                return _Answer(failed=_NO_START)
+            await child.end()
+            return _Answer(failed=_NO_START if child.never_spoke else _TOO_MUCH)
         except BaseException:
             if child is not None:  # cancelled in the middle: its answer would be taken for the next one's
                 await child.end()

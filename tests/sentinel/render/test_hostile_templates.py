@@ -8,6 +8,8 @@ from __future__ import annotations
 import resource
 import time
 
+import pytest
+
 from sentinel.model import Channel, ChannelTemplate
 from sentinel.render.contained import MEMORY, Templates, open_templates, troubles
 from sentinel.render.samples import sample
@@ -96,6 +98,12 @@ def test_it_is_refused_before_it_is_needed_with_the_part_that_asks_for_too_much(
 
     assert list(troubles(template)) == ["body"]
     assert troubles(ChannelTemplate(title="{{ rule }}", body="{{ link }}")) == {}
+
+
+async def test_a_child_that_does_not_start_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.render.contained._PROGRAM", "raise SystemExit(1)")
+    async with open_templates() as templates:
+        assert "does not start" in await told(templates, "{{ rule }}")
 
 
 async def test_a_channel_without_a_template_starts_no_child() -> None:
