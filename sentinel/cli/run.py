@@ -109,6 +109,7 @@ def _work(
     """Build everything, run it, say how it ended."""
     from sentinel.app import RunOptions, opened, work  # noqa: PLC0415 - brings everything, which --help does without
     from streamq import Worker  # noqa: PLC0415 - as above
+    from streamq.loop import run as run_loop  # noqa: PLC0415 - as above
 
     settings = cli.settings
     cli.log(logging.INFO)
@@ -123,7 +124,7 @@ def _work(
         async with opened(settings, cli.environ, concealer=cli.concealer, migrate=migrate) as parts:
             return (await work(parts, options, started=started)).handed_back
 
-    handed_back = anyio.run(main)
+    handed_back = run_loop(main)
     if handed_back:
         out.say(f"{handed_back} jobs did not finish in time and were handed back")
         return Exit.UNDRAINED
