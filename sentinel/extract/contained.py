@@ -167,13 +167,14 @@ def is_cheap(page: Fetched, extraction: Extraction) -> bool:
     tags = text.count("<") - text.count("</")
     if tags > SMALL_TAGS:
         return False
-    depth, left_open = html.measure(text)
-    if left_open * tags > SMALL_REOPENED:
+    if html.left_open(text) * tags > SMALL_REOPENED:
         return False
     selectors = [extraction.context or ""]
     selectors += [step.selector for step in steps(extraction) if step.method in ("css", "text", "table")]
     selectors.append(extraction.row or "")
-    return all(css.cost(selector, tags, depth) <= CHEAP for selector in selectors)
+    # Most selectors are cheap at any depth; only for the others it is measured.
+    dear = [selector for selector in selectors if css.cost(selector, tags, tags) > CHEAP]
+    return not dear or all(css.cost(selector, tags, html.deepest(text)) <= CHEAP for selector in dear)
 
 
 async def _post_mortem(child: LimitedChild) -> CheckFailure:

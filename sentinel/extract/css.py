@@ -123,13 +123,18 @@ def cost(selector: str, tags: int, depth: int) -> float:
     The engine goes back at every combinator: one over ancestors costs the depth, one over siblings
     (`~`, `+`) and every `:has` or `:nth` the number of tags, each times the others.
     """
-    bare = _STRING.sub("", selector)
-    bare = re.sub(r"\s*([>+~,])\s*", r"\1", re.sub(r"\[[^\]]*\]", "[]", bare).strip())
-    ancestors = len(re.findall(r"[\s>]", bare))
-    siblings = len(re.findall(r"[~+]", bare)) + len(re.findall(r":has", bare))
-    places = len(re.findall(r":nth", bare))
+    ancestors, siblings, places = _combined(selector)
     upwards = float(max(depth, 2)) ** ancestors / math.factorial(min(ancestors, 20))
     return tags * upwards * float(max(tags, 2)) ** siblings * max(tags / 4, 1.0) ** places
+
+
+@lru_cache(maxsize=1024)
+def _combined(selector: str) -> tuple[int, int, int]:
+    """Combinators over ancestors, those over siblings with every `:has`, and every `:nth`."""
+    bare = _STRING.sub("", selector)
+    bare = re.sub(r"\s*([>+~,])\s*", r"\1", re.sub(r"\[[^\]]*\]", "[]", bare).strip())
+    siblings = len(re.findall(r"[~+]", bare)) + bare.count(":has")
+    return len(re.findall(r"[\s>]", bare)), siblings, bare.count(":nth")
 
 
 def nesting(text: str) -> int:

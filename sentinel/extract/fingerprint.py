@@ -291,13 +291,14 @@ def text_after(node: LexborNode) -> str:
 
 def heading_above(node: LexborNode) -> str:
     """The nearest heading before it in the page, or the one it is inside of."""
-    inside = node
+    seen = {node.mem_id}  # what is no heading is asked once: neighbours have their parents in common
     for one in _back(node):
         parent: LexborNode | None = one
         for _ in range(4):
-            if parent is None or parent.mem_id == inside.mem_id:
+            if parent is None or parent.mem_id in seen:
                 break
             if parent.tag in HEADINGS:
                 return html.tidy(parent.text(deep=True))[:MAX_LABEL]
+            seen.add(parent.mem_id)
             parent = parent.parent
     return ""

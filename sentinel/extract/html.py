@@ -58,6 +58,7 @@ _BLOCK: Final = _words(
 _CELL: Final = frozenset({"td", "th", "button", "img"})
 
 _TAG: Final = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9:-]{0,30})")
+_FORMATTING_TAG: Final = re.compile(rf"<(/?(?ai:{'|'.join(sorted(_FORMATTING))}))(?![a-zA-Z0-9:-])")
 
 # Soft hyphen, zero-width space, marks and overrides of direction, word joiner and its invisible
 # kin, byte order mark, tag characters. Joiners (200C, 200D) stay: they shape letters and emoji.
@@ -93,24 +94,23 @@ def refuse_costly(text: str) -> None:
         return
     if count > MAX_TAGS:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"the page has more than {MAX_TAGS} tags")
-    depth, formatting = measure(text)
-    if depth > MAX_DEPTH:
+    if deepest(text) > MAX_DEPTH:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"elements are nested deeper than {MAX_DEPTH}")
+    formatting = left_open(text)
     if formatting * count > MAX_REOPENED:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"{formatting} formatting elements are left open")
 
 
 @lru_cache(maxsize=1)  # whether it is cheap is asked right before it is parsed
-def measure(text: str) -> tuple[int, int]:
-    """Greatest nesting, and how many formatting elements are left open at the end.
+def deepest(text: str) -> int:
+    """Greatest nesting. One pass in C: a page may have a hundred thousand tags."""
+    return max(accumulate(map(_LEVELS.__getitem__, _TAG.findall(text))), default=0)
 
-    One pass in C: this runs for every page, and a page has ten thousand tags.
-    """
-    tags = _TAG.findall(text)
-    deepest = max(accumulate(map(_LEVELS.__getitem__, tags)), default=0)
-    counted = Counter(tags)
-    left_open = sum(max(0, counted[name] - counted["/" + name]) for name in _FORMATTING)
-    return deepest, left_open
+
+def left_open(text: str) -> int:
+    """How many formatting elements are left open at the end."""
+    counted = Counter(map(str.lower, _FORMATTING_TAG.findall(text)))
+    return sum(max(0, counted[name] - counted["/" + name]) for name in _FORMATTING)
 
 
 class _Levels(dict[str, int]):

@@ -475,6 +475,20 @@ _WARES = re.compile(
 _PRICE = re.compile(r"[€$£¥₹]\s?\d|\d\s?(?:€|eur\b|usd\b|gbp\b|kr\b|zł|kč|lei\b|лв|руб|₽|₴)", re.IGNORECASE)
 
 
+# Tags in any case, by ASCII: a copy of the page in lower case would cost more than all the rest.
+_UNSEEN: Final = re.compile(r"<(?ai:(script|style|noscript|svg|template|title|!--))")
+_UNSEEN_END: Final = {
+    "!--": re.compile("-->"),
+    **{
+        tag: re.compile(f"</(?ai:{tag})")
+        for tag in ("script", "style", "noscript", "svg", "template", "title")
+    },
+}
+_HEAD: Final = re.compile(r"<(?ai:(title|h1|h2))\b[^<>]*>")
+_HEAD_END: Final = {tag: re.compile(f"</(?ai:{tag})") for tag in ("title", "h1", "h2")}
+_ANY_TAG: Final = re.compile(r"<[^<>]*>")
+
+
 def classify(status: int, headers: Mapping[str, str], text: str) -> Block | None:
     """What stands in the way of the page, or None where it is one.
 
@@ -537,32 +551,29 @@ def _share(status: int, markup: str, visible: str) -> float:
 def _heads(markup: str) -> tuple[str, ...]:
     """Title and first headings, as a reader sees them."""
     found = []
-    for match in list(re.finditer(r"(?i)<(title|h1|h2)\b[^<>]*>", markup))[:4]:
-        end = markup.lower().find(f"</{match[1].lower()}", match.end(), match.end() + 2000)
-        inner = markup[match.end() : end if end >= 0 else match.end() + 200]
-        found.append(_tidy(re.sub(r"<[^<>]*>", " ", inner)))
+    for match in list(_HEAD.finditer(markup))[:4]:
+        end = _HEAD_END[match[1].lower()].search(markup, match.end(), match.end() + 2000)
+        inner = markup[match.end() : end.start() if end is not None else match.end() + 200]
+        found.append(_tidy(_ANY_TAG.sub(" ", inner)))
     return tuple(found)
 
 
 def visible_text(markup: str) -> str:
     """What a reader sees of `markup`, roughly and in linear time: no scripts, styles, tags, extra space."""
-    lower = markup.lower()
-    if len(lower) != len(markup):  # a few letters change length in lower case; offsets would slip
-        lower = markup
     kept: list[str] = []
     at = 0
-    for match in re.finditer(r"<(script|style|noscript|svg|template|title|!--)", lower):
+    for match in _UNSEEN.finditer(markup):
         if match.start() < at:
             continue
         kept.append(markup[at : match.start()])
         # From the closing tag (or the comment's end) on to its ">".
-        end = lower.find("-->" if match[1] == "!--" else f"</{match[1]}", match.end())
-        at = lower.find(">", end) + 1 if end >= 0 else 0
+        end = _UNSEEN_END[match[1].lower()].search(markup, match.end())
+        at = markup.find(">", end.start()) + 1 if end is not None else 0
         if at == 0:
             at = len(markup)
             break
     kept.append(markup[at:])
-    return _tidy(re.sub(r"<[^<>]*>", " ", " ".join(kept)))
+    return _tidy(_ANY_TAG.sub(" ", " ".join(kept)))
 
 
 def _says_much(markup: str) -> bool:

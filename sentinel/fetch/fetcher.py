@@ -378,7 +378,7 @@ class Fetcher:
             return _fetched(trail, began, not_modified=True)
         digest = _digest_good if answer.status < 300 else _digest_bad
         with trail.stage("body"):
-            if len(answer.body) > _WORTH_A_THREAD:
+            if _is_much(answer):
                 page = await anyio.to_thread.run_sync(digest, answer, self._limits)
             else:
                 page = digest(answer, self._limits)
@@ -404,8 +404,10 @@ class Fetcher:
         return FetchFailure(failure.code, failure.detail, retry_after=failure.retry_after, partial=partial)
 
 
-#: Bytes of body from which inflating, decoding and judging it would hold up the loop.
-_WORTH_A_THREAD: Final = 32 * 1024
+#: Bytes of body from which inflating, decoding and judging it would hold up the loop for some milliseconds,
+#: plain and compressed. Below that the way to a thread and back costs more than the work.
+_MUCH_PLAIN: Final = 256 * 1024
+_MUCH_CODED: Final = 32 * 1024
 
 #: Seconds of one page in a browser, whatever the profile says.
 _BROWSER_SECONDS: Final = 60.0
@@ -565,6 +567,11 @@ class _Page(msgspec.Struct, frozen=True):
     body: bytes
     text: str
     block: Block | None
+
+
+def _is_much(answer: Answer) -> bool:
+    """Whether making a page of it is work for a thread."""
+    return len(answer.body) > (_MUCH_CODED if "content-encoding" in answer.headers else _MUCH_PLAIN)
 
 
 def _digest_good(answer: Answer, limits: Limits) -> _Page:

@@ -105,6 +105,7 @@ class Refused(CheckFailure, httpx.RequestError):
     """The guard refused. A CheckFailure for a check; an httpx.RequestError for who only knows httpx."""
 
 
+@functools.lru_cache(maxsize=4096)  # asked twice for each check; a refusal is raised anew each time
 def check_url(text: str, policy: NetworkPolicy) -> httpx.URL:
     """The URL `text` spells, in canonical form, if `policy` lets it be dialled. No I/O.
 

@@ -49,6 +49,7 @@ async def test_a_small_page_needs_no_child() -> None:
         ("<div>" * 1_900, ".nope div div"),
         ("<div>" * 1_900, "div:has(div:has(.nope))"),
         ("".join(f"<p><font a={i}>x" for i in range(900)), "p"),
+        ("".join(f"<P><FONT a={i}>x" for i in range(900)), "p"),
     ],
 )
 def test_a_small_page_may_be_costly(text: str, selector: str) -> None:
