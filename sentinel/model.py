@@ -227,13 +227,31 @@ Value = FieldValue | FieldsValue
 # --- when to look, when to tell --------------------------------------------------------------
 
 
+Day = Literal[
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "weekdays", "weekend"
+]
+
+
+class ActiveHours(_Strict, frozen=True, kw_only=True):
+    """Local hours of some days in which a rule is checked."""
+
+    #: On which it begins; none given: every day.
+    days: Annotated[list[Day], Meta(max_length=9)] = []
+    #: HH:MM. One that ends before it starts ends on the day after; 24:00 is the end of the day.
+    start: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:00"
+    end: Annotated[str, Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")] = "24:00"
+
+
 class Schedule(_Strict, frozen=True, kw_only=True):
-    """When a rule is due: an interval, or a cron expression."""
+    """When a rule is due: an interval, or a cron expression; within active hours, where there are any."""
 
     interval_seconds: Annotated[int, Meta(ge=1, le=366 * 86400)] | None = None
     jitter_seconds: Annotated[int, Meta(ge=0, le=86400)] = 0
     cron: Annotated[str, Meta(max_length=200)] | None = None
+    #: Of cron and active hours; None: the workspace's.
     timezone: str | None = None
+    #: None given: at any time.
+    active_hours: Annotated[list[ActiveHours], Meta(max_length=50)] = []
 
 
 ConditionType = Literal[

@@ -46,6 +46,14 @@ class Relay:
         """There is something to send."""
         self._poked.set()
 
+    async def depth(self, stream: str) -> int:
+        """Jobs of a stream that wait for a worker, those that Redis is still to be given included.
+
+        Raises StoreUnavailable, BrokerUnavailable, BrokerRefused.
+        """
+        stats = await self._broker.stats(stream)
+        return sum(stats.ready.values()) + await self._store.unsent_of(stream)
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:

@@ -20,7 +20,7 @@ from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Yes, noun
 from sentinel.cli.values import iso
 from sentinel.credentials import Keyring
-from sentinel.decide.schedule import backoff_reason, next_due
+from sentinel.decide.schedule import backoff_reason, first_due, in_zone
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import Unreadable
 from sentinel.fetch.browser_program import find_program
@@ -40,11 +40,6 @@ PAGE: Final = 500
 
 RuleIds = Annotated[list[str], typer.Argument(metavar="RULE...", help="Rule ids.")]
 RuleId = Annotated[str, typer.Argument(metavar="RULE", help="Rule id.")]
-
-
-def _first_due(rule: Rule, now: float) -> float:
-    """A rule on an interval is due at once: its first value is what later ones are compared with."""
-    return now if rule.schedule.cron is None else next_due(rule.schedule, now, seed=rule.id)
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -115,7 +110,9 @@ async def _import(cli: Cli, source: Path | str, *, dry_run: bool) -> int:
         report = await store.import_rules(
             rules,
             now=now,
-            first_due=lambda rule: _first_due(rule, now),
+            first_due=lambda rule: first_due(
+                in_zone(rule.schedule, rules.workspace.timezone), now, seed=rule.id
+            ),
             keyring=Keyring(cli.settings.secret_keys),
             dry_run=dry_run,
         )

@@ -13,10 +13,11 @@ from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import Exit
 from sentinel.cli.parts import Limit, noun
 from sentinel.cli.values import iso
-from sentinel.decide.schedule import DEFAULT_INTERVAL, backoff_reason, next_due, zone_of
+from sentinel.decide.schedule import DEFAULT_INTERVAL, backoff_reason, is_allowed, next_due, zone_of
+from sentinel.decide.windows import is_active
 from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
-from sentinel.model import Schedule
-from sentinel.store import Store, StoredRule
+from sentinel.model import ActiveHours, Schedule
+from sentinel.store import Store, StoredRule, UnreadableRule
 from streamq import NewJob
 from streamq.queue import Queue, new_job
 
@@ -81,11 +82,14 @@ def next_(
         if not stored.enabled:
             cli.out.warn(f"{rule_id} is off: none of this happens until rules enable {rule_id}")
         rows = []
-        at = max(stored.next_due, time.time())  # what is overdue is due now
+        now = time.time()
+        at = max(stored.next_due, now)  # what is overdue is due now
+        if not is_allowed(stored.schedule, stored.next_due, at):
+            at = next_due(stored.schedule, at, seed=rule_id)
         for _ in range(count):
             document = {"schema": "sentinel.schedule_tick/1", "rule_id": rule_id, "at": iso(at)}
-            rows.append(document | {"local": _local(stored, at)})
-            at = next_due(stored.rule.schedule, at, seed=rule_id)
+            rows.append(document | {"local": _local(_zone(stored), at)})
+            at = next_due(stored.schedule, at, seed=rule_id)
         if cli.out.json:
             for row in rows:
                 cli.out.document(row)
@@ -119,10 +123,14 @@ def trigger(
 async def _trigger(cli: Cli, rule_ids: list[str], tag: str | None) -> int:
     async with cli.store() as store:
         if rule_ids:  # all must be there before any is checked
-            rules = [await store.rule(rule_id) for rule_id in rule_ids]
+            ids = [(await store.rule(rule_id)).rule.id for rule_id in rule_ids]
         else:
-            rules = await _rules(store, None, tag=tag, enabled=True)
-    jobs = [_manual(stored.rule.id) for stored in rules]
+            found = await _rules(store, None, tag=tag, enabled=True)
+            ids = [stored.rule.id for stored in found if isinstance(stored, StoredRule)]
+            for stored in found:
+                if isinstance(stored, UnreadableRule):
+                    cli.out.warn(stored.problem)
+    jobs = [_manual(rule_id) for rule_id in ids]
     created = 0
     async with cli.broker() as broker:
         queue = Queue(RULES_RUN, broker)
@@ -146,39 +154,55 @@ def _manual(rule_id: str) -> NewJob:
 
 async def _rules(
     store: Store, limit: int | None, *, tag: str | None, enabled: bool | None
-) -> list[StoredRule]:
+) -> list[StoredRule | UnreadableRule]:
     """By id; `limit` None: all of them."""
-    found: list[StoredRule] = []
+    found: list[StoredRule | UnreadableRule] = []
     while limit is None or len(found) < limit:
         wanted = PAGE if limit is None else min(PAGE, limit - len(found))
-        after = found[-1].rule.id if found else ""
-        page = await store.rules(wanted, enabled=enabled, tag=tag, after=after)
+        after = _id(found[-1]) if found else ""
+        page = await store.all_rules(wanted, enabled=enabled, tag=tag, after=after)
         found += page
         if len(page) < wanted:
             break
     return found
 
 
-def _document(stored: StoredRule, now: float) -> dict[str, object]:
+def _id(stored: StoredRule | UnreadableRule) -> str:
+    return stored.rule_id if isinstance(stored, UnreadableRule) else stored.rule.id
+
+
+def _document(stored: StoredRule | UnreadableRule, now: float) -> dict[str, object]:
     """`sentinel.schedule/1`."""
     due = stored.next_due if stored.enabled else None
-    missed = _missed(stored, now)
-    why = backoff_reason(stored.state.backoff)
-    if not stored.enabled:
-        why = "off"
-    elif missed:
-        why = "overdue: no scheduler has looked since then; is a worker running?"
+    if isinstance(stored, UnreadableRule):
+        said, zone, missed = "unreadable", stored.workspace.timezone, 0
+        why: str | None = stored.problem
+    else:
+        said, zone, missed = words(stored.schedule), _zone(stored), _missed(stored, now)
+        why = _why(stored, missed, now)
     return {
         "schema": "sentinel.schedule/1",
-        "rule_id": stored.rule.id,
+        "rule_id": _id(stored),
         "workspace_id": stored.workspace.id,
-        "schedule": words(stored.rule.schedule),
+        "schedule": said,
         "enabled": stored.enabled,
         "next_due_at": None if due is None else iso(due),
-        "next_due_local": None if due is None else _local(stored, due),
+        "next_due_local": None if due is None else _local(zone, due),
         "missed": missed,
         "why": why,
     }
+
+
+def _why(stored: StoredRule, missed: int, now: float) -> str | None:
+    """Why it is not due sooner, or was not checked when it was; None: nothing of the kind."""
+    if not stored.enabled:
+        return "off"
+    if missed:
+        return "overdue: more wait than workers take, or no worker runs"
+    zone = zone_of(stored.schedule.timezone)
+    if not is_active(stored.schedule.active_hours, zone, now):
+        return "outside of its active hours"
+    return backoff_reason(stored.state.backoff)
 
 
 def _missed(stored: StoredRule, now: float) -> int:
@@ -186,23 +210,40 @@ def _missed(stored: StoredRule, now: float) -> int:
     count, at = 0, stored.next_due
     while stored.enabled and at < now and count < MOST_MISSED:
         count += 1
-        at = next_due(stored.rule.schedule, at, seed=stored.rule.id)
+        at = next_due(stored.schedule, at, seed=stored.rule.id)
     return count
 
 
-def _local(stored: StoredRule, at: float) -> str:
-    """By the clock of the schedule's zone, else the workspace's, with its offset from UTC."""
-    name = stored.rule.schedule.timezone or stored.workspace.timezone
-    return datetime.fromtimestamp(at, zone_of(name)).isoformat(timespec="seconds")
+def _zone(stored: StoredRule) -> str:
+    """The schedule's, else the workspace's."""
+    return stored.rule.schedule.timezone or stored.workspace.timezone
+
+
+def _local(zone: str, at: float) -> str:
+    """By the clock of that zone, with its offset from UTC."""
+    return datetime.fromtimestamp(at, zone_of(zone)).isoformat(timespec="seconds")
 
 
 def words(schedule: Schedule) -> str:
     """A schedule as people say it."""
+    zone = schedule.timezone or "UTC"
     if schedule.cron is not None:
-        said = f"cron {schedule.cron} ({schedule.timezone or 'UTC'})"
+        said = f"cron {schedule.cron} ({zone})"
     else:
         said = f"every {_span(schedule.interval_seconds or DEFAULT_INTERVAL)}"
-    return said + (f", up to {_span(schedule.jitter_seconds)} later" if schedule.jitter_seconds else "")
+    if schedule.jitter_seconds:
+        said += f", up to {_span(schedule.jitter_seconds)} later"
+    if schedule.active_hours:
+        said += ", " + " and ".join(map(_hours, schedule.active_hours))
+        said += "" if schedule.cron is not None else f" ({zone})"
+    return said
+
+
+def _hours(hours: ActiveHours) -> str:
+    """`weekdays 08:00-18:00`."""
+    days = " ".join(day if day in ("weekdays", "weekend") else day[:3] for day in hours.days) or "daily"
+    whole = (hours.start, hours.end) == ("00:00", "24:00")
+    return days if whole else f"{days} {hours.start}-{hours.end}"
 
 
 def _span(seconds: int) -> str:

@@ -36,6 +36,7 @@ from sentinel.store.records import (
     Together,
     Trouble,
     Unopened,
+    UnreadableRule,
     Waiting,
 )
 from sentinel.store.store import Store
@@ -75,5 +76,6 @@ __all__ = [
     "Together",
     "Trouble",
     "Unopened",
+    "UnreadableRule",
     "Waiting",
 ]

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sentinel.credentials import Keyring, Place, defined
 from sentinel.decide import fallbacks
 from sentinel.decide.routing import host_of
+from sentinel.decide.schedule import pace_of
 from sentinel.errors import CredentialUnreadable, Problem, RuleFileError, Unreadable
 from sentinel.model import Channel, CredentialRef, Rule, RulesFile, RuleState, Workspace
 from sentinel.settings import MASK
@@ -483,6 +484,7 @@ def rule_columns(workspace_id: str, item: Rule, now: float) -> dict[str, Any]:
         "definition": item,
         "enabled": item.enabled,
         "expected_change_every": item.expected_change_every,
+        "pace": pace_of(item.schedule),
         "updated_at": now,
     }
 

@@ -62,6 +62,15 @@ class Outbox(Part):
             async with self._database.writing() as connection:
                 await connection.execute(statement, back)
 
+    async def unsent_of(self, stream: str) -> int:
+        """Rows of a stream that may be sent by now, those under way included."""
+        found = sa.select(sa.func.count()).where(outbox.c.stream == stream, outbox.c.available_at.is_(None))
+
+        async def look(connection: AsyncConnection) -> int:
+            return (await connection.execute(found)).scalar_one()
+
+        return await self._database.read(look)
+
     async def _any_unsent(self, now: float) -> bool:
         found = sa.select(outbox.c.id).where(outbox.c.leased_until <= now).limit(1)
 

@@ -10,6 +10,7 @@ import msgspec
 from sentinel.decide.alerting import Asked, View
 from sentinel.decide.endpoint import Hold
 from sentinel.decide.routing import Step
+from sentinel.decide.schedule import in_zone
 from sentinel.errors import Severity
 from sentinel.jobs import Trigger
 from sentinel.model import (
@@ -20,6 +21,7 @@ from sentinel.model import (
     Remembered,
     Rule,
     RuleState,
+    Schedule,
     Value,
     Workspace,
 )
@@ -64,6 +66,22 @@ class StoredRule(msgspec.Struct, frozen=True, kw_only=True):
     def enabled(self) -> bool:
         """Whether the scheduler looks at it."""
         return self.rule.enabled
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its schedule, in the workspace's zone where it names none."""
+        return in_zone(self.rule.schedule, self.workspace.timezone)
+
+
+class UnreadableRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that is stored in a form that this program does not read."""
+
+    rule_id: str
+    workspace: Workspace
+    enabled: bool
+    next_due: float
+    #: What is wrong with it, and what to do.
+    problem: str
 
 
 class StoredChannel(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +159,8 @@ class DueRule(msgspec.Struct, frozen=True):
     next_due: float
     #: What is wrong with the rule itself; its run says RULE_INVALID, and no job was made.
     problem: str | None = None
+    #: Its active hours were over: the tick is left out.
+    out_of_hours: bool = False
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -473,4 +493,6 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 
     runs: int = 0
     observations: int = 0
+    #: Whole months of observations (PostgreSQL), beside these.
+    months: int = 0
     alerts: int = 0

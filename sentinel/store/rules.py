@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.credentials import SealedCredential
+from sentinel.decide.schedule import in_zone, is_allowed
 from sentinel.errors import NotFound, Unreadable
 from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Channel, Rule, RulesFile, RuleState
@@ -25,7 +26,7 @@ from sentinel.store.imports import (
     rule_columns,
 )
 from sentinel.store.outbox import add_jobs
-from sentinel.store.records import DueRule, NewOutboxJob, StoredChannel, StoredRule
+from sentinel.store.records import DueRule, NewOutboxJob, StoredChannel, StoredRule, UnreadableRule
 from sentinel.store.tables import channel, rule, rule_state, rule_tag, run, source, workspace
 from sentinel.store.turn import fair_turn
 
@@ -51,7 +52,23 @@ class Rules(Part):
         workspace_id: str | None = None,
         after: str = "",
     ) -> list[StoredRule]:
-        """Rules by id; `after`: the last id of the page before."""
+        """Rules by id; `after`: the last id of the page before. Raises Unreadable: one of them is that."""
+        found = await self.all_rules(limit, enabled=enabled, tag=tag, workspace_id=workspace_id, after=after)
+        for one in found:
+            if isinstance(one, UnreadableRule):
+                raise Unreadable(one.problem)
+        return [one for one in found if isinstance(one, StoredRule)]
+
+    async def all_rules(
+        self,
+        limit: int = 1000,
+        *,
+        enabled: bool | None = None,
+        tag: str | None = None,
+        workspace_id: str | None = None,
+        after: str = "",
+    ) -> list[StoredRule | UnreadableRule]:
+        """As `rules`, with those that cannot be read in their place."""
         wanted = _SELECT_RULE.where(rule.c.id > after).order_by(rule.c.id).limit(limit)
         if enabled is not None:
             wanted = wanted.where(rule.c.enabled == enabled)
@@ -60,7 +77,7 @@ class Rules(Part):
         if tag is not None:
             wanted = wanted.where(rule.c.id.in_(sa.select(rule_tag.c.rule_id).where(rule_tag.c.tag == tag)))
         async with self._database.reading() as connection:
-            return [_stored_rule(row) for row in await connection.execute(wanted)]
+            return [_stored_or_not(row) for row in await connection.execute(wanted)]
 
     async def set_enabled(self, rule_id: str, enabled: bool, now: float) -> bool:
         """Switch a rule on or off, in its definition too: a file that says otherwise is a difference.
@@ -129,9 +146,12 @@ class Rules(Part):
 
         One transaction moves the rule to `next_due(rule, now)` (seconds since the epoch) and puts
         its `rules:run` job, `<rule_id>@<due ms>`, into the outbox. After downtime a rule fires
-        once, not once per tick missed. A rule that cannot be read, or whose next due time cannot
-        be worked out, must not keep the others from their turn: it gets a run with RULE_INVALID
-        instead of a job, is broken, and is looked at again an hour later. Raises StoreUnavailable.
+        once, not once per tick missed, and where its active hours are over by then, at its next tick
+        and not now. `next_due` is given the rule in its zone.
+
+        A rule that cannot be read, or whose next due time cannot be worked out, must not keep the
+        others from their turn: it gets a run with RULE_INVALID instead of a job, is broken, and is
+        looked at again an hour later. Raises StoreUnavailable.
         """
         # Readers do not queue for SQLite's one writer; what somebody else claims meanwhile is left out below.
         chosen = await self._database.read(lambda connection: fair_turn(connection, now, limit))
@@ -144,9 +164,13 @@ class Rules(Part):
                 RULE_DEFINITION,
                 rule.c.next_due_at,
                 rule.c.due_since,
+                rule.c.claimed_at,
+                rule.c.claimed_job_id,
                 rule_state.c.last_run_at,
+                workspace.c.timezone,
             )
             .join(rule_state, rule_state.c.rule_id == rule.c.id)
+            .join(workspace, workspace.c.id == rule.c.workspace_id)
             .where(rule.c.id.in_(chosen), rule.c.enabled, rule.c.next_due_at <= now)
             .order_by(rule.c.next_due_at)
             .with_for_update(of=rule, skip_locked=True)
@@ -155,9 +179,11 @@ class Rules(Part):
         async def claim(connection: AsyncConnection) -> list[DueRule]:
             rows = (await connection.execute(due)).all()
             claims = [_claim(row, now, next_due) for row in rows]
-            await _move(connection, claims, [_due_since(row) for row in rows], now)
+            await _move(connection, rows, claims, now)
             jobs: dict[str, list[NewOutboxJob]] = {}  # one statement a workspace, not one a rule
             for row, claimed in zip(rows, claims, strict=True):
+                if claimed.out_of_hours:
+                    continue
                 if claimed.problem is None:
                     job = tick_job(claimed.rule_id, claimed.job_id, now)
                     jobs.setdefault(row.workspace_id, []).append(job)
@@ -239,16 +265,26 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def zoned(definition: Rule, timezone: str) -> Rule:
+    """The rule with its schedule in its own zone, else in the workspace's, `timezone`."""
+    schedule = in_zone(definition.schedule, timezone)
+    if schedule is definition.schedule:
+        return definition
+    return msgspec.structs.replace(definition, schedule=schedule)
+
+
 def _claim(row: AnyRow, now: float, next_due: Callable[[Rule, float], float]) -> DueRule:
     job_id = tick_id(row.id, row.next_due_at)
     try:
-        following = next_due(_readable(row.id, row.definition), now)
+        known = zoned(_readable(row.id, row.definition), row.timezone)
+        following = next_due(known, now)
+        allowed = is_allowed(known.schedule, row.next_due_at, now)
     except Unreadable as unreadable:
         problem = str(unreadable)
     except Exception as exc:  # noqa: BLE001 - whatever it is, the other rules' turn goes on; the caller logs it
         problem = f"its schedule cannot be worked out: {type(exc).__name__}: {exc}"
     else:
-        return DueRule(row.id, job_id, row.next_due_at, following)
+        return DueRule(row.id, job_id, row.next_due_at, following, out_of_hours=not allowed)
     return DueRule(row.id, job_id, row.next_due_at, now + LOOK_AGAIN, problem[:MAX_PROBLEM])
 
 
@@ -262,7 +298,7 @@ def _due_since(row: AnyRow) -> float:
 
 
 async def _move(
-    connection: AsyncConnection, claims: list[DueRule], due_since: list[float], now: float
+    connection: AsyncConnection, rows: Sequence[AnyRow], claims: list[DueRule], now: float
 ) -> None:
     """Compare and set: no other scheduler got here, or its rows would not have been selected."""
     if not claims:
@@ -272,7 +308,7 @@ async def _move(
         .where(rule.c.id == sa.bindparam("its_id"), rule.c.next_due_at == sa.bindparam("its_due"))
         .values(
             next_due_at=sa.bindparam("its_next"),
-            claimed_at=now,
+            claimed_at=sa.bindparam("its_claimed"),
             claimed_job_id=sa.bindparam("its_job_id"),
             due_since=sa.bindparam("its_since"),
         ),
@@ -281,10 +317,12 @@ async def _move(
                 "its_id": one.rule_id,
                 "its_due": one.due,
                 "its_next": one.next_due,
-                "its_job_id": one.job_id,
-                "its_since": since,
+                # A tick that is left out is none: what the last one was stays.
+                "its_claimed": row.claimed_at if one.out_of_hours else now,
+                "its_job_id": row.claimed_job_id if one.out_of_hours else one.job_id,
+                "its_since": row.due_since if one.out_of_hours else _due_since(row),
             }
-            for one, since in zip(claims, due_since, strict=True)
+            for row, one in zip(rows, claims, strict=True)
         ],
     )
 
@@ -317,6 +355,20 @@ def _readable(rule_id: str, definition: Rule | Unreadable) -> Rule:
             " import it again, or delete it"
         ) from definition
     return definition
+
+
+def _stored_or_not(row: AnyRow) -> StoredRule | UnreadableRule:
+    try:
+        return _stored_rule(row)
+    except Unreadable as unreadable:
+        values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+        return UnreadableRule(
+            rule_id=values[rule.c.id],
+            workspace=as_workspace(row),
+            enabled=values[rule.c.enabled],
+            next_due=values[rule.c.next_due_at],
+            problem=str(unreadable),
+        )
 
 
 def _stored_rule(row: AnyRow) -> StoredRule:

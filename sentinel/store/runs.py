@@ -380,7 +380,7 @@ async def _put_off(connection: AsyncConnection, ticket: RunTicket, verdict: Verd
     before, failures = ticket.stored.state.backoff, verdict.state.backoff
     if max(before, failures) <= FREE_FAILURES:
         return
-    due = backed_off(ticket.stored.rule.schedule, now, failures, seed=ticket.rule_id)
+    due = backed_off(ticket.stored.schedule, now, failures, seed=ticket.rule_id)
     await connection.execute(sa.update(rule).where(rule.c.id == ticket.rule_id).values(next_due_at=due))
 
 

@@ -94,6 +94,8 @@ rule: Final = sa.Table(
     sa.Column("definition", Document(Rule), nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("expected_change_every", sa.Float),
+    #: Seconds between two of its ticks, about: how much late is, where many are overdue.
+    sa.Column("pace", sa.Float, nullable=False),
     sa.Column("next_due_at", Micros, nullable=False),
     #: The last tick a scheduler claimed, and the job it made of it.
     sa.Column("claimed_at", Micros),

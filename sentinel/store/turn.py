@@ -3,6 +3,10 @@
     due:  acme/shop-a ×10,000   acme/shop-b ×2   zoo/page ×1
     turn: acme/shop-a, zoo/page, acme/shop-b, acme/shop-a, acme/shop-b, acme/shop-a ...
 
+Among those of one host the most overdue goes first, measured by its own pace: two minutes are more to a rule
+of every minute than half an hour is to one of every hour. An hour is the most that counts as a pace, so that
+a daily rule is not put off for days.
+
 Ten thousand rules of one workspace that were overdue since the night do not keep the one rule of another from
 its minute.
 """
@@ -16,12 +20,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.store.tables import rule
 
+#: Seconds; what is checked less often is not put off the longer for it.
+SLOWEST: Final = 3600.0
+
+_NOW: Final = sa.bindparam("now", type_=rule.c.next_due_at.type)
 _IS_DUE: Final = (
     # In the words of the partial index: SQLite does not see that `enabled = 1`, SQLAlchemy's way to ask for a
     # boolean, is what the index is for, and reads every rule.
     sa.text("rule.enabled"),
-    rule.c.next_due_at <= sa.bindparam("now", type_=rule.c.next_due_at.type),
+    rule.c.next_due_at <= _NOW,
 )
+#: How many times its own pace a rule is late, but for a factor.
+_LATENESS: Final = sa.cast(
+    sa.type_coerce(_NOW, sa.BigInteger) - sa.type_coerce(rule.c.next_due_at, sa.BigInteger), sa.Float
+) / sa.case((rule.c.pace < SLOWEST, rule.c.pace), else_=SLOWEST)
 
 _OLDEST: Final = sa.select(rule.c.id).where(*_IS_DUE).order_by(rule.c.next_due_at).limit(sa.bindparam("most"))
 
@@ -29,9 +41,9 @@ _BY_HOST: Final = (
     sa.select(
         rule.c.id,
         rule.c.workspace_id,
-        rule.c.next_due_at,
+        _LATENESS.label("lateness"),
         sa.func.row_number()
-        .over(partition_by=(rule.c.workspace_id, rule.c.host), order_by=rule.c.next_due_at)
+        .over(partition_by=(rule.c.workspace_id, rule.c.host), order_by=_LATENESS.desc())
         .label("of_host"),
     )
     .where(*_IS_DUE)
@@ -39,14 +51,14 @@ _BY_HOST: Final = (
 )
 _BY_WORKSPACE: Final = sa.select(
     _BY_HOST.c.id,
-    _BY_HOST.c.next_due_at,
+    _BY_HOST.c.lateness,
     sa.func.row_number()
-    .over(partition_by=_BY_HOST.c.workspace_id, order_by=(_BY_HOST.c.of_host, _BY_HOST.c.next_due_at))
+    .over(partition_by=_BY_HOST.c.workspace_id, order_by=(_BY_HOST.c.of_host, _BY_HOST.c.lateness.desc()))
     .label("of_workspace"),
 ).subquery()
 _IN_TURN: Final = (
     sa.select(_BY_WORKSPACE.c.id)
-    .order_by(_BY_WORKSPACE.c.of_workspace, _BY_WORKSPACE.c.next_due_at)
+    .order_by(_BY_WORKSPACE.c.of_workspace, _BY_WORKSPACE.c.lateness.desc())
     .limit(sa.bindparam("most"))
 )
 

@@ -25,8 +25,8 @@ from sentinel.store.incidents import add_alert
 from sentinel.store.outbox import add_jobs
 from sentinel.store.raising import Raising, Scene, Tell, scene_of, tell_nobody
 from sentinel.store.records import Trouble, Waiting
-from sentinel.store.rules import tick_id
-from sentinel.store.tables import alert, channel, rule, rule_state, run, source, watch
+from sentinel.store.rules import tick_id, zoned
+from sentinel.store.tables import alert, channel, rule, rule_state, run, source, watch, workspace
 
 #: Seconds after which what was over is told as new; sooner it would be told at every turn of a system that
 #: is just too slow.
@@ -62,10 +62,12 @@ class Watches(Part):
                 rule.c.id,
                 rule.c.workspace_id,
                 RULE_DEFINITION,
+                workspace.c.timezone,
                 sa.type_coerce(first, rule.c.next_due_at.type).label("tick"),
                 sa.type_coerce(due, rule.c.next_due_at.type).label("due"),
             )
             .join(rule_state, rule_state.c.rule_id == rule.c.id)
+            .join(workspace, workspace.c.id == rule.c.workspace_id)
             .where(rule.c.enabled, due <= now - patience, ~looking)
             .order_by(due, rule.c.id)
             .limit(MOST)
@@ -73,7 +75,13 @@ class Watches(Part):
         async with self._database.reading() as connection:
             rows = (await connection.execute(wanted)).all()
         return [
-            Waiting(row.id, row.workspace_id, row.definition, row.due, tick_id(row.id, row.tick))
+            Waiting(
+                row.id,
+                row.workspace_id,
+                zoned(row.definition, row.timezone),
+                row.due,
+                tick_id(row.id, row.tick),
+            )
             for row in rows
             if not isinstance(row.definition, Unreadable)  # told as what it is
         ]

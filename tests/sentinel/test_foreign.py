@@ -149,6 +149,55 @@ class TestChangedetection:
         )
         assert rules(old)["a"]["schedule"] == {"intervalSeconds": 86400}
 
+    def test_its_time_schedule_limit_becomes_active_hours(self, tmp_path: Path) -> None:
+        office = {"enabled": True, "start_time": "09:00", "duration": {"hours": "8", "minutes": "30"}}
+        night = {"enabled": True, "start_time": "22:00", "duration": {"hours": "8", "minutes": "00"}}
+        round_the_clock = {"enabled": True, "start_time": "12:00", "duration": {"hours": "24"}}
+        off = {"enabled": False, "start_time": "00:00", "duration": {"hours": "24", "minutes": "00"}}
+        week = dict.fromkeys(("wednesday", "thursday", "sunday"), off)
+        limit = {
+            "enabled": True,
+            "timezone": "Europe/Bratislava",
+            "monday": office,
+            "tuesday": office,
+            **week,
+        }
+        limit |= {"friday": night, "saturday": round_the_clock}
+        watch = {"url": "https://example.com/", "time_schedule_limit": limit}
+
+        carried = of("changedetection", tmp_path / "one.json", json.dumps(watch))
+
+        (rule,) = carried.value["rules"]
+        assert rule["schedule"]["timezone"] == "Europe/Bratislava"
+        assert rule["schedule"]["activeHours"] == [
+            {"days": ["monday", "tuesday"], "start": "09:00", "end": "17:30"},
+            {"days": ["friday"], "start": "22:00", "end": "06:00"},
+            {"days": ["saturday"], "start": "12:00", "end": "24:00"},
+            {"days": ["sunday"], "start": "00:00", "end": "12:00"},
+        ]
+
+    @pytest.mark.parametrize(
+        ("limit", "zone", "told"),
+        [
+            ({"enabled": False, "monday": {"enabled": True}}, None, None),
+            ({"enabled": True, "monday": {"enabled": False}}, None, "dropped: no day of it has hours"),
+            (
+                {"enabled": True, "timezone": "Mars/Olympus", "monday": {"duration": {"hours": 9}}},
+                "UTC",
+                "carried: in UTC",
+            ),
+        ],
+    )
+    def test_a_limit_that_is_off_or_strange_is_no_hours(
+        self, tmp_path: Path, limit: dict[str, object], zone: str | None, told: str | None
+    ) -> None:
+        watch = {"url": "https://example.com/", "time_schedule_limit": limit}
+        carried = of("changedetection", tmp_path / "one.json", json.dumps(watch))
+        (rule,) = carried.value["rules"]
+        assert rule["schedule"].get("timezone") == zone
+        note = notes(carried, "example-com").get("time_schedule_limit")
+        assert note == told or (told is not None and note is not None and note.startswith(told))
+
     def test_a_watch_that_our_own_checks_refuse_is_a_comment_and_costs_no_other(self, tmp_path: Path) -> None:
         watches = [{"url": "http://127.0.0.1/admin"}, {"url": "https://example.com/"}]
 

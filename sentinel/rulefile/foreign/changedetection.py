@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sentinel.decide.schedule import check_timezone
 from sentinel.errors import Problem, RuleFileError
 from sentinel.rulefile.foreign.apprise import channel_of
 from sentinel.rulefile.foreign.carried import Draft, Fields, proxy_of
@@ -70,6 +71,7 @@ _DROPPED: Final = {
     "ignore_status_codes": "a 4xx or 5xx is an error of the check",
     "strip_ignored_lines": "lines cannot be left out",
 }
+_WEEK: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _NOT_GET: Final = "only GET is made: the rule is there, switched off"
 
 
@@ -109,6 +111,7 @@ class _Watches:
             if isinstance(one, dict)
         }
         self._proxy = str(requests.get("proxy") or "")
+        self._timezone = str(application.get("scheduler_timezone_default") or "UTC")
         for name, why in (("global_ignore_text", "lines"), ("global_subtractive_selectors", "parts")):
             if application.get(name):
                 draft.note("settings", name, "dropped", f"{why} cannot be left out; name narrower selectors")
@@ -176,11 +179,19 @@ class _Watches:
     def _schedule(self, fields: Fields) -> dict[str, Any]:
         default = fields.flag("time_between_check_use_default", default=True)
         own = _interval(fields.take("time_between_check"))
-        if isinstance(limit := fields.take("time_schedule_limit"), dict) and limit.get("enabled") is True:
-            fields.note(
-                "time_schedule_limit", "dropped", 'hours and days of the week are a cron: "*/15 8-18 * * 1-5"'
-            )
-        return {"intervalSeconds": (None if default else own) or self._interval}
+        schedule: dict[str, Any] = {"intervalSeconds": (None if default else own) or self._interval}
+        limit = fields.take("time_schedule_limit")
+        if not isinstance(limit, dict) or limit.get("enabled") is not True:
+            return schedule
+        if hours := _active_hours(limit):
+            schedule["activeHours"] = hours
+            schedule["timezone"] = str(limit.get("timezone") or self._timezone)
+            if check_timezone(schedule["timezone"]):
+                fields.note("time_schedule_limit", "carried", "in UTC: its zone is not known here")
+                schedule["timezone"] = "UTC"
+        else:
+            fields.note("time_schedule_limit", "dropped", "no day of it has hours: it would never be checked")
+        return schedule
 
     def _tags_of(self, fields: Fields) -> list[str]:
         named = [self._tags.get(one, one) for one in fields.texts("tags")]
@@ -417,6 +428,27 @@ def _refused(message: str) -> RuleFileError:
 
 def _names(tags: dict[str, Any]) -> dict[str, str]:
     return {uuid: str(tag.get("title") or uuid) for uuid, tag in tags.items() if isinstance(tag, dict)}
+
+
+def _active_hours(limit: dict[str, Any]) -> list[dict[str, Any]]:
+    """`{monday: {enabled: true, start_time: "09:00", duration: {hours: 8, minutes: 30}}, ...}`."""
+    days: dict[tuple[str, str], list[str]] = {}
+    for index, day in enumerate(_WEEK):
+        one = _dict(limit.get(day))
+        start = str(one.get("start_time") or "00:00")
+        if one.get("enabled") is False or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", start):
+            continue
+        duration = _dict(one.get("duration"))
+        minutes = min(1440, int(_number(duration.get("hours")) * 60 + _number(duration.get("minutes"))))
+        begins = int(start[:2]) * 60 + int(start[3:])
+        if minutes == 1440 and begins:  # round the clock, from noon to noon
+            days.setdefault((start, "24:00"), []).append(day)
+            days.setdefault(("00:00", start), []).append(_WEEK[(index + 1) % 7])
+        elif minutes:
+            hour, minute = divmod(begins + minutes, 60)
+            end = "24:00" if (hour, minute) == (24, 0) else f"{hour % 24:02}:{minute:02}"
+            days.setdefault((start, end), []).append(day)
+    return [{"days": these, "start": start, "end": end} for (start, end), these in days.items()]
 
 
 def _interval(value: Any) -> int | None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from sentinel.errors import Unreadable
 from sentinel.model import Rule
-from sentinel.store import Store
+from sentinel.store import Store, StoredRule, UnreadableRule
 from sentinel.store.tables import rule
 from tests.sentinel.store.things import HOUR, NOW, a_file, a_rule, a_verdict, begin, finish, load
 
@@ -30,6 +30,16 @@ async def spoilt(store: Store) -> Store:
     await load(store, a_rule("good"), due=NOW - 1)
     await spoil(store, "bad")
     return store
+
+
+async def test_it_is_listed_in_its_place_where_it_is_asked_for(spoilt: Store) -> None:
+    bad, good = await spoilt.all_rules()
+    assert isinstance(bad, UnreadableRule)
+    assert (bad.rule_id, bad.workspace.id, bad.enabled, bad.next_due) == ("bad", "acme", True, NOW - 2)
+    assert "import it again, or delete it" in bad.problem
+    assert isinstance(good, StoredRule)
+    with pytest.raises(Unreadable, match="rule bad"):
+        await spoilt.rules()
 
 
 async def test_the_others_are_claimed_and_it_is_told(spoilt: Store) -> None:

@@ -241,6 +241,7 @@ def upgrade() -> None:
         sa.Column("definition", sa.JSON(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("expected_change_every", sa.Float(), nullable=True),
+        sa.Column("pace", sa.Float(), nullable=False),
         sa.Column("next_due_at", sa.BigInteger(), nullable=False),
         sa.Column("claimed_at", sa.BigInteger(), nullable=True),
         sa.Column("claimed_job_id", sa.Text(), nullable=True),
