@@ -7,6 +7,7 @@ space, and no invisible characters (a zero-width space in a price is a change no
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -27,8 +28,8 @@ MAX_TAGS: Final = 600_000
 #: paragraph, so 2,000 `<p><font a=1>` in 40 KB became 2,000,000 nodes and 894 MiB. This many nodes
 #: (open ones times tags of the page) may come of it.
 MAX_REOPENED: Final = 2_000_000
-#: Below this many `<` no page can be deep or wide enough to hurt; the scan is skipped.
-_HARMLESS_TAGS: Final = 500
+#: With this many `<`, all of them left open, no more than MAX_REOPENED can come of it.
+_HARMLESS_TAGS: Final = math.isqrt(MAX_REOPENED)
 
 
 def _words(line: str) -> frozenset[str]:
@@ -58,7 +59,10 @@ _BLOCK: Final = _words(
 _CELL: Final = frozenset({"td", "th", "button", "img"})
 
 _TAG: Final = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9:-]{0,30})")
-_FORMATTING_TAG: Final = re.compile(rf"<(/?(?ai:{'|'.join(sorted(_FORMATTING))}))(?![a-zA-Z0-9:-])")
+# What it may begin with is asked first: most tags are others, and one look is enough for them.
+_FORMATTING_TAG: Final = re.compile(
+    rf"<(?=/?[bcefinstuBCEFINSTU])(/?(?ai:{'|'.join(sorted(_FORMATTING))}))(?![a-zA-Z0-9:-])"
+)
 
 # Soft hyphen, zero-width space, marks and overrides of direction, word joiner and its invisible
 # kin, byte order mark, tag characters. Joiners (200C, 200D) stay: they shape letters and emoji.
@@ -94,19 +98,19 @@ def refuse_costly(text: str) -> None:
         return
     if count > MAX_TAGS:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"the page has more than {MAX_TAGS} tags")
-    if deepest(text) > MAX_DEPTH:
+    if count > MAX_DEPTH and deepest(text) > MAX_DEPTH:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"elements are nested deeper than {MAX_DEPTH}")
     formatting = left_open(text)
     if formatting * count > MAX_REOPENED:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"{formatting} formatting elements are left open")
 
 
-@lru_cache(maxsize=1)  # whether it is cheap is asked right before it is parsed
 def deepest(text: str) -> int:
     """Greatest nesting. One pass in C: a page may have a hundred thousand tags."""
     return max(accumulate(map(_LEVELS.__getitem__, _TAG.findall(text))), default=0)
 
 
+@lru_cache(maxsize=1)  # whether it is cheap is asked right before it is parsed
 def left_open(text: str) -> int:
     """How many formatting elements are left open at the end."""
     counted = Counter(map(str.lower, _FORMATTING_TAG.findall(text)))

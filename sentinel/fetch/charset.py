@@ -73,7 +73,7 @@ _BOMS: Final = (
 _HEADER_CHARSET = re.compile(r"(?i);\s*charset\s*=\s*[\"']?([^\s\"';,]{1,64})")
 _META_CHARSET = re.compile(rb"(?i)<meta\s[^<>]{0,500}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,64})")
 _XML_ENCODING = re.compile(rb"^\s{0,16}<\?xml\s[^<>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{1,64})")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def decode(body: bytes, content_type: str) -> str:
@@ -83,17 +83,17 @@ def decode(body: bytes, content_type: str) -> str:
     """
     for mark, codec in _BOMS:
         if body.startswith(mark):
-            return _clean(body[len(mark) :].decode(codec, "replace"))
+            return _read(body[len(mark) :], codec)
     declared = _HEADER_CHARSET.search(content_type[:1000])
     codec_of_header = _CODECS.get(declared[1].lower()) if declared else None
     found = codec_of_header or _codec_of_page(body[:_SNIFFED])
     if found is not None:
-        return _clean(body.decode(found, "replace"))
+        return _read(body, found)
     try:
-        return _clean(body.decode("utf-8"))
+        return _without_nul(body.decode("utf-8"))
     except UnicodeDecodeError:
         # A name was given but means nothing: UTF-8 is the likeliest. None given: an old western page.
-        return _clean(body.decode("utf-8" if declared else "cp1252", "replace"))
+        return _read(body, "utf-8" if declared else "cp1252")
 
 
 def _codec_of_page(head: bytes) -> str | None:
@@ -106,8 +106,14 @@ def _codec_of_page(head: bytes) -> str | None:
     return "utf-8" if codec is not None and codec.startswith("utf-16") else codec
 
 
-def _clean(text: str) -> str:
-    return text if "\x00" not in text and _is_sound(text) else _UNSTORABLE.sub("", text)
+def _read(body: bytes, codec: str) -> str:
+    text = body.decode(codec, "replace")
+    # Neither of the usual two brings forth half of a pair, and looking for one costs as much as decoding.
+    return _without_nul(text if codec in ("utf-8", "cp1252") or _is_sound(text) else _HALVES.sub("", text))
+
+
+def _without_nul(text: str) -> str:
+    return text if "\x00" not in text else text.replace("\x00", "")
 
 
 def _is_sound(text: str) -> bool:
