@@ -6,7 +6,6 @@ state (404, no match, a captcha) is a run with an error code, and the job is don
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 from typing import Final, Literal
@@ -29,10 +28,8 @@ from sentinel.events import AlertRecorded, ChangeConfirmed, Observer, RunEnded, 
 from sentinel.extract.contained import Extractor
 from sentinel.fetch import modes
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
-from sentinel.fetch.guard import NetworkPolicy, check_url
 from sentinel.fetch.modes import Worked
-from sentinel.fetch.politeness import are_kin, host_key, rate_key
-from sentinel.fetch.robots import MAX_BYTES, RobotsFiles
+from sentinel.handlers.sparing import Sparing
 from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Fetched, Healed, Id, Remembered, Rule, RuleState, Verdict
 from sentinel.relay import Relay
@@ -60,8 +57,6 @@ REJUDGE: Final = 3
 MAX_PATIENCE: Final = 3600.0
 #: Seconds for which the last good page that is kept will do, though a newer one was seen.
 LAST_GOOD_EVERY: Final = 3600.0
-#: Only to take a URL apart: whether it may be asked is the fetcher's to say.
-_ANY: Final = NetworkPolicy(allow_private=True)
 #: A longer job id is told by its hash in the id of the check that confirms it.
 LONG_ID: Final = 400
 
@@ -115,15 +110,13 @@ class CheckRuleHandler:
         host over all workers; None: no host is spared, whatever it asks for or does not answer.
         """
         self._store = store
-        self._broker = broker
         self._fetcher = fetcher
         self._extractor = extractor
         self._relay = relay
         self._blobs = blobs
         self._clock = clock
-        self._rate = rate_per_domain
+        self._sparing = Sparing(store, broker, fetcher, clock, rate_per_domain)
         self._observer = observer
-        self._robots = RobotsFiles(clock.time)
 
     async def __call__(self, job: Job[RunRule]) -> None:
         """Check the rule once, or say why not.
@@ -153,106 +146,24 @@ class CheckRuleHandler:
     async def _check(self, job: Job[RunRule]) -> None:
         """The story of one check."""
         _must_be_an_id(job.payload.rule_id)
-        stored = await self._store.rule(job.payload.rule_id)
+        stored, trouble = await self._sparing.look_up(job.payload.rule_id)
         if not stored.rule.enabled and job.payload.trigger != "manual_test":
             log.info("rule_disabled", extra={"rule_id": stored.rule.id})
             await self._note(job, _impossible("it was switched off meanwhile"), final=True)
             return
-        gone = await self._ask_host(stored, job)
-        if gone is None:
-            gone, delay = await self._ask_robots(stored)
-        if gone is None:
-            await self._wait_turn(stored.rule, job.id, delay)
+        gone = await self._sparing.ask(stored, trouble, job.id, by_hand=job.payload.trigger == "manual_test")
         ticket = await self._begin(job, stored)
         if ticket.finished is not None:
             _end(ticket.finished)
             return
-        reading = await self._read(ticket.stored, job) if gone is None else _unasked(gone)
+        if gone is None:
+            reading = await self._read(ticket.stored, job, was_well=trouble is None)
+        else:
+            reading = _unasked(gone)
         verdict, finished, reading = await self._commit(job, ticket, reading)
         self._tell(ticket, reading, verdict, finished)
         if gone is None:
             _end(finished, reading.failure)
-
-    async def _ask_host(self, stored: StoredRule, job: Job[RunRule]) -> Gone | None:
-        """Spare a host in trouble; raises Snooze until it may be asked. Gone: it need not be.
-
-        Who tests a rule by hand wants to know: that goes, and the log says what would have held it.
-        """
-        if self._rate is None:
-            return None
-        rule, now = stored.rule, self._clock.time()
-        host = host_key(rule.url, rule.fetch.proxy)
-        by_hand = job.payload.trigger == "manual_test"
-        answer = await self._store.admit_check(stored.workspace.id, host, rule.id, now, by_hand=by_hand)
-        if answer is None:
-            return None
-        if by_hand:
-            log.warning(
-                "host_not_spared", extra={"rule_id": rule.id, "host": host, "reason": str(answer.why)}
-            )
-            return None
-        if isinstance(answer, Gone):
-            return answer
-        raise Snooze(answer.until - now, why=f"{host} {answer.why}")
-
-    async def _ask_robots(self, stored: StoredRule) -> tuple[Gone | None, float | None]:
-        """Why the page may not be looked at, or the seconds that its site wants between two looks."""
-        rule = stored.rule
-        if stored.workspace.robots == "ignore":
-            return None, None
-        try:
-            url = check_url(rule.url, _ANY)
-        except CheckFailure:
-            return None, None  # the check itself says what is wrong with it
-        get = functools.partial(self._fetcher.fetch_file, profile=rule.fetch, most=MAX_BYTES)
-        try:
-            robots = await self._robots.of(url, get, by=rule.fetch.proxy or "")
-        except CheckFailure as failure:
-            return Gone(failure.code, failure.detail), None
-        line = robots.forbids(url.raw_path.decode("ascii"))
-        if line is not None:
-            return Gone("FETCH_ROBOTS", f"robots.txt of {url.host} forbids it: {str(line)[:300]}"), None
-        return None, robots.delay
-
-    async def _note_host(self, stored: StoredRule, reading: Reading) -> None:
-        """Remember what came of it of the rule's host; one that sends on to another has answered."""
-        if self._rate is None:
-            return
-        failure, page, rule = reading.failure, reading.page, stored.rule
-        asked = rule.url if page is None else page.final_url
-        if rate_key(asked) != rate_key(rule.url):
-            # Too late to wait for its turn, but those that come after wait for this one.
-            await self._broker.limit(
-                RULES_RUN, f"host:{rate_key(asked)}", rate=self._rate, burst=max(1, int(self._rate))
-            )
-        told = failure if failure is not None and are_kin(asked, rule.url) else None
-        await self._store.note_check(
-            stored.workspace.id,
-            host_key(rule.url, rule.fetch.proxy),
-            rule.id,
-            self._clock.time(),
-            code=None if told is None else told.code,
-            detail="" if told is None else told.detail,
-            retry_after=None if told is None else told.retry_after,
-        )
-
-    async def _wait_turn(self, rule: Rule, job_id: str, delay: float | None) -> None:
-        """Keep to the host's rate; raises Snooze until the next fetch of that host may start.
-
-        `delay`: seconds that the host itself wants between two.
-        """
-        if self._rate is None:
-            return
-        rate = min(self._rate, 1 / delay) if delay else self._rate
-        wait = await self._broker.limit(
-            RULES_RUN,
-            f"host:{rate_key(rule.url)}",
-            rate=rate,
-            burst=max(1, int(rate)),
-            who=job_id,
-        )
-        if wait > 0:
-            raise Snooze(wait, why="its host's rate limit")
 
     async def _begin(self, job: Job[RunRule], stored: StoredRule) -> RunTicket:
         payload, now = job.payload, self._clock.time()
@@ -270,10 +181,15 @@ class CheckRuleHandler:
 
     # --- reading --------------------------------------------------------------------------------
 
-    async def _read(self, stored: StoredRule, job: Job[RunRule]) -> Reading:
-        """What the page says; raises FetchFailed or RetryIn where another attempt may say more."""
+    async def _read(self, stored: StoredRule, job: Job[RunRule], *, was_well: bool = False) -> Reading:
+        """What the page says; raises FetchFailed or RetryIn where another attempt may say more.
+
+        `was_well`: nothing was known against its host a moment ago.
+        """
         reading = await self._look(stored, job)
-        await self._note_host(stored, reading)
+        page = reading.page
+        final_url = stored.rule.url if page is None else page.final_url
+        await self._sparing.note(stored, final_url, reading.failure, was_well=was_well)
         failure = reading.failure
         if failure is None or failure.code not in OURS_FOR_NOW or job.last_attempt:
             return reading

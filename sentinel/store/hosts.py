@@ -5,6 +5,7 @@ A workspace sees its own checks only: what one of them makes of a host holds up 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,7 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sentinel.decide import host as decide
 from sentinel.decide.endpoint import Endpoint, probing
 from sentinel.decide.host import BREAKER, Gone, Host, Wait
+from sentinel.model import Rule
 from sentinel.store.base import AnyRow, Part
+from sentinel.store.records import StoredRule
+from sentinel.store.rules import read_rule
 from sentinel.store.tables import host_state
 
 _FIELDS: Final = Endpoint.__struct_fields__
@@ -27,6 +31,20 @@ class Hosts(Part):
     async def host(self, workspace_id: str, host: str) -> Host | None:
         """None: nothing is wrong with it. Raises StoreUnavailable."""
         return await self._database.read(lambda connection: _read(connection, workspace_id, host))
+
+    async def rule_and_host(
+        self, rule_id: str, host_of: Callable[[Rule], str]
+    ) -> tuple[StoredRule, Host | None]:
+        """A rule and its host (`host_of`), as `rule` and `host` tell them, for the price of one.
+
+        Raises NotFound, StoreUnavailable.
+        """
+
+        async def read(connection: AsyncConnection) -> tuple[StoredRule, Host | None]:
+            stored = await read_rule(connection, rule_id)
+            return stored, await _read(connection, stored.workspace.id, host_of(stored.rule))
+
+        return await self._database.read(read)
 
     async def admit_check(
         self, workspace_id: str, host: str, rule_id: str, now: float, *, by_hand: bool = False
