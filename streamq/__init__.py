@@ -14,6 +14,7 @@ from streamq.errors import (
     LeaseLost,
     PayloadTooLarge,
     RetryIn,
+    ScheduleNotFound,
     Snooze,
     StreamqError,
     UnknownStream,
@@ -22,8 +23,10 @@ from streamq.handlers import Handlers
 from streamq.job import Job, NewJob, Receipt
 from streamq.keys import Lane
 from streamq.queue import Queue, SyncQueue
+from streamq.recurring import Recurring, RecurringJob
 from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
+from streamq.schedules import Cron, Every
 from streamq.supervisor import Supervisor, SupervisorOptions, SupervisorResult
 from streamq.worker import Worker, WorkerOptions, WorkerResult
 
@@ -33,7 +36,9 @@ __all__ = [
     "BrokerFull",
     "BrokerRefused",
     "BrokerUnavailable",
+    "Cron",
     "DeadLetter",
+    "Every",
     "Handlers",
     "InvalidJob",
     "InvalidPayload",
@@ -44,10 +49,13 @@ __all__ = [
     "PayloadTooLarge",
     "Queue",
     "Receipt",
+    "Recurring",
+    "RecurringJob",
     "RedisBroker",
     "Retention",
     "Retry",
     "RetryIn",
+    "ScheduleNotFound",
     "Snooze",
     "StreamqError",
     "Supervisor",

@@ -118,6 +118,8 @@ class Wakeup(msgspec.Struct, frozen=True):
     server_ms: int
     #: A new earliest delayed job was added, or the stream was resumed: take a turn.
     knocked: bool = False
+    #: A new earliest tick was set, or the stream was resumed: look at the schedules.
+    rescheduled: bool = False
 
 
 Verb = Literal["quiet", "resume", "trace"]
@@ -166,6 +168,9 @@ class Renewal(msgspec.Struct, frozen=True):
     concurrency: int | None = None
     #: What this worker is asked to do; each is told once.
     orders: tuple[Order, ...] = ()
+    #: Recurring jobs of the stream, and seconds until the next tick of all (0 = now); None: there is none.
+    schedules: int = 0
+    next_tick: float | None = None
 
 
 class Reclaimed(msgspec.Struct, frozen=True):
@@ -334,6 +339,47 @@ class WorkerSeen(msgspec.Struct, frozen=True):
     facts: WorkerFacts = WorkerFacts()
 
 
+class StoredSchedule(msgspec.Struct, frozen=True):
+    """A recurring job as it lies in the broker; what is in it is its writer's business."""
+
+    schedule_id: str
+    #: New with every change: whoever changes it says which one that was made from.
+    revision: str
+    #: JSON (`streamq.schedules.Record`).
+    body: bytes
+    #: When the job of its next tick starts, ms of the server's clock; None: there is no next.
+    due_ms: int | None
+
+
+class Schedules(msgspec.Struct, frozen=True):
+    """Some of a stream's schedules, read in one step."""
+
+    found: tuple[StoredSchedule, ...]
+    #: The server's clock, ms.
+    server_ms: int
+    #: The stream is paused: nothing of it is due.
+    paused: bool = False
+    #: Seconds until the next of those that are not due yet; None: there is none.
+    next_due: float | None = None
+
+
+class ScheduleChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule's new record in the place of the one it was made from, and jobs, in one step."""
+
+    schedule_id: str
+    #: Revision of the record it was made from; None: there was none.
+    expected: str | None
+    #: None: the schedule goes.
+    body: bytes | None
+    due_ms: int | None = None
+    #: Refused before this, ms of the server's clock.
+    not_before_ms: int = 0
+    #: To be added; each one's `at` is the moment it became eligible, which has come.
+    jobs: tuple[NewJob, ...] = ()
+    #: Body and due time where a job's uniqueness key is taken (there is one job then).
+    if_taken: tuple[bytes, int | None] | None = None
+
+
 class Broker(Protocol):
     """A place where jobs lie. Raises BrokerUnavailable, BrokerFull or BrokerRefused, nothing else."""
 
@@ -497,6 +543,23 @@ class Broker(Protocol):
         later comes after it, so that many who wait for one limiter each wait once. A promise is
         kept for a minute past its moment, and lies an hour ahead at most; further back in the line,
         one asks again then. The rate holds whoever comes late, who then may be sent to the end.
+        """
+        ...
+
+    async def due_schedules(self, stream: str, *, limit: int = 100) -> Schedules:
+        """Schedules whose next tick is due; of a paused stream none is."""
+        ...
+
+    async def schedules(self, stream: str, *, schedule_ids: Sequence[str] = ()) -> Schedules:
+        """Schedules by their ids (those that are there), or all of them, by next tick."""
+        ...
+
+    async def change_schedule(self, stream: str, change: ScheduleChange) -> list[Receipt] | None:
+        """Change a schedule and add its jobs, in one step: all of it or nothing.
+
+        None: nothing, since its record is another one by now, or it is not time yet. Else a receipt per job;
+        `created=False`: not added, because an earlier job has its uniqueness key. A new earliest tick wakes
+        one sleeping worker.
         """
         ...
 

@@ -123,6 +123,8 @@ class StreamConsumer:
         self.last_read = clock.monotonic()
         #: Monotonic seconds when the last of the jobs that were snoozed here is due: they have not ended.
         self.snoozed_until = 0.0
+        #: Called with the stream when a knock says that its recurring jobs are to be looked at.
+        self.rescheduled: Callable[[str], None] = _nobody
 
     def __repr__(self) -> str:
         return f"<StreamConsumer {self.stream} {self.busy}/{self.concurrency}>"
@@ -386,6 +388,8 @@ class StreamConsumer:
                         break
                 self.paused = wakeup.paused
                 self.idle = False
+                if wakeup.rescheduled:
+                    self.rescheduled(self.stream)
                 for lease in wakeup.leases:
                     self._take(lease)
                 if wakeup.paused or self.quiet:
@@ -455,6 +459,10 @@ class StreamConsumer:
         if log.isEnabledFor(level):
             extra = _fields(running.lease) | {"outcome": outcome, "delay": delay, "reason": reason}
             log.log(level, "job_ended", extra=extra | {"error": ended.error})
+
+
+def _nobody(stream: str) -> None:
+    """Nobody fires ticks here."""
 
 
 def _finish(running: Running) -> Finish:

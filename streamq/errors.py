@@ -11,6 +11,7 @@
     |   +-- InvalidJob           an envelope field is wrong
     |   +-- UnknownStream        no handler is registered for the stream
     |   +-- JobNotFound          no job of that id in any state
+    |   +-- ScheduleNotFound     no recurring job of that id
     +-- LeaseLost                another worker has the job now; this one's effects are refused
 
     ControlSignal                raised by a handler to steer its job; never an error
@@ -69,6 +70,10 @@ class UnknownStream(PermanentError):
 
 class JobNotFound(PermanentError):
     """No job of that id in any state."""
+
+
+class ScheduleNotFound(PermanentError):
+    """No recurring job of that id in the stream."""
 
 
 class LeaseLost(StreamqError):

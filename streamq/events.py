@@ -59,6 +59,18 @@ class JobsEnqueued(msgspec.Struct, frozen=True):
     duplicate: int
 
 
+class TickFired(msgspec.Struct, frozen=True):
+    """This worker fired a tick of a recurring job."""
+
+    stream: str
+    schedule_id: str
+    job_id: str
+    #: Seconds past the tick (its jitter included).
+    lateness: float
+    #: False: no job was added, because the job of an earlier tick still waits or runs.
+    created: bool
+
+
 class ReadCompleted(msgspec.Struct, frozen=True):
     """A worker's read was answered, with jobs or without."""
 
@@ -72,5 +84,5 @@ class BrokerTrouble(msgspec.Struct, frozen=True):
     detail: str
 
 
-Event = JobStarted | JobEnded | JobsReclaimed | JobsEnqueued | ReadCompleted | BrokerTrouble
+Event = JobStarted | JobEnded | JobsReclaimed | JobsEnqueued | TickFired | ReadCompleted | BrokerTrouble
 Observer = Callable[[Event], None]

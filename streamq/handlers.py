@@ -19,6 +19,7 @@ from streamq.errors import InvalidJob, UnknownStream
 from streamq.job import Job
 from streamq.keys import StreamKeys
 from streamq.retry import Retry
+from streamq.schedules import Cron, Every, Schedule, new_schedule
 
 T = TypeVar("T")
 
@@ -51,6 +52,9 @@ class Handlers:
 
     def __init__(self) -> None:
         self._by_stream: dict[str, Registration] = {}
+        #: Stream -> recurring jobs by id, and ids of those that are no more.
+        self._recurring: dict[str, dict[str, Schedule]] = {}
+        self._gone: dict[str, set[str]] = {}
 
     def __repr__(self) -> str:
         return f"<Handlers {', '.join(self._by_stream) or 'none'}>"
@@ -100,6 +104,42 @@ class Handlers:
         if registration.concurrency < 1 or registration.crash_budget < 1:
             raise InvalidJob(f"concurrency and crash_budget of {registration.stream!r} must be at least 1")
         self._by_stream[registration.stream] = registration
+
+    def recur(
+        self, stream: str, schedule_id: str, when: Every | Cron, payload: Any, **options: Any
+    ) -> Schedule:
+        """Declare a recurring job of a stream that has its handler here; options as `schedules.Schedule`.
+
+        Every worker of the stream puts it into the broker when it starts; the same declaration by many is
+        one schedule. One that is taken out of the code stays in the broker: see `no_longer`. Raises
+        UnknownStream, InvalidJob, InvalidPayload.
+        """
+        payload_type = self.of(stream).payload_type
+        schedule = new_schedule(schedule_id, when, payload, payload_type=payload_type, **options)
+        known = self._recurring.setdefault(stream, {})
+        if schedule_id in known or schedule_id in self._gone.get(stream, ()):
+            raise InvalidJob(f"recurring job {schedule_id!r} of {stream!r} is declared already")
+        known[schedule_id] = schedule
+        return schedule
+
+    def no_longer(self, stream: str, *schedule_ids: str) -> None:
+        """Declare that recurring jobs which an earlier version declared are no more: removed at a start.
+
+        Raises UnknownStream, InvalidJob for one that is declared here.
+        """
+        self.of(stream)
+        for schedule_id in schedule_ids:
+            if schedule_id in self._recurring.get(stream, {}):
+                raise InvalidJob(f"recurring job {schedule_id!r} of {stream!r} is declared here")
+            self._gone.setdefault(stream, set()).add(schedule_id)
+
+    def recurring(self, stream: str) -> tuple[Schedule, ...]:
+        """The recurring jobs that are declared for the stream."""
+        return tuple(self._recurring.get(stream, {}).values())
+
+    def gone(self, stream: str) -> tuple[str, ...]:
+        """Ids of those that are no more."""
+        return tuple(sorted(self._gone.get(stream, ())))
 
     def of(self, stream: str) -> Registration:
         """The registration of `stream`; raises UnknownStream."""

@@ -69,6 +69,10 @@ class StreamKeys(msgspec.Struct, frozen=True):
     orders: str
     #: Stream that wakes one sleeping worker when a new earliest delayed job arrives.
     wake: str
+    #: Sorted set: ids of recurring jobs; score = start of the next tick's job, ms (inf: there is none).
+    schedules: str
+    #: Hash beside it: id -> revision, a space, the record (JSON).
+    schedule_records: str
 
     @classmethod
     def of(cls, stream: str) -> StreamKeys:
@@ -95,6 +99,8 @@ class StreamKeys(msgspec.Struct, frozen=True):
             facts=part("workers:facts"),
             orders=part("workers:orders"),
             wake=part("wake"),
+            schedules=part("schedules"),
+            schedule_records=part("schedules:records"),
         )
 
     @property

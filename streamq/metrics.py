@@ -34,6 +34,7 @@ from streamq.events import (
     JobsReclaimed,
     JobStarted,
     ReadCompleted,
+    TickFired,
 )
 
 #: Outcomes that are exported. `released` is none: the job is where it was before.
@@ -132,6 +133,8 @@ class Metrics(Collector):
                 numbers = self._of(event.stream)
                 numbers.created += event.created
                 numbers.duplicate += event.duplicate
+            case TickFired():
+                self._of(event.stream).lateness.observe(event.lateness)
             case JobsReclaimed():
                 self._of(event.stream).reclaimed += event.ready + event.dead
             case BrokerTrouble():

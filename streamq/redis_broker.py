@@ -37,6 +37,7 @@ from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, Streamq
 from streamq.job import NewJob, Receipt
 from streamq.keys import GROUP, LANES, StreamKeys
 from streamq.redis_inspection import RedisInspection
+from streamq.redis_schedules import RedisSchedules
 from streamq.scripts import Call
 from streamq.wire import envelope_of, pairs
 
@@ -92,7 +93,7 @@ def _raise(error: redis.RedisError | OSError) -> StreamqError:
     return found if isinstance(found, StreamqError) else BrokerRefused(str(found))
 
 
-class RedisBroker(RedisInspection):
+class RedisBroker(RedisInspection, RedisSchedules):
     """`streamq.broker.Broker` on Redis Streams."""
 
     def __init__(self, client: aioredis.Redis, blocking: redis.Redis, *, name: str) -> None:
@@ -268,7 +269,7 @@ class RedisBroker(RedisInspection):
             return await self._wait(stream, worker, timeout)
         except _NoGroup:
             await self._make_groups(stream)
-            return Wakeup((), paused=False, server_ms=0, knocked=True)
+            return Wakeup((), paused=False, server_ms=0, knocked=True, rescheduled=True)
 
     async def _wait(self, stream: str, worker: str, seconds: float) -> Wakeup:
         k = StreamKeys.of(stream)
@@ -287,11 +288,13 @@ class RedisBroker(RedisInspection):
         commands = [read, ["HMGET", k.meta, "paused", "cancels"], ["TIME"]]
         reply, (paused, cancels), clock = await self._converse(commands, timeout=seconds + BLOCK_MARGIN)
         found: list[Lease] = []
-        knocked = False
+        knocked = rescheduled = False
         for raw_key, entries in reply or ():
             index = keys.index(raw_key.decode())
             if index == len(LANES):
                 knocked = True
+                # All of them but a new earliest delayed job: that is no business of the schedules.
+                rescheduled = any(b"due" not in (fields or ()) for _, fields in entries)
                 await self._answer_knock(keys[index], [entry_id for entry_id, _ in entries])
                 continue
             for raw_id, flat in entries:
@@ -300,7 +303,13 @@ class RedisBroker(RedisInspection):
         server_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         if cancels is not None and found:
             found = await self._with_cancelled(k, found)
-        return Wakeup(tuple(found), paused=paused == b"1", server_ms=server_ms, knocked=knocked)
+        return Wakeup(
+            tuple(found),
+            paused=paused == b"1",
+            server_ms=server_ms,
+            knocked=knocked,
+            rescheduled=rescheduled,
+        )
 
     async def _with_cancelled(self, k: StreamKeys, leases: Sequence[Lease]) -> list[Lease]:
         scores = await self._ask("ZMSCORE", k.cancels, *(lease.envelope.id for lease in leases))

@@ -309,7 +309,7 @@ def renew(
     k = StreamKeys.of(stream)
 
     def read(reply: Any) -> tuple[Renewal, bool]:
-        lost, paused, beats, pending, cancels, concurrency, orders = reply
+        lost, paused, beats, pending, cancels, concurrency, orders, schedules, next_tick = reply
         return Renewal(
             lost=frozenset(_text(entry) for entry in lost),
             paused=bool(paused),
@@ -317,10 +317,12 @@ def renew(
             pending=len(held) - len(lost) if pending < 0 else int(pending),
             concurrency=concurrency or None,
             orders=_orders(_text(orders)),
+            schedules=int(schedules),
+            next_tick=None if next_tick < 0 else next_tick / 1000,
         ), bool(cancels)
 
     args = [worker, int(audit), msgspec.json.encode(facts), len(held), *_lease_args(held)]
-    return Call("renew", [*k.lanes, k.workers, k.meta, k.facts, k.orders], args, read)
+    return Call("renew", [*k.lanes, k.workers, k.meta, k.facts, k.orders, k.schedules], args, read)
 
 
 def _orders(text: str) -> tuple[Order, ...]:

@@ -28,6 +28,7 @@ from streamq.errors import InvalidJob, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobsReclaimed, Observer
 from streamq.handlers import Handlers
 from streamq.heart import Heart
+from streamq.ticker import Ticker
 
 log = logging.getLogger("streamq.worker")
 
@@ -36,6 +37,8 @@ SWEEP_EVERY: Final = 15.0
 TRIM_EVERY: Final = 60.0
 #: Seconds a burst waits between looks at whether all is done.
 BURST_LOOK: Final = 0.05
+#: Seconds before the 2nd, 3rd ... greeting: a connection may be lost in any moment, the first one too.
+GREET_AGAIN: Final = (0.05, 0.2, 0.5)
 #: Characters of an answer to an order at most.
 ANSWER_LIMIT: Final = 100_000
 
@@ -90,6 +93,7 @@ class Worker:
             StreamConsumer(broker, one, worker=self.name, options=options, clock=self._clock, tell=tell)
             for one in chosen
         ]
+        self._ticker = Ticker(broker, self.consumers, handlers, clock=self._clock, tell=self._tell)
         self._stop = anyio.Event()
         self._stop_now = anyio.Event()
         self._stops = 0
@@ -164,6 +168,7 @@ class Worker:
             if handle_signals:
                 background.start_soon(self._listen)
             await self._greet()
+            await self._ticker.begin()
             heart = Heart(
                 self._broker,
                 self.consumers,
@@ -175,6 +180,7 @@ class Worker:
             heart.start()
             background.start_soon(self._obey)
             background.start_soon(self._maintain)
+            background.start_soon(self._ticker.run)
             background.start_soon(self._stopper)
             if self._options.burst_wait is not None:
                 background.start_soon(self._burst, self._options.burst_wait)
@@ -190,9 +196,7 @@ class Worker:
     async def _greet(self) -> None:
         """Prove that the broker answers, and take back what a predecessor of our name left."""
         for consumer in self.consumers:
-            renewal = await anyio.to_thread.run_sync(
-                self._broker.renew, consumer.stream, self.name, [], consumer.facts()
-            )
+            renewal = await self._first_beat(consumer)
             self._learned(consumer, renewal)
             if self._given_name is None:
                 continue
@@ -200,9 +204,22 @@ class Worker:
                 if peer != self.name and peer.startswith(f"{self._given_name}~"):
                     await self._reclaim(consumer, peer, None)
 
+    async def _first_beat(self, consumer: StreamConsumer) -> Renewal:
+        def beat() -> Renewal:
+            return self._broker.renew(consumer.stream, self.name, [], consumer.facts())
+
+        for pause in GREET_AGAIN:
+            try:
+                return await anyio.to_thread.run_sync(beat)
+            except TemporaryError as error:
+                self._tell(BrokerTrouble(type(error).__name__, str(error)))
+                await anyio.sleep(pause)
+        return await anyio.to_thread.run_sync(beat)
+
     def _learned(self, consumer: StreamConsumer, renewal: Renewal) -> None:
         """What a heartbeat brought."""
         consumer.on_renewal(renewal)
+        self._ticker.learned(consumer.stream, renewal)
         if renewal.orders:
             self._orders.extend((consumer.stream, order) for order in renewal.orders)
             self._ordered.set()
@@ -282,6 +299,7 @@ class Worker:
         """Carries a stop through: quiet first, then the drain timeout, then hand back."""
         await self._stop.wait()
         log.info("worker_stopping", extra={"worker": self.name})
+        self._ticker.stop()
         for consumer in self.consumers:
             consumer.stop()
         with anyio.move_on_after(self._options.drain_timeout):

@@ -2,14 +2,16 @@
 -- Renews all leases a worker holds and beats its heart, in one call.
 --
 -- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> workers (hash)    KEYS[5] -> meta (hash)
--- KEYS[6] -> facts (hash)    KEYS[7] -> orders (hash)
+-- KEYS[6] -> facts (hash)    KEYS[7] -> orders (hash)    KEYS[8] -> schedules (sorted set)
 -- ARGV[1] -> worker   ARGV[2] -> 1 = count what the server thinks is in hand
 -- ARGV[3] -> what it tells of itself, JSON
 -- ARGV[4] -> number of leases, then per lease: lane, entry id
 -- Allowed while memory is short: a worker whose heart cannot beat would lose what it works on.
 -- Returns { lost lease keys, paused (1|0), { worker, beat, ... }, pending (-1 = not asked),
---   1 = something is cancelled, jobs at once asked for (0 = not), orders ('' = none) }
+--   1 = something is cancelled, jobs at once asked for (0 = not), orders ('' = none),
+--   schedules, ms to the next tick (-1 = none) }
 --@include lib/delay
+--@include lib/ticks
 local worker = ARGV[1]
 local by_lane = { {}, {}, {} }
 local at = 5
@@ -58,4 +60,4 @@ local flags = redis.call('HMGET', KEYS[5], 'paused', 'cancels', 'concurrency')
 local orders = redis.call('HGET', KEYS[7], worker)
 if orders then redis.call('HDEL', KEYS[7], worker) end
 return { lost, flags[1] == '1' and 1 or 0, redis.call('HGETALL', KEYS[4]), pending, flags[2] and 1 or 0,
-  tonumber(flags[3] or 0), orders or '' }
+  tonumber(flags[3] or 0), orders or '', redis.call('ZCARD', KEYS[8]), next_tick(KEYS[8], server_ms(), '-inf') }

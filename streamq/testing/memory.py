@@ -57,6 +57,7 @@ from streamq.keys import (
 from streamq.redis_inspection import with_payload
 from streamq.scripts import ERROR_LIMIT, ORDERS_LIMIT, TRACEBACK_LIMIT
 from streamq.testing.lookup import look_for
+from streamq.testing.schedules import MemorySchedules, seconds_to_tick
 from streamq.testing.stores import Fields, LaneStore, Limiter, StreamStore
 from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs
 
@@ -72,7 +73,7 @@ def _ms(seconds: float) -> int:
     return math.ceil(seconds * 1000)
 
 
-class MemoryBroker:
+class MemoryBroker(MemorySchedules):
     """`streamq.broker.Broker` in the memory of one process.
 
     Safe to use from several threads, as the Redis one is (heartbeats run in a thread of their own).
@@ -355,7 +356,14 @@ class MemoryBroker:
         if not taken and not store.knock and in_time:
             return None
         knocked, store.knock = store.knock, False
-        return Wakeup(self._leases(stream, store, taken), paused=store.paused, server_ms=now, knocked=knocked)
+        rescheduled, store.rescheduled = store.rescheduled, False
+        return Wakeup(
+            self._leases(stream, store, taken),
+            paused=store.paused,
+            server_ms=now,
+            knocked=knocked,
+            rescheduled=rescheduled,
+        )
 
     async def _sleep(self, woken: anyio.Event, deadline: float) -> None:
         """Until woken; by a clock that runs by itself, until `deadline` at most."""
@@ -393,6 +401,8 @@ class MemoryBroker:
                 ),
                 concurrency=store.concurrency,
                 orders=tuple(store.orders.pop(worker, ())),
+                schedules=len(store.schedules),
+                next_tick=seconds_to_tick(store, now),
             )
 
     async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
@@ -493,7 +503,7 @@ class MemoryBroker:
             store = self._store(stream)
             store.paused = paused
             if not paused:
-                store.knock = True
+                store.knock = store.rescheduled = True
                 store.wake()
 
     async def stats(self, stream: str) -> StreamStats:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from streamq.broker import DeadJob, DoneJob, Order, Sighting, WorkerFacts
+from streamq.broker import DeadJob, DoneJob, Order, Sighting, StoredSchedule, WorkerFacts
 from streamq.keys import LANES, PROMISE_HORIZON, PROMISE_KEPT, Lane
 from streamq.wire import entry_ms
 
@@ -198,6 +198,10 @@ class StreamStore:
         self.answers = Expiring()
         #: Somebody should look again: a new earliest delayed job, or a resume. One sleeper takes it.
         self.knock = False
+        #: The knock is about the schedules too: a new earliest tick, or a resume.
+        self.rescheduled = False
+        #: Recurring jobs by id.
+        self.schedules: dict[str, StoredSchedule] = {}
         #: Wake the sleepers, from whatever thread.
         self.sleepers: list[Callable[[], None]] = []
         #: Uniqueness keys -> job id; caller-made job ids.

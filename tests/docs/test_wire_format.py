@@ -12,10 +12,11 @@ import pytest
 import redis.asyncio as aioredis
 
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN, DispatchAlert, RunRule
-from streamq import RedisBroker, Retry
+from streamq import Every, Recurring, RedisBroker, Retry
 from streamq.broker import Again, Bury, Cancel, Done, Lease, Order, Release
 from streamq.job import NewJob
 from streamq.keys import GROUP, StreamKeys
+from streamq.schedules import Cron, Record, Schedule
 from streamq.wire import FORMAT_VERSION
 from tests.streamq.rig import Hand, Rig
 from tests.support.documents import REPOSITORY, cells, table
@@ -78,6 +79,7 @@ async def every_way_of_a_job(rig: Rig, look: Callable[[], Awaitable[None]]) -> N
     await look()
     await vanished(rig, hand)
     await controlled(rig, hand, look)
+    await Recurring(rig.stream, rig.broker).add("nightly", Every(86400), {})
     await rig.broker.set_paused(rig.stream, paused=True)
     for who in ("first", "second"):
         await rig.broker.limit(rig.stream, "host:shop.test", rate=1, burst=1, who=who)
@@ -150,6 +152,14 @@ def test_the_names_of_the_keys_are_the_programs() -> None:
         *(made.limit("<key>"), made.promises("<key>"), made.answer("<order id>")),
     }
     assert set(told("Keys")) == {*msgspec.structs.astuple(made), *of_a_name}
+
+
+def test_the_record_of_a_recurring_job_is_told_field_by_field() -> None:
+    assert set(told("A recurring job")) == set(Record.__struct_fields__)
+    (asked,) = [row[1] for row in table(PAGE, "A recurring job") if cells(row[0]) == ["schedule"]]
+    assert set(cells(asked)) >= set(Schedule.__struct_fields__)
+    for example in (text for text in cells(asked) if text.startswith("{")):
+        msgspec.json.decode(example, type=Every | Cron)
 
 
 def test_version_and_group_are_the_programs() -> None:
