@@ -47,6 +47,7 @@ async def fill(store: Store, first: int, last: int, rules: int) -> None:
                 "status": "ok",
                 "started_at": one["at"],
                 "not_modified": False,
+                "observed": True,
             }
             for one in common
         ]

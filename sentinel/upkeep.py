@@ -29,7 +29,7 @@ import msgspec
 
 from sentinel.errors import TemporaryFailure
 from sentinel.relay import as_new_job
-from sentinel.store import Ages, NewOutboxJob, Store
+from sentinel.store import Ages, NewOutboxJob, Pruned, Store
 from sentinel.store.blobs import Blobs
 from streamq import Broker, BrokerFull, BrokerUnavailable, Queue
 from streamq.clock import Clock
@@ -128,8 +128,12 @@ class Upkeep:
         return lost
 
     async def prune(self) -> None:
-        """End what was given up, remove what is older than its age. Raises StoreUnavailable."""
+        """End what was given up, remove what is older than its age, make room for the months to come.
+
+        Raises StoreUnavailable.
+        """
         now = self._clock.time()
+        await self._store.make_months(now)
         abandoned = await self._store.abandon_runs(before=now - self._pace.abandon_after, now=now)
         if abandoned:
             log.warning("runs_abandoned", extra={"runs": abandoned})
@@ -137,7 +141,7 @@ class Upkeep:
         if deliveries:
             log.warning("deliveries_abandoned", extra={"deliveries": deliveries})
         pruned = await self._store.prune(now, self._ages)
-        if pruned.runs or pruned.observations or pruned.alerts:
+        if pruned != Pruned():
             log.info("old_rows_removed", extra=msgspec.structs.asdict(pruned))
 
     async def sweep(self) -> None:

@@ -495,4 +495,6 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     observations: int = 0
     #: Whole months of observations (PostgreSQL), beside these.
     months: int = 0
+    #: Whole months of observations (PostgreSQL), beside these.
+    months: int = 0
     alerts: int = 0

@@ -9,6 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.decide.alerting import HELD
@@ -16,9 +17,10 @@ from sentinel.decide.schedule import FREE_FAILURES, backed_off
 from sentinel.errors import NotFound, PermanentFailure, StaleWorker, StateConflict
 from sentinel.jobs import OURS_FOR_NOW, Trigger
 from sentinel.model import Remembered, Value, Verdict
-from sentinel.store.base import AnyRow, Part
+from sentinel.store.base import AnyRow
 from sentinel.store.imports import state_columns
 from sentinel.store.incidents import add_alert
+from sentinel.store.months import Months, lacks_month
 from sentinel.store.outbox import add_jobs
 from sentinel.store.raising import Raising, Scene
 from sentinel.store.records import (
@@ -59,7 +61,7 @@ _STATE: Final = sa.update(rule_state).where(
 _OBSERVE: Final = sa.insert(observation)
 
 
-class Runs(Part):
+class Runs(Months):
     """Checks and what they found."""
 
     async def begin_run(
@@ -176,9 +178,19 @@ class Runs(Part):
             if not await _write_state(connection, ticket, verdict, expected_state_version, kept):
                 return await _explain(connection, ticket)
             await _put_off(connection, ticket, verdict, now)
-            held = {"its_id": ticket.run_id, "its_fence": ticket.fence}
             status = _status(result)
-            if not await _write_run(connection, _HELD, result, status=status, finished_at=now, held=held):
+            if not await _write_run(
+                connection,
+                _HELD,
+                result,
+                status=status,
+                finished_at=now,
+                more={
+                    "its_id": ticket.run_id,
+                    "its_fence": ticket.fence,
+                    "observed": verdict.value is not None,
+                },
+            ):
                 raise StaleWorker
             await _write_observation(connection, ticket, verdict, raw, now)
             raising = await self._raise(connection, ticket, verdict, now)
@@ -193,6 +205,13 @@ class Runs(Part):
                 severities=raising.severities,
             )
 
+        try:
+            return await self._database.write(finish)
+        except IntegrityError as error:
+            if not lacks_month(error):
+                raise
+        # Upkeep was away, or the clock has leapt: no reason to lose the check.
+        await self.make_months(now)
         return await self._database.write(finish)
 
     async def _raise(
@@ -409,13 +428,13 @@ async def _write_run(
     *,
     status: RunStatus,
     finished_at: float | None = None,
-    held: Mapping[str, object] = MappingProxyType({}),
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> bool:
-    """`held`: what `update` asks for. False: the run is not open, or not ours any more."""
+    """`more`: what `update` asks for, and other columns. False: the run is not open, or not ours any more."""
     columns = {name: getattr(result, name) for name in _RESULT_FIELDS}
     if result.error_detail is not None:
         columns["error_detail"] = result.error_detail[:MAX_DETAIL]
-    done = await connection.execute(update, {**held, "status": status, "finished_at": finished_at, **columns})
+    done = await connection.execute(update, {**more, "status": status, "finished_at": finished_at, **columns})
     return done.rowcount == 1
 
 

@@ -184,6 +184,8 @@ run: Final = sa.Table(
     sa.Column("http_status", sa.Integer),
     sa.Column("final_url", Words),
     sa.Column("not_modified", sa.Boolean, nullable=False),
+    #: It has an observation, or had.
+    sa.Column("observed", sa.Boolean, nullable=False, default=False),
     sa.Column("bytes", sa.BigInteger),
     #: Stage -> seconds.
     sa.Column("timings", Document(dict[str, float])),
@@ -204,6 +206,8 @@ sa.Index(None, run.c.workspace_id)
 for _blob in (run.c.body_blob, run.c.screenshot_blob, run.c.element_blob):
     sa.Index(None, _blob, sqlite_where=_blob.is_not(None), postgresql_where=_blob.is_not(None))
 sa.Index(None, run.c.started_at)
+# A run that found nothing is kept for a shorter time; the others are not looked through for it.
+sa.Index("ix_run_bare", run.c.started_at, sqlite_where=~run.c.observed, postgresql_where=~run.c.observed)
 sa.Index(
     "ix_run_unfinished",
     run.c.started_at,
@@ -211,13 +215,15 @@ sa.Index(
     postgresql_where=run.c.status == sa.literal_column("'running'"),
 )
 
-#: One per run that read a value. The time is part of the key so that PostgreSQL can partition by it.
+#: One per run that read a value; by month on PostgreSQL (sentinel.store.months), so the time is part of the
+#: key. No foreign keys: each would lock the table it points at while a month is made or dropped. Its run is
+#: kept for as long as it is there, by who removes runs.
 observation: Final = sa.Table(
     "observation",
     metadata,
-    sa.Column("run_id", sa.BigInteger, sa.ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("run_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("at", Micros, primary_key=True),
-    _workspace_id(),
+    sa.Column("workspace_id", sa.Text, nullable=False),
     sa.Column("rule_id", sa.Text, nullable=False),
     sa.Column("raw", Words),
     sa.Column("value", Document(Value), nullable=False),
@@ -227,6 +233,7 @@ observation: Final = sa.Table(
     sa.Column("before", Document(Value)),
     #: Relative change, a Decimal as text.
     sa.Column("percent", sa.Text),
+    postgresql_partition_by="RANGE (at)",
 )
 sa.Index("ix_observation_newest", observation.c.rule_id, observation.c.at.desc(), observation.c.run_id.desc())
 sa.Index(None, observation.c.at)

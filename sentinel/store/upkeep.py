@@ -7,11 +7,13 @@ from typing import Any, Final, get_args
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.jobs import RULES_RUN, DispatchAlert, RunRule, run_rule_policy
 from sentinel.model import Health
-from sentinel.store.base import AnyRow, Part
+from sentinel.store.base import AnyRow
 from sentinel.store.hosts import FORGET_AFTER
+from sentinel.store.months import Month, Months
 from sentinel.store.raising import delivery_jobs
 from sentinel.store.records import UNSETTLED, Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
@@ -27,6 +29,7 @@ from sentinel.store.tables import (
     rule_state,
     run,
 )
+from sentinel.store.units import Unit
 
 #: Rows removed in one transaction: others write in between.
 PRUNE_BATCH: Final = 2_000
@@ -34,7 +37,7 @@ PRUNE_BATCH: Final = 2_000
 PAGE: Final = 200
 
 
-class Upkeep(Part):
+class Upkeep(Months):
     """Numbers, retention, repair."""
 
     async def counts(self, now: float) -> Counts:
@@ -68,24 +71,26 @@ class Upkeep(Part):
     async def prune(self, now: float, ages: Ages) -> Pruned:
         """Remove what is older than its age, a batch at a time; an alert still pending is kept.
 
-        A run takes its observation with it, so an age of `runs` below that of `observations` keeps
-        the runs that have one.
+        A run is kept as long as its observation, whatever the age of `runs`. On PostgreSQL observations go by
+        the month, and only those of the month in which the age ends one by one. Raises StoreUnavailable.
         """
         # What only says how alerts were told goes with them; their number says nothing to anybody.
         closed = digest.c.closed_at.is_not(None)
         await self._prune(digest.c.id, digest.c.closes_at, ages.alerts, now, closed)
         await self._prune(incident.c.id, incident.c.over_at, ages.alerts, now)
         await self._forget_hosts(now)
+        months, observations = 0, 0
+        if ages.observations is not None:
+            oldest = now - ages.observations
+            months = await self._drop_months(oldest)
+            since = () if self._database.is_sqlite else (observation.c.at >= Month.of(oldest).begins,)
+            observations = await self._prune(
+                observation.c.run_id, observation.c.at, ages.observations, now, *since
+            )
         return Pruned(
-            observations=await self._prune(observation.c.run_id, observation.c.at, ages.observations, now),
-            runs=await self._prune(
-                run.c.id,
-                run.c.started_at,
-                ages.runs,
-                now,
-                run.c.status != "running",
-                ~sa.exists().where(observation.c.run_id == run.c.id),
-            ),
+            months=months,
+            observations=observations,
+            runs=await self._prune_runs(now, ages),
             alerts=await self._prune(
                 alert.c.id, alert.c.created_at, ages.alerts, now, alert.c.state != "pending"
             ),
@@ -132,13 +137,27 @@ class Upkeep(Part):
         if age is None:
             return 0
         removed = 0
-        some = sa.select(key).where(time < now - age, *only).limit(PRUNE_BATCH)
+        old = (time < now - age, *only)
+        some = sa.select(key).where(*old).order_by(time).limit(PRUNE_BATCH)
+        # Asked for once more outside, so that PostgreSQL looks into those months only.
+        batch = sa.delete(key.table).where(key.in_(some), *old)
         while True:
-            async with self._database.writing() as connection:
-                gone = await connection.execute(sa.delete(key.table).where(key.in_(some)))
-            removed += gone.rowcount
-            if gone.rowcount < PRUNE_BATCH:
+            gone = await self._database.write(_removing(batch))
+            removed += gone
+            if gone < PRUNE_BATCH:
                 return removed
+
+    async def _prune_runs(self, now: float, ages: Ages) -> int:
+        """Those that found nothing by their own age, the others once what they found is gone."""
+        bare = await self._prune(
+            run.c.id, run.c.started_at, ages.runs, now, ~run.c.observed, run.c.status != "running"
+        )
+        if ages.runs is None or ages.observations is None:
+            return bare
+        gone = ~sa.exists().where(observation.c.run_id == run.c.id)
+        # A month that could not be dropped keeps its runs, which are then looked at in vain.
+        oldest = max(ages.runs, ages.observations)
+        return bare + await self._prune(run.c.id, run.c.started_at, oldest, now, run.c.observed, gone)
 
     async def _forget_hosts(self, now: float) -> None:
         """Those that no rule looks at any more are heard of no more."""
@@ -146,6 +165,13 @@ class Upkeep(Part):
             await connection.execute(
                 sa.delete(host_state).where(host_state.c.updated_at < now - FORGET_AFTER)
             )
+
+
+def _removing(batch: sa.Delete) -> Unit[int]:
+    async def remove(connection: AsyncConnection) -> int:
+        return (await connection.execute(batch)).rowcount
+
+    return remove
 
 
 # --- what is unfinished: (called for after, untouched since, key of the last page's last row) -> rows ---

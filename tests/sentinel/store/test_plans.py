@@ -29,6 +29,7 @@ async def fill(store: Store) -> None:
             "status": "ok",
             "started_at": NOW + number,
             "not_modified": False,
+            "observed": True,
         }
         for number in range(ROWS)
     ]
@@ -43,6 +44,7 @@ async def fill(store: Store) -> None:
         }
         for one in runs
     ]
+    await store.make_months(NOW)
     async with store._database.writing() as connection:
         await connection.execute(sa.insert(run), runs)
         await connection.execute(sa.insert(observation), seen)

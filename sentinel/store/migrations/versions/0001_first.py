@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("final_url", sa.Text(), nullable=True),
         sa.Column("not_modified", sa.Boolean(), nullable=False),
+        sa.Column("observed", sa.Boolean(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=True),
         sa.Column("timings", sa.JSON(), nullable=True),
         sa.Column("error_code", sa.Text(), nullable=True),
@@ -112,6 +113,14 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(op.f("ix_run_started_at"), "run", ["started_at"], unique=False)
+    op.create_index(
+        "ix_run_bare",
+        "run",
+        ["started_at"],
+        unique=False,
+        sqlite_where=sa.text("observed = 0"),
+        postgresql_where=sa.text("NOT observed"),
+    )
     op.create_index(
         "ix_run_unfinished",
         "run",
@@ -214,13 +223,8 @@ def upgrade() -> None:
         sa.Column("change_kind", sa.Text(), nullable=True),
         sa.Column("before", sa.JSON(), nullable=True),
         sa.Column("percent", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["run.id"], name=op.f("fk_observation_run_id_run"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["workspace_id"], ["workspace.id"], name=op.f("fk_observation_workspace_id_workspace")
-        ),
         sa.PrimaryKeyConstraint("run_id", "at", name=op.f("pk_observation")),
+        postgresql_partition_by="RANGE (at)",
     )
     op.create_index(op.f("ix_observation_at"), "observation", ["at"], unique=False)
     op.create_index(
