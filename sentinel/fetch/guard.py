@@ -17,12 +17,12 @@ import socket
 import ssl
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import anyio
 import certifi
@@ -367,24 +367,31 @@ class GuardTransport(httpx.AsyncHTTPTransport):
         context = ssl_context or trusted_context()
         super().__init__(verify=context, trust_env=False, retries=0)
         self._policy = policy
+        dialler = GuardBackend(
+            policy,
+            resolve=resolve,
+            inner=backend,
+            dns_seconds=dns_seconds,
+            max_read_bytes=max_read_bytes,
+        )
+        # No connection is kept: it would skip the lookup and its check.
+        pool = (
+            _OneEach(context, dialler)
+            if through is None
+            else httpcore.AsyncConnectionPool(
+                ssl_context=context,
+                max_connections=100,
+                max_keepalive_connections=0,
+                http1=True,
+                http2=False,
+                retries=0,
+                proxy=through,
+                network_backend=dialler,
+            )
+        )
         # The one private name of httpx we use (httpx is pinned for it): there is no public way to
         # give a transport its network backend.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=100,
-            max_keepalive_connections=0,  # a kept connection would skip the lookup and its check
-            http1=True,
-            http2=False,
-            retries=0,
-            proxy=through,
-            network_backend=GuardBackend(
-                policy,
-                resolve=resolve,
-                inner=backend,
-                dns_seconds=dns_seconds,
-                max_read_bytes=max_read_bytes,
-            ),
-        )
+        self._pool = pool  # type: ignore[assignment]  # all that httpx asks of it is what both have
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Check the URL, then send. Called for every hop, so also where httpx follows a redirect."""
@@ -392,6 +399,65 @@ class GuardTransport(httpx.AsyncHTTPTransport):
         if (checked.raw_host, checked.port) != (request.url.raw_host, request.url.port):
             raise _bad("the URL can be read in two ways")
         return await super().handle_async_request(request)
+
+
+class _OneEach:
+    """A connection of its own for each request, closed with its answer: a pool that keeps none, for less."""
+
+    def __init__(self, context: ssl.SSLContext, dialler: GuardBackend) -> None:
+        self._context = context
+        self._dialler = dialler
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """As httpcore's pool does it."""
+        connection = httpcore.AsyncHTTPConnection(
+            request.url.origin,
+            self._context,
+            http1=True,
+            http2=False,
+            retries=0,
+            network_backend=self._dialler,
+        )
+        try:
+            answer = await connection.handle_async_request(request)
+        except BaseException:
+            await _closed(connection)
+            raise
+        return httpcore.Response(
+            answer.status,
+            headers=answer.headers,
+            content=_LastBody(answer.stream, connection),  # type: ignore[arg-type]  # an async one, always
+            extensions=answer.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is open between two requests."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class _LastBody:
+    """The body of an answer; its connection goes with it."""
+
+    def __init__(self, stream: AsyncIterable[bytes], connection: httpcore.AsyncHTTPConnection) -> None:
+        self._stream = stream
+        self._connection = connection
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        await _closed(self._connection)
+
+
+async def _closed(connection: httpcore.AsyncHTTPConnection) -> None:
+    """Close it whatever happens meanwhile: a cancelled check leaves no socket behind."""
+    with anyio.CancelScope(shield=True):
+        await connection.aclose()
 
 
 class GuardBackend(httpcore.AsyncNetworkBackend):
