@@ -235,8 +235,8 @@ def due_of(schedule: Schedule, tick: int) -> int:
 
 def _grid(schedule: Schedule, after_ms: int) -> Iterator[int]:
     """Ticks later than `after_ms`, in order."""
-    start = 0 if schedule.start is None else -int(-schedule.start * 1000 // 1)
-    end = int((LATEST if schedule.end is None else schedule.end) * 1000)
+    start = 0 if schedule.start is None else round(schedule.start * 1000)
+    end = round((LATEST if schedule.end is None else schedule.end) * 1000)
     after = max(after_ms, start - 1)
     match schedule.when:
         case Every(seconds):
@@ -269,7 +269,7 @@ def last_tick(schedule: Schedule, first: int, now_ms: int) -> int:
     """The last tick from `first` (a tick) on whose job is to have started by `now_ms`; at least `first`."""
     if isinstance(schedule.when, Every):
         step = round(schedule.when.seconds * 1000)
-        end = now_ms if schedule.end is None else min(now_ms, int(schedule.end * 1000))
+        end = now_ms if schedule.end is None else min(now_ms, round(schedule.end * 1000))
         last = max(first, first + (end - first) // step * step)
         # Of the last two, jitter may have moved the start of the later one beyond now.
         while last > first and due_of(schedule, last) > now_ms:

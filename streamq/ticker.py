@@ -84,10 +84,10 @@ class Ticker:
             self._changed.set()
 
     async def begin(self) -> None:
-        """Put what the code declares into the broker, and fire what is due."""
+        """Put what the code declares into the broker, and fire what is due; later, where that fails."""
         for stream in self._consumers:
-            await self._declare(stream)
-            await self._look(stream)
+            self._incomplete.add(stream)
+            await self._look_politely(stream)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -114,9 +114,9 @@ class Ticker:
             self._at[stream] = self._clock.monotonic() + RECONNECT[1]
 
     async def _declare(self, stream: str) -> None:
-        self._incomplete.discard(stream)
         declared, gone = self._handlers.recurring(stream), self._handlers.gone(stream)
         await Recurring(stream, self._broker).declare(declared, gone)
+        self._incomplete.discard(stream)
 
     async def _look(self, stream: str) -> None:
         self._at[stream] = None
