@@ -495,6 +495,4 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     observations: int = 0
     #: Whole months of observations (PostgreSQL), beside these.
     months: int = 0
-    #: Whole months of observations (PostgreSQL), beside these.
-    months: int = 0
     alerts: int = 0
