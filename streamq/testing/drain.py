@@ -20,7 +20,9 @@ from streamq.errors import StreamqError
 from streamq.events import Outcome
 from streamq.executor import Ended, Executor
 from streamq.handlers import Handlers, Registration
+from streamq.recurring import Recurring
 from streamq.testing.memory import MemoryBroker
+from streamq.ticker import fire_due
 
 #: Runs of handlers after which a drain is taken for endless.
 MAX_RUNS: Final = 10_000
@@ -73,12 +75,16 @@ async def drain(
     *,
     streams: Sequence[str] | None = None,
     max_runs: int = MAX_RUNS,
+    seconds: float | None = None,
 ) -> Drained:
     """Run what lies in the streams, and what that puts there, one job after the other.
 
     `streams`: those of `handlers` to run, default all. On a `MemoryBroker` with a `ManualClock` (its
     default) the clock is moved to the next due job whenever nothing is ready; where time runs by
     itself, what is not yet due stays, and is counted.
+
+    `seconds`: let exactly so many pass instead, and fire the ticks of recurring jobs on the way, those that
+    `handlers` declares included; needs a `ManualClock`. What is due later stays.
 
     Handlers run as under a worker: payloads are decoded, retry policies hold, and timeouts do in real
     time. What is paused or in a worker's hands stays. Raises EndlessDrainError where there is still work
@@ -87,12 +93,31 @@ async def drain(
     clock = broker.clock if isinstance(broker, MemoryBroker) else SystemClock()
     chosen = list(handlers) if streams is None else [handlers.of(stream) for stream in streams]
     session = _Session(broker, chosen, clock, max_runs)
+    if seconds is not None:
+        if not isinstance(clock, ManualClock):
+            raise ValueError("only a ManualClock can be moved by so many seconds")
+        return await _drain_for(session, handlers, clock, seconds)
     while True:
         await session.run_ready()
         due = session.next_due
         if due is None or not isinstance(clock, ManualClock):
             return await session.end()
         clock.advance(due)
+
+
+async def _drain_for(session: _Session, handlers: Handlers, clock: ManualClock, seconds: float) -> Drained:
+    """Run what is ready and fire what is due, from one moment at which there is something to the next."""
+    until = clock.monotonic() + seconds
+    await session.declare(handlers)
+    while True:
+        tick = await session.fire()
+        await session.run_ready()
+        left = until - clock.monotonic()
+        soonest = min((due for due in (tick, session.next_due) if due is not None), default=None)
+        if soonest is None or soonest > left:
+            clock.advance(left)
+            return await session.end()
+        clock.advance(soonest)
 
 
 class _Session:
@@ -116,6 +141,17 @@ class _Session:
     def next_due(self) -> float | None:
         """Seconds until the next delayed job of all streams; None: there is none."""
         return min((due for due in self._due.values() if due is not None), default=None)
+
+    async def declare(self, handlers: Handlers) -> None:
+        """Put the recurring jobs of the code into the broker."""
+        for registration, _ in self._executors:
+            stream = registration.stream
+            await Recurring(stream, self._broker).declare(handlers.recurring(stream), handlers.gone(stream))
+
+    async def fire(self) -> float | None:
+        """Fire the ticks that are due; seconds until the next one of all, None: there is none."""
+        found = [await fire_due(self._broker, one.stream, lambda _: None) for one, _ in self._executors]
+        return min((seconds for seconds in found if seconds is not None), default=None)
 
     async def run_ready(self) -> None:
         """Return when no stream has anything to take: one's handler may fill another one."""

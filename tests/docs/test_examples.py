@@ -25,7 +25,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "
 
 def test_every_program_in_the_documents_is_run_here_or_beside_the_producers() -> None:
     written = {block.name for block in blocks("python", "sh", "js")}
-    here = {"jobs.py", "producer.py", "worker.py", "verify.py"}
+    here = {"jobs.py", "producer.py", "worker.py", "verify.py", "reports.py", "steer.py"}
     assert written == here | {"producer.sh", "producer-many.sh", "producer.mjs"}
 
 
@@ -53,6 +53,28 @@ def test_the_readme_s_producer_and_worker_work_together(redis_port: int, tmp_pat
     assert (first[1], second) == ("True", [first[0], "False"]), "the second one is a duplicate"
     assert ran == [first[0], "1", "a.png"]
     assert (rest, worker.returncode) == ("", 0)
+
+
+def test_the_page_s_recurring_jobs_run_and_are_steered(redis_port: int, tmp_path: Path) -> None:
+    for name in ("reports.py", "steer.py"):
+        (tmp_path / name).write_text(at(named(name).text, port=redis_port))
+
+    worker = start(tmp_path / "reports.py")
+    try:
+        assert worker.stdout is not None
+        first = worker.stdout.readline().split()
+        listed = start(tmp_path / "steer.py").communicate(timeout=PATIENCE)[0].splitlines()
+        until(lambda: "one" in worker.stdout.readline() if worker.stdout else True)
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=PATIENCE)
+    finally:
+        worker.kill()
+        worker.wait()
+
+    assert (first[0].partition("@")[0], first[1]) == ("pulse", "new")
+    assert {line.split()[0] for line in listed[:-1]} == {"nightly", "pulse", "hourly"}
+    assert listed[-1].startswith("hourly@")
+    assert worker.returncode == 0
 
 
 def until(condition: Callable[[], Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from streamq import DeadLetter, Handlers, Job, Queue, RedisBroker, Retry, Snooze
+from streamq import DeadLetter, Every, Handlers, Job, Queue, Recurring, RedisBroker, Retry, Snooze
 from streamq.clock import SystemClock
 from streamq.testing import EndlessDrainError, ManualClock, MemoryBroker, drain
 
@@ -174,3 +174,43 @@ async def test_where_time_runs_by_itself_what_is_not_due_is_left_and_counted(
             drained = await drain(broker, handlers)
 
             assert (drained.done, drained.delayed) == (("now",), 1)
+
+
+async def test_a_day_of_ticks_runs_in_no_time_with_the_retries_in_between(handlers: Handlers) -> None:
+    # Given an hourly job that fails once a day, and one that ends after three
+    broker = MemoryBroker(ManualClock(1_767_225_600.0))
+
+    @handlers.on("notes", Note, retry=Retry(delays=(30,)))
+    async def note(job: Job[Note]) -> None:
+        if job.headers["streamq-tick"] == "2026-01-01T05:00:00Z" and not job.last_attempt:
+            raise OSError("not yet")
+
+    handlers.recur("notes", "hourly", Every(3600), Note(1))
+    await Recurring("notes", broker).add("minutely", Every(60), Note(2), max_runs=3)
+
+    # When a day passes
+    drained = await drain(broker, handlers, seconds=86400)
+
+    # Then each tick had its job, at its time
+    hourly = [ran for ran in drained.runs if ran.job_id.startswith("hourly@")]
+    assert [ran.at for ran in hourly if ran.attempt == 1] == pytest.approx(
+        [3600 * n for n in range(1, 25)], abs=0.01
+    )
+    assert [(ran.job_id, round(ran.at)) for ran in hourly if ran.attempt == 2] == [
+        ("hourly@2026-01-01T05:00:00Z", 18030)
+    ]
+    assert len([one for one in drained.done if one.startswith("minutely@")]) == 3
+    assert broker.clock.time() == pytest.approx(1_767_225_600.0 + 86400)
+
+
+async def test_so_many_seconds_pass_only_where_a_clock_can_be_moved(handlers: Handlers) -> None:
+    @handlers.on("notes", Note)
+    async def note(job: Job[Note]) -> None:
+        pass
+
+    with pytest.raises(ValueError, match="ManualClock"):
+        await drain(MemoryBroker(SystemClock()), handlers, seconds=1)
+    broker = MemoryBroker()
+    await Queue("notes", broker).enqueue(Note(1), delay=100)
+    assert (await drain(broker, handlers, seconds=99)).delayed == 1
+    assert len((await drain(broker, handlers, seconds=1)).done) == 1
