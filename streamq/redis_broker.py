@@ -47,6 +47,9 @@ A = TypeVar("A")
 CALL_TIMEOUT: Final = 5.0
 #: Seconds a blocking read may overrun its own timeout before the connection is given up.
 BLOCK_MARGIN: Final = 5.0
+#: The client's own limit is 100; a worker has one connection per sleeping read and one per turn under way, and one
+#: that waits for a connection for ever takes no jobs. The server's limit (`maxclients`) is what counts.
+MAX_CONNECTIONS: Final = 100_000
 #: Heartbeats between two counts of what the server thinks is in hand.
 AUDIT_EVERY: Final = 10
 #: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
@@ -126,6 +129,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
             "socket_timeout": CALL_TIMEOUT,
             "client_name": client_name,
             "health_check_interval": 0,
+            "max_connections": MAX_CONNECTIONS,
             "decode_responses": False,
             # Replies as flat lists, the same from every server this runs on.
             "protocol": 2,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import anyio
 import anyio.to_thread
 import pytest
 import redis.asyncio as aioredis
 
-from streamq import redis_broker
+from streamq import nodes, redis_broker
 from streamq.broker import Again, Done, Retention
 from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable
 from streamq.keys import GROUP, StreamKeys
 from streamq.redis_broker import RedisBroker
-from tests.streamq.rig import BUDGET, PATIENCE, Rig, eventually, job
+from tests.streamq.rig import BUDGET, PATIENCE, Rig, eventually, ids, job
 from tests.support.servers import OwnServers
 
 
@@ -233,6 +234,7 @@ async def test_a_server_that_hangs_is_unavailable_and_not_one_that_has_nothing(
     server = own_server(appendonly=False)
     monkeypatch.setattr(redis_broker, "BLOCK_MARGIN", 0.1)
     monkeypatch.setattr(redis_broker, "CALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(nodes, "CALL_TIMEOUT", 0.1)
     async with RedisBroker.from_url(server.url) as broker:
         await broker.turn("jobs", "alice", sequence=1, free=0)
         assert not (await broker.wait("jobs", "alice", timeout=0.01)).leases
@@ -266,3 +268,20 @@ async def test_a_key_of_another_kind_is_refused_with_the_servers_words(redis_rig
 async def test_a_url_that_is_none_is_refused_without_telling_its_password(url: str) -> None:
     with pytest.raises(BrokerRefused):
         RedisBroker.from_url(url)
+
+
+async def test_a_worker_may_sleep_on_more_streams_than_a_client_has_connections_by_default(
+    redis_rig: Rig,
+) -> None:
+    rig = redis_rig
+    async with anyio.create_task_group() as sleepers:
+        for number in range(120):
+            sleepers.start_soon(partial(rig.broker.wait, f"jobs-{number}", "alice", timeout=PATIENCE))
+
+        async def all_asleep() -> bool:
+            return await rig.sleepers() == 120
+
+        await eventually(all_asleep)
+        await rig.put_one(id="a")
+        assert ids(await rig.hand().take()) == ["a"]
+        sleepers.cancel_scope.cancel()
