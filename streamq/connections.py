@@ -6,6 +6,8 @@ three times what the turn itself needs; and a blocking read must not share a con
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -33,6 +35,8 @@ class Connections:
         self._pool = client.connection_pool
         #: Kept open between conversations, last used last.
         self._idle: list[Connection] = []
+        #: Conversations that go on, with the loop they are on.
+        self._open: dict[anyio.CancelScope, asyncio.AbstractEventLoop] = {}
 
     def __repr__(self) -> str:
         return f"<Connections {len(self._idle)} idle>"
@@ -69,16 +73,29 @@ class Connections:
         redis.RedisError, OSError.
         """
         connection: Connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        replies: list[Any] = []
         try:
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            replies = [await _reply(connection, timeout)]
-            for _ in commands[1:]:
-                replies.append(await _reply(connection, then))  # noqa: PERF401 - each awaits
+            with anyio.CancelScope() as scope:
+                self._open[scope] = asyncio.get_running_loop()
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                replies.append(await _reply(connection, timeout))
+                for _ in commands[1:]:
+                    replies.append(await _reply(connection, then))  # noqa: PERF401 - each awaits
+            if scope.cancelled_caught:
+                raise redis.ConnectionError("the keys are on another server now")  # noqa: TRY301 - dropped below
         except BaseException:
             await self._drop(connection)
             raise
+        finally:
+            self._open.pop(scope, None)
         await self._pool.release(connection)
         return replies
+
+    def cut(self) -> None:
+        """End the conversations that go on: what they wait for is elsewhere now. From any thread."""
+        for scope, loop in list(self._open.items()):
+            with contextlib.suppress(RuntimeError):  # that loop has closed
+                loop.call_soon_threadsafe(scope.cancel)
 
     async def _drop(self, connection: Connection) -> None:
         """A half-read connection would give the next caller our answer."""

@@ -1,8 +1,8 @@
 """The broker on a real server: Redis 7.0 or newer, or Valkey 8 or newer.
 
-Two clients: an asynchronous one for everything that answers at once and for blocking reads (each
-blocking read has a connection to itself), and a blocking one for heartbeats, which run in a thread
-so that a handler that blocks the event loop keeps its leases. Neither client retries: redis-py's
+Two clients a server: an asynchronous one for everything that answers at once and for blocking reads
+(each blocking read has a connection to itself), and a blocking one for heartbeats, which run in a thread
+so that a handler that blocks the event loop keeps its leases. Neither retries: redis-py's
 own retries turn one lost reply into several entries (shared/faults.md, finding 2). Calls that may
 be repeated are repeated by their caller, who knows why that is safe.
 """
@@ -13,13 +13,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self, TypeVar
 
-import anyio
 import msgspec
 import redis
-import redis.asyncio as aioredis
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.retry import Retry as SyncRetry
 
 from streamq import scripts
 from streamq.broker import (
@@ -32,10 +27,10 @@ from streamq.broker import (
     Wakeup,
     WorkerFacts,
 )
-from streamq.connections import Connections
 from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, StreamqError
 from streamq.job import NewJob, Receipt
 from streamq.keys import GROUP, LANES, StreamKeys
+from streamq.nodes import CALL_TIMEOUT, Node, Nodes
 from streamq.redis_inspection import RedisInspection
 from streamq.redis_schedules import RedisSchedules
 from streamq.scripts import Call
@@ -43,28 +38,21 @@ from streamq.wire import envelope_of, pairs
 
 A = TypeVar("A")
 
-#: Seconds a call may take before the connection is given up.
-CALL_TIMEOUT: Final = 5.0
 #: Seconds a blocking read may overrun its own timeout before the connection is given up.
 BLOCK_MARGIN: Final = 5.0
-#: The client's own limit is 100; a worker has one connection per sleeping read and one per turn under way, and one
-#: that waits for a connection for ever takes no jobs. The server's limit (`maxclients`) is what counts.
-MAX_CONNECTIONS: Final = 100_000
 #: Heartbeats between two counts of what the server thinks is in hand.
 AUDIT_EVERY: Final = 10
 #: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
 ENQUEUE_BATCH: Final = 500
 
-_UNAVAILABLE = (
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "BUSY",
-    "NOREPLICAS",
-    "UNBLOCKED",
+#: Answers that pass, by class; LOADING is a ConnectionError, MASTERDOWN a ClusterDownError.
+_PASSING = (
+    redis.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
 )
+#: The others that pass, by word.
+_UNAVAILABLE = ("BUSY", "NOREPLICAS", "UNBLOCKED")
 _FULL = ("OOM", "MISCONF")
 
 
@@ -85,7 +73,7 @@ def translate(error: redis.RedisError | OSError) -> StreamqError | _NoGroup:
         return _NoGroup(text)
     if isinstance(error, redis.exceptions.OutOfMemoryError) or any(word in text for word in _FULL):
         return BrokerFull(f"the server refuses writes: {text}")
-    if isinstance(error, redis.ReadOnlyError) or any(word in text for word in _UNAVAILABLE):
+    if isinstance(error, _PASSING) or any(word in text for word in _UNAVAILABLE):
         return BrokerUnavailable(f"the server cannot serve now: {text}")
     return BrokerRefused(f"the server refused the call: {text}")
 
@@ -99,16 +87,11 @@ def _raise(error: redis.RedisError | OSError) -> StreamqError:
 class RedisBroker(RedisInspection, RedisSchedules):
     """`streamq.broker.Broker` on Redis Streams."""
 
-    def __init__(self, client: aioredis.Redis, blocking: redis.Redis, *, name: str) -> None:
-        """Use `from_url`; this is for clients that were set up elsewhere.
-
-        Both clients must answer bytes and must not retry.
-        """
-        self._client = client
-        self._connections = Connections(client)
-        self._blocking = blocking
+    def __init__(self, nodes: Nodes) -> None:
+        """Use `from_url`."""
+        self._nodes = nodes
         #: Where it is, without credentials.
-        self.name = name
+        self.name = nodes.name
         #: (stream, worker) already on the list of workers.
         self._registered: set[tuple[str, str]] = set()
         #: How often each (stream, worker) has taken: the lanes' shares follow it.
@@ -117,36 +100,11 @@ class RedisBroker(RedisInspection, RedisSchedules):
 
     @classmethod
     def from_url(cls, url: str, *, client_name: str = "streamq") -> Self:
-        """A broker at `redis://`, `rediss://` or `unix://`; nothing is dialled yet.
+        """A broker at one of the URLs of `streamq.address`; nothing is dialled yet.
 
         Raises BrokerRefused for a URL that is not one.
         """
-        scheme = url.partition("://")[0]
-        if scheme not in ("redis", "rediss", "unix"):
-            msg = f"a broker's URL starts with redis://, rediss:// or unix://, not {scheme[:20]!r}"
-            raise BrokerRefused(msg)
-        common: dict[str, Any] = {
-            "socket_timeout": CALL_TIMEOUT,
-            "client_name": client_name,
-            "health_check_interval": 0,
-            "max_connections": MAX_CONNECTIONS,
-            "decode_responses": False,
-            # Replies as flat lists, the same from every server this runs on.
-            "protocol": 2,
-        }
-        if scheme != "unix":
-            common |= {"socket_connect_timeout": CALL_TIMEOUT, "socket_keepalive": True}
-        try:
-            client = aioredis.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **common)
-            blocking = redis.Redis.from_url(url, retry=SyncRetry(NoBackoff(), 0), **common)
-            # Made and dropped, not dialled: an option that does not exist is told now, not at the first call.
-            blocking.connection_pool.connection_class(**blocking.connection_pool.connection_kwargs)
-        except (ValueError, TypeError) as error:
-            msg = f"the broker's URL is not valid: {error}"
-            raise BrokerRefused(msg) from error
-        where = client.connection_pool.connection_kwargs
-        name = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
-        return cls(client, blocking, name=f"{name}/{where.get('db') or 0}")
+        return cls(Nodes.at(url, client_name=client_name))
 
     def __repr__(self) -> str:
         return f"<RedisBroker {self.name}>"
@@ -159,31 +117,31 @@ class RedisBroker(RedisInspection, RedisSchedules):
 
     async def close(self) -> None:
         """Close every connection."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CALL_TIMEOUT):
-            await self._client.aclose()
-        self._blocking.close()
+        await self._nodes.close()
 
     # --- running scripts ---------------------------------------------------------------------
 
     async def _evaluate(self, call: Call[A]) -> A:
-        return await self._run(call, self._client.execute_command)
+        return await self._run(call, self._nodes.call)
 
     async def _run(self, call: Call[A], ask: Callable[..., Awaitable[Any]]) -> A:
+        first = call.keys[0]
         try:
             try:
-                reply = await ask("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+                reply = await ask(first, "EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
             except redis.exceptions.NoScriptError:
-                reply = await ask("EVAL", call.script.text, len(call.keys), *call.keys, *call.args)
+                reply = await ask(first, "EVAL", call.script.text, len(call.keys), *call.keys, *call.args)
         except (redis.RedisError, OSError) as error:
             raise translate(error) from error
         return call.read(reply)
 
     def _evaluate_blocking(self, call: Call[A]) -> A:
+        what = (len(call.keys), *call.keys, *call.args)
         try:
             try:
-                reply = self._blocking.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+                (reply,) = self._nodes.call_blocking(call.keys[0], ("EVALSHA", call.script.sha, *what))
             except redis.exceptions.NoScriptError:
-                reply = self._blocking.eval(call.script.text, len(call.keys), *call.keys, *call.args)
+                (reply,) = self._nodes.call_blocking(call.keys[0], ("EVAL", call.script.text, *what))
         except (redis.RedisError, OSError) as error:
             raise translate(error) from error
         return call.read(reply)
@@ -192,7 +150,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
         self, stream: str, call: Call[A], ask: Callable[..., Awaitable[Any]] | None = None
     ) -> A:
         """Run a call that needs the groups; make them when they are missing, and run it again."""
-        ask = ask or self._client.execute_command
+        ask = ask or self._nodes.call
         try:
             return await self._run(call, ask)
         except _NoGroup:
@@ -205,7 +163,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
         k = StreamKeys.of(stream)
         for key in (*k.lanes, k.wake):
             try:
-                await self._client.xgroup_create(key, GROUP, id="0", mkstream=True)
+                await self._nodes.call(key, "XGROUP", "CREATE", key, GROUP, "0", "MKSTREAM")
             except redis.ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise _raise(error) from error
@@ -256,7 +214,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
             retention=retention,
             register=not known,
         )
-        turn = await self._with_groups(stream, call, self._connections.ask)
+        turn = await self._with_groups(stream, call, self._nodes.ask)
         if free > 0:
             self._takes[stream, worker] += 1
         if not known:
@@ -290,7 +248,9 @@ class RedisBroker(RedisInspection, RedisSchedules):
         ]
         read += ["STREAMS", *keys, *([">"] * len(keys))]
         commands = [read, ["HMGET", k.meta, "paused", "cancels"], ["TIME"]]
-        reply, (paused, cancels), clock = await self._converse(commands, timeout=seconds + BLOCK_MARGIN)
+        reply, (paused, cancels), clock = await self._converse(
+            stream, commands, timeout=seconds + BLOCK_MARGIN
+        )
         found: list[Lease] = []
         knocked = rescheduled = False
         for raw_key, entries in reply or ():
@@ -322,18 +282,16 @@ class RedisBroker(RedisInspection, RedisSchedules):
             for lease, score in zip(leases, scores, strict=True)
         ]
 
-    async def _converse(self, commands: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:  # noqa: ASYNC109 - of the first reply
+    async def _converse(self, key: str, commands: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:  # noqa: ASYNC109 - of the first reply
         """Several commands in one write on a connection of their own; their replies as the wire has them."""
         try:
-            return await self._connections.converse(commands, timeout=timeout, then=CALL_TIMEOUT)
+            return await self._nodes.converse(key, commands, timeout=timeout, then=CALL_TIMEOUT)
         except (redis.RedisError, OSError) as error:
             raise translate(error) from error
 
     async def _answer_knock(self, key: str, ids: Sequence[bytes]) -> None:
-        async with self._client.pipeline(transaction=False) as pipe:
-            pipe.xack(key, GROUP, *ids)
-            pipe.xdel(key, *ids)
-            await pipe.execute()
+        commands = [("XACK", key, GROUP, *ids), ("XDEL", key, *ids)]
+        await self._converse(key, commands, timeout=CALL_TIMEOUT)
 
     def renew(
         self,
@@ -365,10 +323,14 @@ class RedisBroker(RedisInspection, RedisSchedules):
         try:
             ids = [lease.envelope.id for lease in held]
             key = StreamKeys.of(stream).cancels
-            found: list[Any] = self._blocking.execute_command("ZMSCORE", key, *ids)  # type: ignore[no-untyped-call]
+            (found,) = self._nodes.call_blocking(key, ("ZMSCORE", key, *ids))
         except (redis.RedisError, OSError) as error:
             raise _raise(error) from error
-        return found
+        return list(found)
+
+    async def vouch(self, stream: str, worker: str) -> bool:
+        """See `Broker.vouch`."""
+        return await self._evaluate(scripts.vouch(stream, worker)) >= 0
 
     async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
         """See `Broker.adopt`."""
@@ -416,10 +378,14 @@ class RedisBroker(RedisInspection, RedisSchedules):
 
     # --- asking ----------------------------------------------------------------------------------
 
-    async def _ask(self, *command: Any) -> Any:
-        """One plain command, its reply as the wire has it; a missing group is an empty answer."""
+    async def _ask(self, *command: Any, of: str | None = None) -> Any:
+        """One plain command, its reply as the wire has it; a missing group is an empty answer.
+
+        `of`: a key of the stream it is about, where the command names none.
+        """
+        key = of or command[2 if command[0] == "XINFO" else 1]
         try:
-            (reply,) = await self._converse([command], timeout=CALL_TIMEOUT)
+            (reply,) = await self._converse(key, [command], timeout=CALL_TIMEOUT)
         except _NoGroup:
             return []
         return reply
@@ -427,11 +393,20 @@ class RedisBroker(RedisInspection, RedisSchedules):
     async def ping(self) -> dict[str, Any]:
         """See `Broker.ping`. Keys: server, version, policy, appendonly, where, clock (seconds since the
         epoch), memory and max_memory (bytes; 0: no limit), saves (to disk, the last time), replica.
+
+        Of several servers the one that is worst off: a policy that evicts, one that does not append, the
+        oldest version.
         """
+        nodes: list[Node] = []
         try:
-            info: dict[str, Any] = await self._client.info()
+            nodes = await self._nodes.every()
+            found = [self._facts(await node.client.info()) for node in nodes]
         except (redis.RedisError, OSError) as error:
+            self._nodes.doubt_all(nodes)
             raise _raise(error) from error
+        return _worst(found)
+
+    def _facts(self, info: dict[str, Any]) -> dict[str, Any]:
         server = info.get("server_name") or "redis"
         return {
             "server": server,
@@ -457,3 +432,22 @@ class RedisBroker(RedisInspection, RedisSchedules):
             )
             raise BrokerRefused(msg)
         return facts
+
+
+def _worst(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What servers told of themselves as if they were one."""
+    first = found[0]
+    evicts = [facts["policy"] for facts in found if facts["policy"] not in ("noeviction", "unknown")]
+    return first | {
+        "version": min((facts["version"] for facts in found), key=_version),
+        "policy": evicts[0] if evicts else first["policy"],
+        "appendonly": all(facts["appendonly"] for facts in found),
+        "memory": sum(facts["memory"] for facts in found),
+        "max_memory": sum(facts["max_memory"] for facts in found),
+        "saves": all(facts["saves"] for facts in found),
+        "replica": any(facts["replica"] for facts in found),
+    }
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())

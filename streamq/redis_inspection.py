@@ -57,7 +57,7 @@ class Place(msgspec.Struct, frozen=True):
 class RedisInspection:
     """Needs two ways to ask the server; `RedisBroker` has them."""
 
-    async def _ask(self, *command: Any) -> Any:
+    async def _ask(self, *command: Any, of: str | None = None) -> Any:
         raise NotImplementedError
 
     async def _evaluate(self, call: Call[A]) -> A:
@@ -203,7 +203,7 @@ class RedisInspection:
         """
         k = StreamKeys.of(stream)
         asked = await self._ask("ZSCORE", k.cancels, job_id) is not None
-        now = await self._now_ms()
+        now = await self._now_ms(stream)
         search = Search(self, k, job_id, look)
         seen = await self._find_delayed(k, job_id, now, asked=asked)
         if seen is None:
@@ -259,8 +259,8 @@ class RedisInspection:
         if unique:
             await self._evaluate(scripts.give_back(stream, [(unique, job_id)]))
 
-    async def _now_ms(self) -> int:
-        seconds, micros = await self._ask("TIME")
+    async def _now_ms(self, stream: str) -> int:
+        seconds, micros = await self._ask("TIME", of=stream)
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def _delivered(self, key: str) -> str:

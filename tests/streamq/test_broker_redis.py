@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 import redis.asyncio as aioredis
 
-from streamq import redis_broker
+from streamq import nodes, redis_broker
 from streamq.broker import Again, Done, Retention
 from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable
 from streamq.keys import GROUP, StreamKeys
@@ -233,6 +233,7 @@ async def test_a_server_that_hangs_is_unavailable_and_not_one_that_has_nothing(
     server = own_server(appendonly=False)
     monkeypatch.setattr(redis_broker, "BLOCK_MARGIN", 0.1)
     monkeypatch.setattr(redis_broker, "CALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(nodes, "CALL_TIMEOUT", 0.1)
     async with RedisBroker.from_url(server.url) as broker:
         await broker.turn("jobs", "alice", sequence=1, free=0)
         assert not (await broker.wait("jobs", "alice", timeout=0.01)).leases
