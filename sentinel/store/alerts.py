@@ -31,7 +31,7 @@ from sentinel.store.records import (
 )
 from sentinel.store.rules import disable_channel, read_channel
 from sentinel.store.runs import MAX_DETAIL
-from sentinel.store.tables import alert, delivery, delivery_attempt
+from sentinel.store.tables import IS_OPEN, alert, delivery, delivery_attempt
 
 #: Seconds an alert waits for an older one of its rule after the last that was heard of that one: its
 #: whole schedule, and the sends.
@@ -292,14 +292,14 @@ class Alerts(Part):
         Answers how many. Raises StoreUnavailable.
         """
         silent = (
-            delivery.c.state.in_(UNSETTLED),
+            IS_OPEN,
             delivery.c.updated_at < before,
             sa.func.coalesce(delivery.c.next_at, 0.0) < before,
             sa.func.coalesce(delivery.c.escalates_at, 0.0) < before,
         )
         key = (delivery.c.alert_id, delivery.c.channel_id)
         async with self._database.reading() as connection:
-            wanted = sa.select(*key).where(*silent).order_by(*key).limit(ABANDON_BATCH)
+            wanted = sa.select(*key).where(*silent).order_by(delivery.c.updated_at, *key).limit(ABANDON_BATCH)
             found = (await connection.execute(wanted)).all()
         ended = 0
         for alert_id, channel_id in found:
@@ -431,7 +431,7 @@ async def _older_first(
         .where(
             delivery.c.workspace_id == told.workspace_id,
             delivery.c.channel_id == channel_id,
-            delivery.c.state.in_(UNSETTLED),
+            IS_OPEN,
             alert.c.rule_id == told.rule_id,
             _called_for(now),
             sa.or_(
@@ -453,7 +453,7 @@ async def _waiting(connection: AsyncConnection, workspace_id: str, channel_id: s
     wanted = sa.select(sa.func.count()).where(
         delivery.c.workspace_id == workspace_id,
         delivery.c.channel_id == channel_id,
-        delivery.c.state.in_(UNSETTLED),
+        IS_OPEN,
         _called_for(now),
     )
     count: int = (await connection.execute(wanted)).scalar_one()

@@ -34,7 +34,7 @@ from sentinel.store.records import (
     StoredRule,
 )
 from sentinel.store.rules import read_rule
-from sentinel.store.tables import alert, observation, rule, rule_state, run
+from sentinel.store.tables import IS_RUNNING, alert, observation, rule, rule_state, run
 
 #: Characters of a raw reading that are kept: a whole page is not a reading.
 MAX_RAW: Final = 20_000
@@ -236,7 +236,7 @@ class Runs(Months):
         async with self._database.writing() as connection:
             ended = await connection.execute(
                 sa.update(run)
-                .where(run.c.status == "running", run.c.started_at < before)
+                .where(IS_RUNNING, run.c.started_at < before)
                 .values(
                     status="error",
                     finished_at=now,

@@ -208,11 +208,13 @@ for _blob in (run.c.body_blob, run.c.screenshot_blob, run.c.element_blob):
 sa.Index(None, run.c.started_at)
 # A run that found nothing is kept for a shorter time; the others are not looked through for it.
 sa.Index("ix_run_bare", run.c.started_at, sqlite_where=~run.c.observed, postgresql_where=~run.c.observed)
+#: In the very words of its index, and not with a parameter: SQLite does not see else what the index is for.
+IS_RUNNING: Final = run.c.status == sa.literal_column("'running'")
 sa.Index(
     "ix_run_unfinished",
     run.c.started_at,
-    sqlite_where=run.c.status == sa.literal_column("'running'"),
-    postgresql_where=run.c.status == sa.literal_column("'running'"),
+    sqlite_where=IS_RUNNING,
+    postgresql_where=IS_RUNNING,
 )
 
 #: One per run that read a value; by month on PostgreSQL (sentinel.store.months), so the time is part of the
@@ -337,12 +339,9 @@ sa.Index(
     sqlite_where=alert.c.pattern.is_not(None),
     postgresql_where=alert.c.pattern.is_not(None),
 )
-sa.Index(
-    "ix_alert_pending",
-    alert.c.created_at,
-    sqlite_where=alert.c.state == sa.literal_column("'pending'"),
-    postgresql_where=alert.c.state == sa.literal_column("'pending'"),
-)
+#: In the words of its index, as IS_RUNNING.
+IS_PENDING: Final = alert.c.state == sa.literal_column("'pending'")
+sa.Index("ix_alert_pending", alert.c.created_at, sqlite_where=IS_PENDING, postgresql_where=IS_PENDING)
 
 delivery: Final = sa.Table(
     "delivery",
@@ -371,15 +370,16 @@ delivery: Final = sa.Table(
     #: Set: an escalation, which is sent then unless the alert is acknowledged.
     sa.Column("escalates_at", Micros),
 )
-_OPEN: Final = delivery.c.state.in_(
+#: Unsettled, in the words of its index, as IS_RUNNING.
+IS_OPEN: Final = delivery.c.state.in_(
     [sa.literal_column(f"'{state}'") for state in ("pending", "sending", "retrying")]
 )
 sa.Index(
     "ix_delivery_open",
     delivery.c.workspace_id,
     delivery.c.channel_id,
-    sqlite_where=_OPEN,
-    postgresql_where=_OPEN,
+    sqlite_where=IS_OPEN,
+    postgresql_where=IS_OPEN,
 )
 
 delivery_attempt: Final = sa.Table(

@@ -15,9 +15,12 @@ from sentinel.store.base import AnyRow
 from sentinel.store.hosts import FORGET_AFTER
 from sentinel.store.months import Month, Months
 from sentinel.store.raising import delivery_jobs
-from sentinel.store.records import UNSETTLED, Ages, Counts, NewOutboxJob, Pruned
+from sentinel.store.records import Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
 from sentinel.store.tables import (
+    IS_OPEN,
+    IS_PENDING,
+    IS_RUNNING,
     alert,
     delivery,
     digest,
@@ -55,7 +58,7 @@ class Upkeep(Months):
             .select_from(outbox)
             .where(sa.or_(outbox.c.available_at.is_(None), outbox.c.available_at <= now))
         )
-        pending = sa.select(sa.func.count()).select_from(alert).where(alert.c.state == "pending")
+        pending = sa.select(sa.func.count()).select_from(alert).where(IS_PENDING)
         async with self._database.reading() as connection:
             health = {row[0]: row[1] for row in await connection.execute(by_health)}
             depth, oldest = (await connection.execute(waiting)).one()
@@ -200,7 +203,7 @@ def _open_runs(after: float, before: float, last: int | None) -> sa.Select[Any]:
     return (
         sa.select(run.c.id, run.c.rule_id, run.c.job_id, run.c.trigger, run.c.started_at)
         .join(rule, rule.c.id == run.c.rule_id)
-        .where(run.c.id > (last or 0), run.c.status == "running", run.c.started_at.between(after, before))
+        .where(run.c.id > (last or 0), IS_RUNNING, run.c.started_at.between(after, before))
         .order_by(run.c.id)
     )
 
@@ -230,7 +233,7 @@ def _open_deliveries(after: float, before: float, last: str | None) -> sa.Select
     return (
         sa.select(key, delivery.c.channel_id, delivery.c.job_id, alert)
         .join(alert, alert.c.id == delivery.c.alert_id)
-        .where(key > (last or ""), delivery.c.state.in_(UNSETTLED))
+        .where(key > (last or ""), IS_OPEN)
         .where(delivery.c.updated_at.between(after, before), called_for_lately)
         .where(sa.func.coalesce(delivery.c.escalates_at, 0.0) < before)
         .order_by(key)
