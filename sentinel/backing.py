@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -73,10 +74,32 @@ async def store_of(
 
 
 def blobs_of(settings: Settings) -> Blobs:
-    """Where page bodies and screenshots are kept."""
+    """Where page bodies and screenshots are kept. Raises SettingsError (the library for it is not there)."""
+    url = settings.blobs_url or ""
+    if url.startswith("s3://"):
+        return _objects_of(settings, *url.removeprefix("s3://").partition("/")[::2])
     from sentinel.store.blobs import FileBlobs  # noqa: PLC0415 - see the module
 
-    return FileBlobs(settings.state_dir / "blobs", limit=settings.keep_bytes, keeps=settings.keep_pages)
+    folder = Path(url.removeprefix("file://")) if url else settings.state_dir / "blobs"
+    return FileBlobs(folder, limit=settings.keep_bytes, keeps=settings.keep_pages)
+
+
+def _objects_of(settings: Settings, bucket: str, prefix: str) -> Blobs:
+    try:
+        from sentinel.store.object_blobs import ObjectBlobs  # noqa: PLC0415 - see the module
+    except ModuleNotFoundError as error:
+        if error.name != "obstore":
+            raise
+        raise SettingsError(
+            ["SENTINEL_BLOBS_URL: s3:// needs the extra s3, pip install 'sentinel-worker[s3]'"]
+        ) from error
+    return ObjectBlobs(
+        bucket,
+        prefix.rstrip("/"),
+        endpoint=settings.blobs_endpoint,
+        limit=settings.keep_bytes,
+        keeps=settings.keep_pages,
+    )
 
 
 @contextlib.asynccontextmanager

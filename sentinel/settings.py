@@ -133,6 +133,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Page bodies and screenshots are kept, and how many bytes of them on this machine.
     keep_pages: bool
     keep_bytes: int
+    #: file:///folder or s3://bucket/prefix; None: the folder `blobs` of the state folder.
+    blobs_url: str | None
+    #: Of an S3-compatible store that is not Amazon's.
+    blobs_endpoint: str | None
     #: Path or name of the browser's program; None: the one that is found; `none`: no browser.
     browser: str | None
     #: Pages open at once in it, and after how many pages, or bytes of memory, it is replaced.
@@ -334,6 +338,31 @@ def _solver_url(text: str) -> str:
     return text
 
 
+#: A bucket, and what a prefix may be made of anywhere.
+_BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?\Z")
+_ENDPOINT: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?\Z")
+
+
+def _blobs_url(text: str) -> str:
+    if text.startswith("s3://"):
+        if _BUCKET.match(text) is None:
+            raise ValueError(
+                "must be s3://bucket or s3://bucket/prefix and nothing more; credentials are read from"
+                " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        return text
+    if not text.startswith("file:///"):
+        raise ValueError("must be file:///folder or s3://bucket/prefix")
+    return text
+
+
+def _blobs_endpoint(text: str) -> str:
+    if _ENDPOINT.match(text) is None:
+        raise ValueError("must be http://host:port or https://host, without user and query")
+    _check_port(text)
+    return text
+
+
 def _schemes(text: str) -> tuple[str, ...]:
     schemes = tuple(part.strip().lower().removesuffix("://") for part in text.split(",") if part.strip())
     if not all(scheme.isascii() and scheme.isalnum() for scheme in schemes):
@@ -411,6 +440,8 @@ VARIABLES: Final = (
         "SENTINEL_KEEP_PAGES", "keep_pages", _truth, True, "what changed, what failed, the last good one"
     ),
     Variable("SENTINEL_KEEP_MIB", "keep_mib", _whole(1, 100_000_000), 2048, "of pages and screenshots"),
+    Variable("SENTINEL_BLOBS_URL", "blobs_url", _blobs_url, None, "file:///folder or s3://bucket/prefix"),
+    Variable("SENTINEL_BLOBS_ENDPOINT", "blobs_endpoint", _blobs_endpoint, None, "of an S3-compatible store"),
     Variable("SENTINEL_BROWSER", "browser", _text, None, "path of a Chromium; none: no browser"),
     Variable("SENTINEL_BROWSER_PAGES", "browser_pages", _whole(1, 100), 3, "open at once, per process"),
     Variable(
@@ -480,6 +511,8 @@ class _Loader:
             endpoint_failures=self._of("SENTINEL_ENDPOINT_FAILURES", int),
             keep_pages=self._of("SENTINEL_KEEP_PAGES", bool),
             keep_bytes=self._of("SENTINEL_KEEP_MIB", int) << 20,
+            blobs_url=self._or_none("SENTINEL_BLOBS_URL", str),
+            blobs_endpoint=self._or_none("SENTINEL_BLOBS_ENDPOINT", str),
             browser=self._or_none("SENTINEL_BROWSER", str),
             browser_pages=self._of("SENTINEL_BROWSER_PAGES", int),
             browser_recycle_pages=self._of("SENTINEL_BROWSER_RECYCLE_PAGES", int),

@@ -2,9 +2,10 @@
 
     blobs/ab/abcdef....zst        the first two digits of the hash, then all of it
 
-Rows name them (`run.body_blob`, `run.screenshot_blob`, `rule_state.page_blob`); what no row names any
-more is swept away, and what is beyond the limit goes oldest first. A blob may therefore be gone at any
-time: a reader says so and goes on.
+In a folder of this machine (`FileBlobs`) or in an S3-compatible store (sentinel.store.object_blobs). Rows
+name them (`run.body_blob`, `run.screenshot_blob`, `rule_state.page_blob`); what no row names any more is
+swept away, and what is beyond the limit goes oldest first. A blob may therefore be gone at any time: a
+reader says so and goes on.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Literal, NamedTuple, Protocol
 
 import anyio.to_thread
@@ -60,7 +61,7 @@ class Blobs(Protocol):
     async def put(self, data: bytes, kind: BlobKind) -> str | None:
         """Keep them; their SHA-256, hex. None: not kept (too large, not wanted, no room).
 
-        Never raises for a disk that is full or away: a check does not fail for what it leaves behind.
+        Never raises for a store that is full or away: a check does not fail for what it leaves behind.
         """
         ...
 
@@ -93,36 +94,20 @@ class FileBlobs:
 
     async def get(self, digest: str) -> bytes | None:
         """See `Blobs.get`."""
-        if _HASH.match(digest) is None:  # it becomes part of a path
+        if not is_hash(digest):
             return None
         return await anyio.to_thread.run_sync(self._get, digest)
 
     async def sweep(self, in_use: InUse, now: float) -> Swept:
-        """See `Blobs.sweep`; a shard at a time, so that memory does not grow with what is kept."""
-        unused = beyond = 0
-        #: Bytes by the minute they were put in.
-        sizes: Counter[int] = Counter()
-        async for files in self._shards():
-            old = [file for file in files if file.used_at < now - GRACE]
-            named: set[str] = set()
-            for start in range(0, len(old), ASK):
-                named |= await in_use([file.digest for file in old[start : start + ASK]])
-            gone = [file for file in old if file.digest not in named]
-            unused += await anyio.to_thread.run_sync(_remove, gone, now - GRACE)
-            left = set(files).difference(gone)
-            for file in left:
-                sizes[file.minute] += file.size
-        first = _first_that_fits(sizes, self._limit)
-        if first is not None:
-            async for files in self._shards():
-                gone = [file for file in files if file.minute < first]
-                beyond += await anyio.to_thread.run_sync(_remove, gone, first * 60.0)
-        kept = sum(size for minute, size in sizes.items() if first is None or minute >= first)
-        return Swept(unused=unused, beyond=beyond, size=kept)
+        """See `Blobs.sweep`."""
+        return await sweep(self._shards, self._remove, in_use, limit=self._limit, now=now)
 
-    async def _shards(self) -> AsyncIterator[list[_File]]:
+    async def _shards(self) -> AsyncIterator[list[Kept]]:
         for shard in _SHARDS:
             yield await anyio.to_thread.run_sync(_files, self._folder / shard)
+
+    async def _remove(self, gone: Sequence[Kept], before: float) -> int:
+        return await anyio.to_thread.run_sync(_unlink, gone, before)
 
     def _path(self, digest: str) -> Path:
         return self._folder / digest[:2] / f"{digest}.zst"
@@ -137,7 +122,7 @@ class FileBlobs:
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_name(f".{secrets.token_hex(8)}")
             try:
-                unfinished.write_bytes(zstandard.compress(data, _LEVEL[kind]))
+                unfinished.write_bytes(packed(data, kind))
                 unfinished.replace(path)
             except BaseException:
                 unfinished.unlink(missing_ok=True)
@@ -150,14 +135,14 @@ class FileBlobs:
     def _get(self, digest: str) -> bytes | None:
         path = self._path(digest)
         try:
-            packed = path.read_bytes()
+            found = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             log.warning("blob_not_read", extra={"error": error.strerror or str(error)})
             return None
-        data = _unpacked(packed)
-        if data is None or hashlib.sha256(data).hexdigest() != digest:
+        data = unpacked(found, digest)
+        if data is None:
             # Written when the power went, most likely: put again, it will be whole.
             log.warning("blob_damaged", extra={"blob": digest})
             with suppress(OSError):
@@ -166,38 +151,11 @@ class FileBlobs:
         return data
 
 
-class _File(NamedTuple):
-    """A blob as it lies there."""
-
-    path: Path
-    size: int
-    used_at: float
-
-    @property
-    def digest(self) -> str:
-        return self.path.stem
-
-    @property
-    def minute(self) -> int:
-        """Since the epoch."""
-        return int(self.used_at // 60)
-
-
-def _unpacked(packed: bytes) -> bytes | None:
-    try:
-        params = zstandard.get_frame_parameters(packed)
-        if params.content_size > max(MAX_BLOB.values()):  # "not told" is the largest number there is
-            return None
-        return zstandard.ZstdDecompressor().decompress(packed)
-    except zstandard.ZstdError:
-        return None
-
-
-def _files(folder: Path) -> list[_File]:
+def _files(folder: Path) -> list[Kept]:
     return list(_look(folder))
 
 
-def _look(folder: Path) -> Iterator[_File]:
+def _look(folder: Path) -> Iterator[Kept]:
     """What lies in a shard, what was left unfinished there too (its name is no hash that a row has)."""
     try:
         entries = list(os.scandir(folder))
@@ -206,7 +164,98 @@ def _look(folder: Path) -> Iterator[_File]:
     for entry in entries:
         with suppress(OSError):
             told = entry.stat(follow_symlinks=False)
-            yield _File(Path(entry.path), told.st_size, told.st_mtime)
+            yield Kept(entry.path, told.st_size, told.st_mtime)
+
+
+def _unlink(files: Sequence[Kept], before: float) -> int:
+    """Those that nobody has put again since `before`."""
+    gone = 0
+    for file in files:
+        path = Path(file.name)
+        with suppress(OSError):
+            if path.stat().st_mtime <= before:
+                path.unlink()
+                gone += 1
+    return gone
+
+
+# --- the same for every store ----------------------------------------------------------------------
+
+
+class Kept(NamedTuple):
+    """A blob as it lies there."""
+
+    #: Where: a path, or an object's key; it ends in its hash and `.zst`.
+    name: str
+    #: Bytes, as it lies there.
+    size: int
+    #: When it was put last; seconds since the epoch.
+    used_at: float
+
+    @property
+    def digest(self) -> str:
+        """Its hash."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def minute(self) -> int:
+        """Since the epoch."""
+        return int(self.used_at // 60)
+
+
+async def sweep(
+    pages: Callable[[], AsyncIterator[list[Kept]]],
+    remove: Callable[[Sequence[Kept], float], Awaitable[int]],
+    in_use: InUse,
+    *,
+    limit: int,
+    now: float,
+) -> Swept:
+    """Remove what no row names, and the oldest beyond `limit` bytes.
+
+    `pages`: all there is, a part at a time, so that memory does not grow with what is kept; asked for
+    twice where there is too much. `remove`: those of some that nobody has put again since a time.
+    """
+    unused = beyond = 0
+    #: Bytes by the minute they were put in.
+    sizes: Counter[int] = Counter()
+    async for kept in pages():
+        old = [one for one in kept if one.used_at < now - GRACE]
+        named: set[str] = set()
+        for start in range(0, len(old), ASK):
+            named |= await in_use([one.digest for one in old[start : start + ASK]])
+        gone = [one for one in old if one.digest not in named]
+        unused += await remove(gone, now - GRACE)
+        for one in set(kept).difference(gone):
+            sizes[one.minute] += one.size
+    first = _first_that_fits(sizes, limit)
+    if first is not None:
+        async for kept in pages():
+            beyond += await remove([one for one in kept if one.minute < first], first * 60.0)
+    left = sum(size for minute, size in sizes.items() if first is None or minute >= first)
+    return Swept(unused=unused, beyond=beyond, size=left)
+
+
+def is_hash(digest: str) -> bool:
+    """It may become part of a path."""
+    return _HASH.match(digest) is not None
+
+
+def packed(data: bytes, kind: BlobKind) -> bytes:
+    """As they lie there."""
+    return zstandard.compress(data, _LEVEL[kind])
+
+
+def unpacked(found: bytes, digest: str) -> bytes | None:
+    """What was put under that hash; None: it is not what it was."""
+    try:
+        params = zstandard.get_frame_parameters(found)
+        if params.content_size > max(MAX_BLOB.values()):  # "not told" is the largest number there is
+            return None
+        data = zstandard.ZstdDecompressor().decompress(found)
+    except zstandard.ZstdError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == digest else None
 
 
 def _first_that_fits(sizes: Counter[int], room: int) -> int | None:
@@ -216,14 +265,3 @@ def _first_that_fits(sizes: Counter[int], room: int) -> int | None:
         if room < 0:
             return minute + 1
     return None
-
-
-def _remove(files: list[_File], before: float) -> int:
-    """Unlink those that nobody has put again since `before`."""
-    gone = 0
-    for file in files:
-        with suppress(OSError):
-            if file.path.stat().st_mtime <= before:
-                file.path.unlink()
-                gone += 1
-    return gone

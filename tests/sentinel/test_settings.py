@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
 
 import pytest
 
+from sentinel.backing import blobs_of
 from sentinel.errors import SettingsError
 from sentinel.settings import VARIABLES, Settings, mask_url, named_secret
 
@@ -153,6 +155,44 @@ def test_secret_keys_may_be_several_for_rotation() -> None:
     settings = Settings.load({}, {"SENTINEL_SECRET_KEY": f"{KEY}, {second}"})
 
     assert settings.secret_keys == (b"k" * 32, b"z" * 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SENTINEL_BLOBS_URL", "s3://AKIA:hunter2@bucket/x"),
+        ("SENTINEL_BLOBS_URL", "s3://bucket/x?secret=hunter2"),
+        ("SENTINEL_BLOBS_URL", "s3://bucket/../x y"),
+        ("SENTINEL_BLOBS_URL", "s3://"),
+        ("SENTINEL_BLOBS_URL", "gs://hunter2"),
+        ("SENTINEL_BLOBS_URL", "file://relative"),
+        ("SENTINEL_BLOBS_ENDPOINT", "https://AKIA:hunter2@host"),
+        ("SENTINEL_BLOBS_ENDPOINT", "https://host?hunter2"),
+        ("SENTINEL_BLOBS_ENDPOINT", "host:9000"),
+        ("SENTINEL_BLOBS_ENDPOINT", "http://host:port"),
+    ],
+)
+def test_where_blobs_cannot_lie_is_told_without_what_was_said(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({}, {name: value})
+    assert name in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_blobs_lie_where_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+
+    def place(**environ: str) -> str:
+        return repr(blobs_of(Settings.load({"state_dir": tmp_path}, environ)))
+
+    assert place() == f"FileBlobs({str(tmp_path / 'blobs')!r})"
+    assert place(SENTINEL_BLOBS_URL=f"file://{tmp_path}/x") == f"FileBlobs({str(tmp_path / 'x')!r})"
+    assert place(SENTINEL_BLOBS_URL="s3://pages/a/b/") == "ObjectBlobs('s3://pages/a/b')"
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.delitem(sys.modules, "sentinel.store.object_blobs")
+    with pytest.raises(SettingsError, match=r"sentinel-worker\[s3\]"):
+        place(SENTINEL_BLOBS_URL="s3://pages")
 
 
 def test_nothing_that_is_printed_holds_a_secret(tmp_path: Path) -> None:

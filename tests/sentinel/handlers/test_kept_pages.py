@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.store.blobs import FileBlobs
+from sentinel.store.blobs import Blobs, FileBlobs
+from sentinel.store.object_blobs import ObjectBlobs
 from tests.sentinel.handlers.checking import NOT_MODIFIED, WIDGET, World, page, tagged
 from tests.support.http import Reply
+from tests.support.s3 import ENVIRON
 
 HOUR = 3600.0
 
@@ -77,9 +79,17 @@ async def test_a_page_that_is_as_it_was_is_kept_once(checks: World, blobs: FileB
     assert (await checks.store.rule(WIDGET)).page_blob_at == kept_at
 
 
-async def test_a_full_disk_fails_no_check(checks: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["a full disk", "a bucket that is away"])
+async def test_a_store_for_pages_that_is_full_or_away_fails_no_check(
+    checks: World, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
     (tmp_path / "file").write_bytes(b"")
-    checks.handler = checks.new_handler(blobs=FileBlobs(tmp_path / "file", limit=1))
+    blobs: Blobs = FileBlobs(tmp_path / "file", limit=1)
+    if where != "a full disk":
+        blobs = ObjectBlobs("pages", "", endpoint="http://127.0.0.1:9", limit=1)
+    checks.handler = checks.new_handler(blobs=blobs)
     await checks.watch(page("100,00 €"))
     await checks.check()
     assert await checks.stable() == "100,00 €"
