@@ -19,6 +19,7 @@ from streamq.errors import (
     StreamqError,
     UnknownStream,
 )
+from streamq.events import Hooks
 from streamq.handlers import Handlers
 from streamq.job import Job, NewJob, Receipt
 from streamq.keys import Lane
@@ -40,6 +41,7 @@ __all__ = [
     "DeadLetter",
     "Every",
     "Handlers",
+    "Hooks",
     "InvalidJob",
     "InvalidPayload",
     "Job",

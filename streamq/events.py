@@ -1,15 +1,19 @@
 """What happens to jobs, told to whoever listens: metrics, logs, hooks.
 
 An observer is a plain callable; it must be quick and must not raise (what it raises is logged
-and dropped, for a job must not fail because somebody counts it).
+and dropped, for a job must not fail because somebody counts it). `Hooks` is one that calls a function
+by what happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import msgspec
+
+log = logging.getLogger("streamq.worker")
 
 Outcome = Literal["done", "retried", "snoozed", "dead", "released", "lease_lost", "cancelled"]
 
@@ -86,3 +90,54 @@ class BrokerTrouble(msgspec.Struct, frozen=True):
 
 Event = JobStarted | JobEnded | JobsReclaimed | JobsEnqueued | TickFired | ReadCompleted | BrokerTrouble
 Observer = Callable[[Event], None]
+
+
+def tell(observers: Iterable[Observer], event: Event) -> None:
+    """Tell each of them; what one raises is logged, and harms neither the job nor the others."""
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception:
+            log.exception("observer_failed", extra={"event": type(event).__name__})
+
+
+class Hooks:
+    """An observer that calls functions by name: `Worker(..., observers=[Hooks(on_dead=page_somebody)])`."""
+
+    def __init__(
+        self,
+        *,
+        on_completed: Callable[[JobEnded], object] | None = None,
+        on_failed: Callable[[JobEnded], object] | None = None,
+        on_retry: Callable[[JobEnded], object] | None = None,
+        on_dead: Callable[[JobEnded], object] | None = None,
+        on_reclaimed: Callable[[JobsReclaimed], object] | None = None,
+    ) -> None:
+        """`on_failed`: an attempt failed, whether it is tried again (`on_retry`) or is dead (`on_dead`).
+
+        `on_reclaimed`: jobs were taken from a dead worker, by this one.
+        """
+        self._by_outcome: dict[Outcome, tuple[Callable[[JobEnded], object] | None, ...]] = {
+            "done": (on_completed,),
+            "retried": (on_failed, on_retry),
+            "dead": (on_failed, on_dead),
+        }
+        self._on_reclaimed = on_reclaimed
+
+    def __call__(self, event: Event) -> None:
+        """Call whom it concerns."""
+        match event:
+            case JobEnded():
+                hooks = self._by_outcome.get(event.outcome, ())
+                tell([_calling(hook) for hook in hooks if hook is not None], event)
+            case JobsReclaimed() if self._on_reclaimed is not None:
+                tell([_calling(self._on_reclaimed)], event)
+            case _:
+                pass
+
+
+def _calling(hook: Callable[..., object]) -> Observer:
+    def observer(event: Event) -> None:
+        hook(event)
+
+    return observer

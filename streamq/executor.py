@@ -14,6 +14,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 
+from streamq import tracing
 from streamq.broker import Again, Bury, Done, Finish, Lease
 from streamq.errors import DeadLetter, InvalidPayload, RetryIn, Snooze, StreamqError
 from streamq.handlers import Registration
@@ -49,6 +50,14 @@ class Executor:
 
     async def execute(self, lease: Lease) -> Ended:
         """Run the handler and decide. Raises nothing but the cancellation of its own scope."""
+        if not tracing.is_on():
+            return await self._execute(lease)
+        with tracing.processing(lease.stream, lease.envelope) as told:
+            ended = await self._execute(lease)
+            told(ended.finish, ended.error)
+            return ended
+
+    async def _execute(self, lease: Lease) -> Ended:
         started = time.perf_counter()
         try:
             job = self._job(lease)
@@ -61,6 +70,7 @@ class Executor:
             # cancellation that was asked for from outside is not the job's.
             if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
                 raise
+            tracing.failed(error)
             return self._failed(lease, error, time.perf_counter() - started)
         duration = time.perf_counter() - started
         return Ended(Done(lease, duration), duration)

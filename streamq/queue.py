@@ -16,9 +16,10 @@ from typing import Any, Final
 import anyio
 import msgspec
 
+from streamq import tracing
 from streamq.broker import Broker
 from streamq.errors import BrokerUnavailable, InvalidJob, PayloadTooLarge
-from streamq.events import JobsEnqueued, Observer
+from streamq.events import JobsEnqueued, Observer, tell
 from streamq.job import NewJob, Receipt, new_job_id
 from streamq.keys import Lane, StreamKeys
 from streamq.redis_broker import RedisBroker
@@ -115,6 +116,14 @@ class Queue:
 
     async def enqueue_jobs(self, jobs: Sequence[NewJob]) -> list[Receipt]:
         """Add jobs that were built one by one."""
+        if not tracing.is_on():
+            return await self._enqueue(jobs)
+        with tracing.sending(self.stream, jobs) as (carrying, answered):
+            receipts = await self._enqueue(carrying)
+            answered(receipts)
+            return receipts
+
+    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Receipt]:
         call_id = new_job_id()
         for pause in _PAUSES:
             try:
@@ -126,7 +135,10 @@ class Queue:
     def _told(self, receipts: list[Receipt]) -> list[Receipt]:
         if self._observer is not None:
             created = sum(receipt.created for receipt in receipts)
-            self._observer(JobsEnqueued(self.stream, created=created, duplicate=len(receipts) - created))
+            tell(
+                (self._observer,),
+                JobsEnqueued(self.stream, created=created, duplicate=len(receipts) - created),
+            )
         return receipts
 
 
@@ -154,6 +166,14 @@ class SyncQueue:
 
     def enqueue_jobs(self, jobs: Sequence[NewJob]) -> list[Receipt]:
         """See `Queue.enqueue_jobs`."""
+        if not tracing.is_on():
+            return self._enqueue(jobs)
+        with tracing.sending(self.stream, jobs) as (carrying, answered):
+            receipts = self._enqueue(carrying)
+            answered(receipts)
+            return receipts
+
+    def _enqueue(self, jobs: Sequence[NewJob]) -> list[Receipt]:
         call_id = new_job_id()
         for pause in _PAUSES:
             try:

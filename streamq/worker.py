@@ -25,7 +25,7 @@ from streamq.broker import Broker, Order, Renewal
 from streamq.clock import Clock, SystemClock
 from streamq.consumer import BLOCK, RECONNECT, StreamConsumer, WorkerOptions
 from streamq.errors import InvalidJob, TemporaryError
-from streamq.events import BrokerTrouble, Event, JobsReclaimed, Observer
+from streamq.events import BrokerTrouble, Event, JobsReclaimed, Observer, tell
 from streamq.handlers import Handlers
 from streamq.heart import Heart
 from streamq.ticker import Ticker
@@ -351,12 +351,7 @@ class Worker:
                         self.stop()
 
     def _tell(self, event: Event) -> None:
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                # A job must not fail because somebody counts it.
-                log.exception("observer_failed", extra={"event": type(event).__name__})
+        tell(self._observers, event)
 
 
 def _frames(task: asyncio.Task[Any]) -> Iterator[str]:

@@ -99,6 +99,7 @@ def test_importing_streamq_brings_in_redis_msgspec_and_anyio_only() -> None:
         "idna", "typing_extensions", "sniffio", "async_timeout", "exceptiongroup",  # of anyio and redis
         "hiredis",  # which redis takes where it is there
         "jwt", "cryptography", "_cffi_backend", "cachetools", "requests",  # which redis tries
+        "opentelemetry", "psutil",  # the same: where their SDK is, as it is here for the tests
     }  # fmt: skip
     tooling = {"coverage", "_virtualenv", "a1_coverage"}
     before = modules_after("pass")
