@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,75 @@ def test_an_hour_that_daylight_saving_doubles_runs_once_and_never_in_the_past(af
     first = at("2026-10-25T00:30Z")
     expected = first if at(after) < first else at("2026-10-26T01:30Z")
     assert next_due(schedule, at(after), seed="r") == expected
+
+
+@given(
+    schedule=st.builds(
+        Schedule,
+        interval_seconds=st.integers(1, 86400),
+        jitter_seconds=st.integers(1, 86400),
+        cron=st.sampled_from([None, "*/5 * * * *", "30 2 * * *", "0 0 1 * *"]),  # it goes before the interval
+        timezone=st.sampled_from(["UTC", "Europe/Bratislava", "America/New_York"]),
+    ),
+    after=st.floats(1.7e9, 1.9e9),
+    seed=st.text(max_size=10),
+)
+def test_jitter_makes_a_tick_later_never_earlier_and_never_by_more_than_it_says(
+    schedule: Schedule, after: float, seed: str
+) -> None:
+    most: float = schedule.jitter_seconds
+    if schedule.cron is None:
+        most = min(most, 0.9 * (schedule.interval_seconds or 0))
+    plain = next_due(msgspec.structs.replace(schedule, jitter_seconds=0), after, seed=seed)
+    due = next_due(schedule, after, seed=seed)
+    assert after < due
+    assert 0 <= due - plain < most + 1e-3
+    assert due == next_due(schedule, after, seed=seed)
+
+
+#: Zone; the nights in which the clock goes on and back, 2026 (from two to three, and from three, or two, back).
+NIGHTS = [
+    ("Europe/Bratislava", "2026-03-29", "2026-10-25"),
+    ("America/New_York", "2026-03-08", "2026-11-01"),
+]
+
+
+def by_the_wall(schedule: Schedule, day: str, zone: str) -> list[str]:
+    """All ticks from that local midnight to the next."""
+    place = ZoneInfo(zone)
+    begin = datetime.combine(date.fromisoformat(day), time(), place).timestamp()
+    over = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), place).timestamp()
+    found, moment = [], begin - 1
+    while (moment := next_due(schedule, moment, seed="r")) < over:
+        found.append(f"{datetime.fromtimestamp(moment, place):%H:%M%z}")
+    return found
+
+
+@pytest.mark.parametrize(("zone", "spring", "autumn"), NIGHTS)
+def test_cron_in_the_nights_that_the_clock_is_set_in_two_zones(zone: str, spring: str, autumn: str) -> None:
+    def cron(expression: str, day: str) -> list[str]:
+        return [tick[:5] for tick in by_the_wall(Schedule(cron=expression, timezone=zone), day, zone)]
+
+    # A time that is left out comes once, right after; one that comes twice is had once; others as ever.
+    assert cron("30 2 * * *", spring) == ["03:00"]
+    assert cron("30 2 * * *", autumn) == ["02:30"]
+    for day in (spring, autumn):
+        assert cron("0 9 * * *", day) == ["09:00"]
+        assert cron("59 23 * * *", day) == ["23:59"]
+    # What comes every hour comes in every hour that there is.
+    assert len(cron("15 * * * *", spring)) == 23
+    assert len(cron("15 * * * *", autumn)) == 25
+
+
+@pytest.mark.parametrize(("zone", "spring", "autumn"), NIGHTS)
+@pytest.mark.parametrize("interval", [600, 3600, 86400])
+def test_an_interval_does_not_notice_that_the_clock_is_set(
+    zone: str, spring: str, autumn: str, interval: int
+) -> None:
+    schedule = Schedule(interval_seconds=interval, timezone=zone)
+    for day in (spring, autumn):
+        due = ticks(schedule, at(f"{day}T00:00Z") - 86400, 3 * 86400 // interval)
+        assert {round(later - earlier, 3) for earlier, later in pairwise(due)} == {interval}
 
 
 @pytest.mark.parametrize(
