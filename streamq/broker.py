@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from streamq.durability import Durability
 from streamq.job import Envelope, NewJob, Receipt, fence_of
 from streamq.keys import Lane
 
@@ -390,6 +391,18 @@ class Broker(Protocol):
         same, so a lost reply may be retried. A job whose id (when the caller chose it) or
         uniqueness key is taken is not added: its receipt has `created=False` and the id of the
         first one.
+        """
+        ...
+
+    async def can_confirm(self, stream: str, durability: Durability) -> None:
+        """Raise BrokerRefused where `confirm` could not be asked for that: before anything is written."""
+        ...
+
+    async def confirm(self, stream: str, jobs: int, *, call_id: str, durability: Durability) -> None:
+        """Return when what `enqueue` wrote under that id (so many jobs) is as safe as is asked.
+
+        Raises NotConfirmed where it is not within seconds; BrokerUnavailable where it is not there at all
+        (the primary has changed) or nobody answers: repeat the enqueue, then.
         """
         ...
 

@@ -4,6 +4,7 @@
     +-- TemporaryError           trying again later may work
     |   +-- BrokerUnavailable    the server cannot be reached, is loading, or is not the master
     |   +-- BrokerFull           the server refuses writes: out of memory, or its disk is full
+    |   +-- NotConfirmed         the job is there, but not known to be as safe as was asked
     +-- PermanentError           trying again changes nothing
     |   +-- BrokerRefused        wrong password, missing right, unsafe configuration
     |   +-- InvalidPayload       the bytes do not decode into the declared type
@@ -23,6 +24,9 @@ The docstring of a class is its default message.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class StreamqError(Exception):
@@ -46,6 +50,19 @@ class BrokerUnavailable(TemporaryError):
 
 class BrokerFull(TemporaryError):
     """The broker refuses new data (out of memory or disk). Nothing was written; workers drain on."""
+
+
+class NotConfirmed(TemporaryError):
+    """The jobs were written, but not confirmed in time; the same call may be repeated safely for a minute.
+
+    `jobs` and `call_id` are what to repeat it with (`Queue.enqueue_jobs`). Without that they will most
+    likely run all the same.
+    """
+
+    def __init__(self, message: str | None = None, *, jobs: Sequence[Any] = (), call_id: str = "") -> None:
+        super().__init__(message)
+        self.jobs = jobs
+        self.call_id = call_id
 
 
 class BrokerRefused(PermanentError):

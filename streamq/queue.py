@@ -18,7 +18,8 @@ import msgspec
 
 from streamq import tracing
 from streamq.broker import Broker
-from streamq.errors import BrokerUnavailable, InvalidJob, PayloadTooLarge
+from streamq.durability import Durability, durability_of
+from streamq.errors import BrokerUnavailable, InvalidJob, NotConfirmed, PayloadTooLarge
 from streamq.events import JobsEnqueued, Observer, tell
 from streamq.job import NewJob, Receipt, new_job_id
 from streamq.keys import Lane, StreamKeys
@@ -86,8 +87,11 @@ class Queue:
         *,
         max_payload: int = MAX_PAYLOAD,
         observer: Observer | None = None,
+        durability: str = "none",
     ) -> None:
+        """`durability`: of jobs whose call says nothing else, see `streamq.durability`."""
         StreamKeys.of(stream)  # a name that cannot be one is refused here, not at the first job
+        self._durability = durability_of(durability)
         self.stream = stream
         self._broker = broker
         self._max_payload = max_payload
@@ -96,41 +100,63 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {self.stream} on {self._broker!r}>"
 
-    async def enqueue(self, payload: Any, **options: Any) -> Receipt:
+    async def enqueue(self, payload: Any, *, durability: str | None = None, **options: Any) -> Receipt:
         """Add one job; options as `new_job`'s.
 
-        When it returns, the job is in the broker and will end as done, dead or cancelled. A lost
-        reply is asked for again under the same call id, so it never adds a second job. Raises
-        BrokerUnavailable (it may or may not be there), BrokerFull, InvalidJob, PayloadTooLarge.
+        When it returns, the job is in the broker, as safe as `durability` asks (None: as the queue does),
+        and will end as done, dead or cancelled. A lost reply is asked for again under the same call id, so
+        it never adds a second job. Raises BrokerUnavailable (it may or may not be there), NotConfirmed (it
+        is there), BrokerFull, BrokerRefused (a durability this server cannot give; nothing was written),
+        InvalidJob, PayloadTooLarge.
         """
-        (receipt,) = await self.enqueue_jobs([self.new_job(payload, **options)])
+        (receipt,) = await self.enqueue_jobs([self.new_job(payload, **options)], durability=durability)
         return receipt
 
-    async def enqueue_many(self, payloads: Iterable[Any], **options: Any) -> list[Receipt]:
+    async def enqueue_many(
+        self, payloads: Iterable[Any], *, durability: str | None = None, **options: Any
+    ) -> list[Receipt]:
         """Add many jobs in one round trip (500 a call); options hold for each."""
-        return await self.enqueue_jobs([self.new_job(payload, **options) for payload in payloads])
+        jobs = [self.new_job(payload, **options) for payload in payloads]
+        return await self.enqueue_jobs(jobs, durability=durability)
 
     def new_job(self, payload: Any, **options: Any) -> NewJob:
         """See the function `new_job`."""
         return new_job(payload, max_payload=self._max_payload, **options)
 
-    async def enqueue_jobs(self, jobs: Sequence[NewJob]) -> list[Receipt]:
-        """Add jobs that were built one by one."""
+    async def enqueue_jobs(
+        self, jobs: Sequence[NewJob], *, durability: str | None = None, call_id: str | None = None
+    ) -> list[Receipt]:
+        """Add jobs that were built one by one.
+
+        `call_id`: of a call that was not confirmed (`NotConfirmed.call_id`, with its `jobs`), to ask again.
+        """
+        wanted = self._durability if durability is None else durability_of(durability)
+        call_id = call_id or new_job_id()
         if not tracing.is_on():
-            return await self._enqueue(jobs)
+            return await self._enqueue(jobs, wanted, call_id)
         with tracing.sending(self.stream, jobs) as (carrying, answered):
-            receipts = await self._enqueue(carrying)
+            receipts = await self._enqueue(carrying, wanted, call_id)
             answered(receipts)
             return receipts
 
-    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Receipt]:
-        call_id = new_job_id()
+    async def _enqueue(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
         for pause in _PAUSES:
             try:
-                return self._told(await self._broker.enqueue(self.stream, jobs, call_id=call_id))
+                return self._told(await self._enqueue_once(jobs, wanted, call_id))
             except BrokerUnavailable:
                 await anyio.sleep(pause * (1 + random.random()))  # noqa: S311 - spreads retries
-        return self._told(await self._broker.enqueue(self.stream, jobs, call_id=call_id))
+        return self._told(await self._enqueue_once(jobs, wanted, call_id))
+
+    async def _enqueue_once(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
+        if not wanted:
+            return await self._broker.enqueue(self.stream, jobs, call_id=call_id)
+        await self._broker.can_confirm(self.stream, wanted)
+        receipts = await self._broker.enqueue(self.stream, jobs, call_id=call_id)
+        try:
+            await self._broker.confirm(self.stream, len(jobs), call_id=call_id, durability=wanted)
+        except NotConfirmed as error:
+            raise NotConfirmed(str(error), jobs=jobs, call_id=call_id) from error
+        return receipts
 
     def _told(self, receipts: list[Receipt]) -> list[Receipt]:
         if self._observer is not None:
@@ -145,8 +171,16 @@ class Queue:
 class SyncQueue:
     """`Queue` for programs without an event loop. Safe to share between threads."""
 
-    def __init__(self, stream: str, broker: RedisBroker, *, max_payload: int = MAX_PAYLOAD) -> None:
+    def __init__(
+        self,
+        stream: str,
+        broker: RedisBroker,
+        *,
+        max_payload: int = MAX_PAYLOAD,
+        durability: str = "none",
+    ) -> None:
         StreamKeys.of(stream)
+        self._durability = durability_of(durability)
         self.stream = stream
         self._broker = broker
         self._max_payload = max_payload
@@ -154,30 +188,47 @@ class SyncQueue:
     def __repr__(self) -> str:
         return f"<SyncQueue {self.stream} on {self._broker!r}>"
 
-    def enqueue(self, payload: Any, **options: Any) -> Receipt:
+    def enqueue(self, payload: Any, *, durability: str | None = None, **options: Any) -> Receipt:
         """See `Queue.enqueue`."""
-        (receipt,) = self.enqueue_jobs([new_job(payload, max_payload=self._max_payload, **options)])
+        jobs = [new_job(payload, max_payload=self._max_payload, **options)]
+        (receipt,) = self.enqueue_jobs(jobs, durability=durability)
         return receipt
 
-    def enqueue_many(self, payloads: Iterable[Any], **options: Any) -> list[Receipt]:
+    def enqueue_many(
+        self, payloads: Iterable[Any], *, durability: str | None = None, **options: Any
+    ) -> list[Receipt]:
         """See `Queue.enqueue_many`."""
         jobs = [new_job(payload, max_payload=self._max_payload, **options) for payload in payloads]
-        return self.enqueue_jobs(jobs)
+        return self.enqueue_jobs(jobs, durability=durability)
 
-    def enqueue_jobs(self, jobs: Sequence[NewJob]) -> list[Receipt]:
+    def enqueue_jobs(
+        self, jobs: Sequence[NewJob], *, durability: str | None = None, call_id: str | None = None
+    ) -> list[Receipt]:
         """See `Queue.enqueue_jobs`."""
+        wanted = self._durability if durability is None else durability_of(durability)
+        call_id = call_id or new_job_id()
         if not tracing.is_on():
-            return self._enqueue(jobs)
+            return self._enqueue(jobs, wanted, call_id)
         with tracing.sending(self.stream, jobs) as (carrying, answered):
-            receipts = self._enqueue(carrying)
+            receipts = self._enqueue(carrying, wanted, call_id)
             answered(receipts)
             return receipts
 
-    def _enqueue(self, jobs: Sequence[NewJob]) -> list[Receipt]:
-        call_id = new_job_id()
+    def _enqueue(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
         for pause in _PAUSES:
             try:
-                return self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
+                return self._enqueue_once(jobs, wanted, call_id)
             except BrokerUnavailable:
                 time.sleep(pause * (1 + random.random()))  # noqa: S311 - spreads retries
-        return self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
+        return self._enqueue_once(jobs, wanted, call_id)
+
+    def _enqueue_once(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
+        if not wanted:
+            return self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
+        self._broker.can_confirm_blocking(self.stream, wanted)
+        receipts = self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
+        try:
+            self._broker.confirm_blocking(self.stream, len(jobs), call_id=call_id, durability=wanted)
+        except NotConfirmed as error:
+            raise NotConfirmed(str(error), jobs=jobs, call_id=call_id) from error
+        return receipts

@@ -27,9 +27,10 @@ from streamq.broker import (
     Wakeup,
     WorkerFacts,
 )
-from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, StreamqError
+from streamq.durability import Durability
+from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, NotConfirmed, StreamqError
 from streamq.job import NewJob, Receipt
-from streamq.keys import GROUP, LANES, StreamKeys
+from streamq.keys import CALL_WINDOW, GROUP, LANES, StreamKeys
 from streamq.nodes import CALL_TIMEOUT, Node, Nodes
 from streamq.redis_inspection import RedisInspection
 from streamq.redis_schedules import RedisSchedules
@@ -42,6 +43,8 @@ A = TypeVar("A")
 BLOCK_MARGIN: Final = 5.0
 #: Heartbeats between two counts of what the server thinks is in hand.
 AUDIT_EVERY: Final = 10
+#: Seconds replicas, or a disk, may take to confirm. Less than a call may take.
+CONFIRM_TIMEOUT: Final = 3.0
 #: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
 ENQUEUE_BATCH: Final = 500
 
@@ -97,6 +100,8 @@ class RedisBroker(RedisInspection, RedisSchedules):
         #: How often each (stream, worker) has taken: the lanes' shares follow it.
         self._takes: Counter[tuple[str, str]] = Counter()
         self._renewals = 0
+        #: What the server was seen to be able to confirm.
+        self._confirmable: set[Durability] = set()
 
     @classmethod
     def from_url(cls, url: str, *, client_name: str = "streamq") -> Self:
@@ -189,6 +194,46 @@ class RedisBroker(RedisInspection, RedisSchedules):
             answered = self._evaluate_blocking(scripts.enqueue(stream, batch, f"{call_id}.{first}"))
             receipts += answered
         return receipts
+
+    async def can_confirm(self, stream: str, durability: Durability) -> None:
+        """See `Broker.can_confirm`."""
+        if durability not in self._confirmable:
+            for command in _probes(durability):
+                try:
+                    await self._nodes.call(stream, *command)
+                except (redis.RedisError, OSError) as error:
+                    raise _why_not_confirmed(error) from error
+            self._confirmable.add(durability)
+
+    def can_confirm_blocking(self, stream: str, durability: Durability) -> None:
+        """`can_confirm` for programs without an event loop."""
+        if durability not in self._confirmable:
+            for command in _probes(durability):
+                try:
+                    self._nodes.call_blocking(stream, command)
+                except (redis.RedisError, OSError) as error:
+                    raise _why_not_confirmed(error) from error
+            self._confirmable.add(durability)
+
+    async def confirm(self, stream: str, jobs: int, *, call_id: str, durability: Durability) -> None:
+        """See `Broker.confirm`."""
+        commands = _confirmation(stream, jobs, call_id, durability)
+        try:
+            # The first command is answered at once, the last one takes its time.
+            replies = await self._nodes.converse(
+                stream, commands, timeout=CALL_TIMEOUT, then=CONFIRM_TIMEOUT + BLOCK_MARGIN
+            )
+        except (redis.RedisError, OSError) as error:
+            raise _why_not_confirmed(error) from error
+        _judge_confirmation(replies, durability)
+
+    def confirm_blocking(self, stream: str, jobs: int, *, call_id: str, durability: Durability) -> None:
+        """`confirm` for programs without an event loop."""
+        try:
+            replies = self._nodes.call_blocking(stream, *_confirmation(stream, jobs, call_id, durability))
+        except (redis.RedisError, OSError) as error:
+            raise _why_not_confirmed(error) from error
+        _judge_confirmation(replies, durability)
 
     # --- working -----------------------------------------------------------------------------
 
@@ -432,6 +477,50 @@ class RedisBroker(RedisInspection, RedisSchedules):
             )
             raise BrokerRefused(msg)
         return facts
+
+
+def _probes(durability: Durability) -> list[tuple[Any, ...]]:
+    """Commands that fail where it cannot be confirmed, and do nothing."""
+    return [("WAITAOF", 1, 0, 1)] if durability.fsync else []
+
+
+def _confirmation(stream: str, jobs: int, call_id: str, durability: Durability) -> list[tuple[Any, ...]]:
+    """A write after the enqueue, and the wait for it.
+
+    The server counts from what *this connection* wrote last. So the enqueue itself may have gone over
+    another one, or have been a repetition that wrote nothing: whoever has this write has that one too. And
+    it says whether the enqueue is on this server at all, which it is not where the primary has changed.
+    """
+    k = StreamKeys.of(stream)
+    kept = round(CALL_WINDOW * 1000)
+    calls = [f"{call_id}.{first}" for first in range(0, jobs, ENQUEUE_BATCH)]
+    wait = round(CONFIRM_TIMEOUT * 1000)
+    last = ("WAITAOF", 1, 0, wait) if durability.fsync else ("WAIT", durability.replicas, wait)
+    return [*(("PEXPIRE", k.call(call), kept) for call in calls), last]
+
+
+def _judge_confirmation(replies: Sequence[Any], durability: Durability) -> None:
+    *found, waited = replies
+    if not all(found):
+        raise BrokerUnavailable("the primary does not know of the call: another one took over meanwhile")
+    if durability.fsync and not int(waited[0]):
+        raise NotConfirmed(f"written, but not known to be on the server's disk after {CONFIRM_TIMEOUT:g} s")
+    if durability.replicas and int(waited) < durability.replicas:
+        has = f"{int(waited)} of {durability.replicas} replicas"
+        raise NotConfirmed(f"written, but known to {has} after {CONFIRM_TIMEOUT:g} s")
+
+
+def _why_not_confirmed(error: redis.RedisError | OSError) -> StreamqError:
+    text = str(error)
+    if "unknown command" in text:
+        return BrokerRefused(
+            "durability fsync needs a server that has WAITAOF (Redis 7.2, Valkey); this one is older"
+        )
+    if "appendonly" in text:
+        return BrokerRefused(
+            "durability fsync needs a server with appendonly yes; this one writes no such file"
+        )
+    return _raise(error)
 
 
 def _worst(found: Sequence[dict[str, Any]]) -> dict[str, Any]:

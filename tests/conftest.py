@@ -15,29 +15,73 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from sentinel.errors import EmbeddedRedisFailed
-from tests.support import http, postgres, servers
+from tests.support import fleets, http, postgres, servers
 
 FINDERS = {
     "valkey": servers.find_valkey,
     "redis": servers.find_redis,
+    "newest": servers.find_newest_redis,
     "postgres": postgres.find_postgres,
 }
-TITLES = {"valkey": "Valkey (bundled)", "redis": "Redis (Debian's)", "postgres": "PostgreSQL"}
+TITLES = {
+    "valkey": "Valkey (bundled)",
+    "redis": "Redis (Debian's)",
+    "newest": "Redis (newest)",
+    "postgres": "PostgreSQL",
+}
 SERVERS = [
     pytest.param("valkey", id="valkey"),
     pytest.param("redis", id="redis", marks=pytest.mark.needs_redis7),
 ]
+#: Every program in every form, besides the two above (which are asked over a Unix socket).
+FLEETS = [
+    pytest.param("newest", id="newest"),
+    *(
+        pytest.param(f"{program}-{form}", id=f"{program}-{form}")
+        for program in ("valkey", "redis", "newest")
+        for form in fleets.FORMS
+    ),
+]
+#: What of them always runs: a form on one program each, and there the tests of these modules.
+ALWAYS = {
+    "valkey-sentinel": ("test_turns", "test_wait", "test_enqueue"),
+    "valkey-cluster": ("test_turns", "test_wait", "test_enqueue"),
+    "valkey-tcp": ("test_turns",),
+    "redis-tls": ("test_turns",),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the tests that take longer than a minute")
+    parser.addoption(
+        "--servers", choices=("some", "all"), default="some", help="all: on every server in every form"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--servers") != "all":
+        left_out = [item for item in items if _is_left_out(item)]
+        if left_out:
+            items[:] = [item for item in items if not _is_left_out(item)]
+            config.hook.pytest_deselected(items=left_out)
     if not config.getoption("--soak"):
         for item in items:
             if item.get_closest_marker("soak"):
                 item.add_marker(pytest.mark.skip(reason="longer than a minute; runs with --soak"))
+
+
+_FLEET_NAMES = frozenset(str(param.values[0]) for param in FLEETS)
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    """On a server that only `--servers all` asks for."""
+    params = (
+        item.callspec.params.values()
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else ()
+    )
+    names = [name for name in params if isinstance(name, str) and name in _FLEET_NAMES]
+    return any(item.path.stem not in ALWAYS.get(name, ()) for name in names)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -57,29 +101,46 @@ class _Shared:
     """The servers of this process by name."""
 
     def __init__(self) -> None:
-        self._running: dict[str, servers.SharedServer | postgres.SharedPostgres] = {}
+        self._running: dict[str, servers.SharedServer | servers.SharedFleet | postgres.SharedPostgres] = {}
         self._broken: dict[str, str] = {}
 
     def fresh_url(self, name: str, request: pytest.FixtureRequest) -> str:
         """Skips the test, saying why, where the server cannot be had."""
+        return self._running_one(name, request).fresh_url()
+
+    def fresh_urls(self, name: str, request: pytest.FixtureRequest) -> tuple[str, str]:
+        """One for a broker, and one for a plain client to the server that has the key `jobs`."""
+        server = self._running_one(name, request)
+        url = server.fresh_url()
+        return url, server.holder_url("jobs") if isinstance(server, servers.SharedFleet) else url
+
+    def _running_one(
+        self, name: str, request: pytest.FixtureRequest
+    ) -> servers.SharedServer | servers.SharedFleet | postgres.SharedPostgres:
         if name not in self._running and name not in self._broken:
             self._start(name)
         if name in self._broken:
             pytest.skip(self._broken[name])
         request.node.user_properties.append(("server", name))
-        return self._running[name].fresh_url()
+        return self._running[name]
 
     def _start(self, name: str) -> None:
-        program = FINDERS[name]()
+        which, _, form = name.partition("-")
+        program = FINDERS[which]()
         if program is None:
-            self._broken[name] = f"{TITLES[name]} was not found"
+            self._broken[name] = f"{TITLES[which]} was not found"
             return
         try:
-            self._running[name] = (postgres.SharedPostgres if name == "postgres" else servers.SharedServer)(
-                program
-            )
+            if form:
+                self._running[name] = servers.SharedFleet(fleets.FORMS[form](program))
+            else:
+                self._running[name] = (
+                    postgres.SharedPostgres if name == "postgres" else servers.SharedServer
+                )(program)
+        except fleets.NoTlsError:
+            self._broken[name] = f"{TITLES[which]} was built without TLS"
         except (postgres.PostgresError, EmbeddedRedisFailed, OSError) as error:
-            self._broken[name] = f"{TITLES[name]} does not run here: {error}"
+            self._broken[name] = f"{TITLES[which]} does not run here: {error}"
 
     def stop(self) -> None:
         for server in self._running.values():
@@ -128,9 +189,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == "server"
     )
     terminalreporter.section("servers")
-    for name, find in FINDERS.items():
-        found = servers.describe(find())
-        terminalreporter.line(f"{TITLES[name]:<22} {found:<24} {counts[name]} tests ran on it")
+    for name in (*FINDERS, *sorted(counts.keys() - FINDERS.keys())):
+        which, _, form = name.partition("-")
+        found = servers.describe(FINDERS[which]())
+        if form:
+            found = f"{found}, {form}"
+        terminalreporter.line(f"{TITLES[which]:<22} {found:<32} {counts[name]} tests ran on it")
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

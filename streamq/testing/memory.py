@@ -43,6 +43,7 @@ from streamq.broker import (
     WorkerSeen,
 )
 from streamq.clock import Clock, ManualClock
+from streamq.durability import Durability
 from streamq.job import Envelope, NewJob, Receipt
 from streamq.keys import (
     ANSWER_KEPT,
@@ -120,6 +121,13 @@ class MemoryBroker(MemorySchedules):
             store.counters["enqueued"] += sum(receipt.created for receipt in receipts)
             store.wake()
             return receipts
+
+    async def can_confirm(self, stream: str, durability: Durability) -> None:
+        """See `Broker.can_confirm`."""
+
+    async def confirm(self, stream: str, jobs: int, *, call_id: str, durability: Durability) -> None:  # noqa: ARG002 - nothing is safer than memory here
+        """See `Broker.confirm`."""
+        await anyio.lowlevel.checkpoint()
 
     def inject(self, stream: str, fields: Mapping[bytes | str, bytes | str], lane: Lane = "normal") -> str:
         """Add an entry as a foreign producer's `XADD` does, unchecked; returns its entry id."""

