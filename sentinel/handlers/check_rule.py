@@ -46,6 +46,7 @@ from sentinel.store.blobs import Blobs
 from sentinel.store.runs import MAX_RAW
 from streamq import Broker, DeadLetter, Job, RetryIn, Snooze
 from streamq.clock import Clock
+from streamq.tracing import stage
 
 log = logging.getLogger("sentinel.check")
 
@@ -201,7 +202,8 @@ class CheckRuleHandler:
     async def _look(self, stored: StoredRule, job: Job[RunRule]) -> Reading:
         """Fetch -> classify -> extract -> normalise; a stage that fails names its error code."""
         try:
-            page = await self._fetch(stored, job)
+            with stage("fetch"):
+                page = await self._fetch(stored, job)
         except FetchFailure as failure:
             return Reading(_result(failure.partial, failure), failure=failure, page=failure.partial)
         if page.not_modified:
@@ -234,7 +236,8 @@ class CheckRuleHandler:
             if page.blocked is not None:
                 raise CheckFailure(page.blocked, page.block_detail)  # noqa: TRY301 - one way out for every stage
             rule = stored.rule
-            extracted = await self._extractor.read(page, rule, stored.elements)
+            with stage("extract"):
+                extracted = await self._extractor.read(page, rule, stored.elements)
             raw, selected = extracted.raw[:MAX_RAW], extracted.selector_index
             value = normalise_rule(extracted, rule, separator=stored.state.decimal_separator)
         except CheckFailure as failure:
@@ -304,19 +307,20 @@ class CheckRuleHandler:
             result, page_blob = await self._keep(stored, reading, verdict)
             result = _doubted(await self._drawn(stored.rule, result, verdict), verdict)
             try:
-                finished = await self._store.finish_run(
-                    ticket,
-                    result,
-                    verdict,
-                    _raw(reading, stored.state),
-                    expected_state_version=stored.state.version,
-                    now=self._clock.time(),
-                    outbox=_confirming(
-                        job, verdict, self._clock.time(), self._other_mode(stored.rule, reading)
-                    ),
-                    page_blob=page_blob,
-                    elements=None if reading.elements == stored.elements else reading.elements,
-                )
+                with stage("store"):
+                    finished = await self._store.finish_run(
+                        ticket,
+                        result,
+                        verdict,
+                        _raw(reading, stored.state),
+                        expected_state_version=stored.state.version,
+                        now=self._clock.time(),
+                        outbox=_confirming(
+                            job, verdict, self._clock.time(), self._other_mode(stored.rule, reading)
+                        ),
+                        page_blob=page_blob,
+                        elements=None if reading.elements == stored.elements else reading.elements,
+                    )
             except StateConflict:
                 before, stored = stored, await self._store.rule(ticket.rule_id)
                 if reading.not_modified or _asks_otherwise(stored.rule, before.rule):

@@ -25,7 +25,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "
 
 def test_every_program_in_the_documents_is_run_here_or_beside_the_producers() -> None:
     written = {block.name for block in blocks("python", "sh", "js")}
-    here = {"jobs.py", "producer.py", "worker.py", "verify.py", "reports.py", "steer.py"}
+    here = {"jobs.py", "producer.py", "worker.py", "verify.py", "reports.py", "steer.py", "traced.py"}
     assert written == here | {"producer.sh", "producer-many.sh", "producer.mjs"}
 
 
@@ -75,6 +75,18 @@ def test_the_page_s_recurring_jobs_run_and_are_steered(redis_port: int, tmp_path
     assert {line.split()[0] for line in listed[:-1]} == {"nightly", "pulse", "hourly"}
     assert listed[-1].startswith("hourly@")
     assert worker.returncode == 0
+
+
+def test_the_page_s_spans_and_hooks_are_told(redis_port: int, tmp_path: Path) -> None:
+    (tmp_path / "traced.py").write_text(at(named("traced.py").text, port=redis_port))
+    told, _ = start(tmp_path / "traced.py").communicate(timeout=PATIENCE)
+    attempt = ["download", "process thumbnails"]
+    assert told.splitlines() == [
+        "enqueue thumbnails",
+        *attempt,
+        "retry a OSError: not yet 0.1",
+        *attempt,
+    ]
 
 
 def until(condition: Callable[[], Any]) -> None:

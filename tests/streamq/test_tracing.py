@@ -11,8 +11,7 @@ import anyio
 import msgspec
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import messaging_attributes
 from opentelemetry.semconv.attributes import error_attributes
@@ -31,6 +30,7 @@ from streamq import (
     tracing,
 )
 from streamq.testing import MemoryBroker, drain
+from tests.support.spans import kept_spans
 
 CONVENTIONS = {
     value for module in (messaging_attributes, error_attributes) for value in vars(module).values() if isinstance(value, str)
@@ -43,11 +43,7 @@ class Note(msgspec.Struct, frozen=True):
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """What this program traces; every other test's program does not."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    return exporter
+    return kept_spans(monkeypatch)
 
 
 @pytest.fixture
