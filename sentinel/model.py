@@ -53,6 +53,9 @@ class FetchProfile(_Strict, frozen=True, kw_only=True):
 
 ExtractMethod = Literal["css", "xpath", "regex", "jsonpath", "schema", "auto", "text", "table", "feed"]
 
+#: All of a page, or what a reader came for.
+ContentName = Literal["page", "main"]
+
 
 class Postprocess(_Strict, frozen=True, kw_only=True):
     """One step applied to the raw text."""
@@ -94,6 +97,8 @@ class Extraction(_Strict, frozen=True, kw_only=True):
     ] = "text"
     postprocess: list[PostprocessStep] = []
     fallback_selectors: list[FallbackSelector] = []
+    #: text: all of it, or main: without menus, sidebars, banners, footers and boxes of other things.
+    content: ContentName = "page"
     #: CSS selector of a part of the page the rest is searched in.
     context: Annotated[str, Meta(max_length=2000)] | None = None
     #: table, feed: what a row is (table: CSS, within what `selector` names; feed: an element or path);

@@ -10,7 +10,7 @@ from sentinel.errors import Problem
 from sentinel.extract import auto, css, jsonpath, postprocess, regex, schema, xpath
 from sentinel.extract.hints import did_you_mean, shown
 from sentinel.extract.step import Step
-from sentinel.model import Extraction
+from sentinel.model import Extraction, ExtractMethod
 
 _ATTRIBUTE: Final = re.compile(r"text|html|value|attr:[A-Za-z_][A-Za-z0-9_:.-]*")
 _TROUBLE: Final[dict[str, Callable[[str], Problem | None]]] = {
@@ -34,6 +34,11 @@ def check_extraction(extraction: Extraction) -> list[Problem]:
         step = Step(method=fallback.method, selector=fallback.selector, attribute=fallback.attribute)
         problems += check_step(step, f"fallbackSelectors[{index}].")
     problems += _check_rows(extraction)
+    if extraction.content != "page" and "text" not in _methods(extraction):
+        hint = "leave it out, or use method: text"
+        problems.append(Problem("content", "content: main is for the method text", hint))
+    if extraction.content != "page" and extraction.attribute != "text":
+        problems.append(Problem("attribute", "main content is told as text", "leave it out"))
     for index, step_written in enumerate(extraction.postprocess):
         if problem := postprocess.trouble(step_written):
             problems.append(
@@ -66,9 +71,13 @@ def _check_context(context: str | None) -> list[Problem]:
     return [_at("context", problem)] if problem else []
 
 
+def _methods(extraction: Extraction) -> set[ExtractMethod]:
+    return {extraction.method, *(fallback.method for fallback in extraction.fallback_selectors)}
+
+
 def _check_rows(extraction: Extraction) -> list[Problem]:
     """`row`, `key` and `columns` say something, and where they are CSS it is CSS."""
-    methods = {extraction.method, *(fallback.method for fallback in extraction.fallback_selectors)}
+    methods = _methods(extraction)
     if methods.isdisjoint(("table", "feed")):
         given = {"row": extraction.row, "key": extraction.key, "columns": extraction.columns}
         return [

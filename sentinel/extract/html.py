@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final
@@ -139,8 +139,12 @@ def visible_text(node: LexborNode) -> str:
     """
     if node.tag in ("script", "style", "textarea", "title", "noscript", "template"):
         return tidy(node.text(deep=True))  # asked for by name: its content is the value
-    shown = tidy("".join(_pieces(node, skip_hidden=True)))
-    return shown or tidy("".join(_pieces(node, skip_hidden=False)))
+    return shown_text(node) or tidy("".join(_pieces(node, skip_hidden=False)))
+
+
+def shown_text(node: LexborNode, without: Container[int] = ()) -> str:
+    """The same, and '' where all of it is hidden. `without`: elements (by mem_id) that are left out."""
+    return tidy("".join(_pieces(node, skip_hidden=True, without=without)))
 
 
 def tidy(text: str) -> str:
@@ -154,7 +158,7 @@ def printable(text: str) -> str:
     return _INVISIBLE.sub("", text)
 
 
-def _pieces(root: LexborNode, *, skip_hidden: bool) -> Iterator[str]:
+def _pieces(root: LexborNode, *, skip_hidden: bool, without: Container[int] = ()) -> Iterator[str]:
     """Text in document order, with line breaks at blocks. Walks, never recurses: pages are deep."""
     node: LexborNode | None = root
     while node is not None:
@@ -166,7 +170,8 @@ def _pieces(root: LexborNode, *, skip_hidden: bool) -> Iterator[str]:
         elif tag == "br":
             yield "\n"
         elif not tag.startswith("-") and (
-            node is root or not (tag in _UNSEEN or (skip_hidden and is_hidden(node)))
+            node is root
+            or not (tag in _UNSEEN or (skip_hidden and _is_unseen(node)) or node.mem_id in without)
         ):
             yield _edge(tag)
             descend = node.first_child
@@ -199,6 +204,26 @@ def is_hidden(node: LexborNode) -> bool:
         return True
     style = attributes.get("style")
     return bool(style and _HIDING_STYLE.search(style))
+
+
+def is_seen(node: LexborNode) -> bool:
+    """Whether an element inside of one that is read is part of its text."""
+    return (node.tag or "") not in _UNSEEN and not _is_unseen(node)
+
+
+def _is_unseen(node: LexborNode) -> bool:
+    """Hidden, or said to be no text (`aria-hidden`): icons, copies for the eye, slides that wait.
+
+    Right below `<body>` it says nothing: there a script sets it on the page behind an open dialog.
+    """
+    attributes = node.attributes
+    if not attributes:
+        return False
+    if (attributes.get("aria-hidden") or "").strip().lower() == "true":
+        parent = node.parent
+        if node.tag != "main" and parent is not None and parent.tag not in ("body", "html"):
+            return True
+    return is_hidden(node)
 
 
 def inner_html(node: LexborNode) -> str:

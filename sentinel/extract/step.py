@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from selectolax.lexbor import LexborNode
 
-from sentinel.model import ExtractMethod
+from sentinel.model import ContentName, ExtractMethod
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,6 +16,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     attribute: str = "text"
     #: CSS selector of the part of the page to search in, or None for all of it.
     context: str | None = None
+    #: text: all of it, or the main content.
+    content: ContentName = "page"
     #: table, feed: see sentinel.model.Extraction.
     row: str | None = None
     key: str | None = None

@@ -33,3 +33,20 @@ def test_a_value_is_bounded() -> None:
 def test_entities_of_a_doctype_are_not_expanded() -> None:
     laughs = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha">]><l>&a;!</l>'
     assert "ha" not in raw(laughs, kind="application/xml", method="text").replace("&a;", "")
+
+
+def test_what_is_said_to_be_no_text_is_none() -> None:
+    assert (
+        raw("<p>Sold <i aria-hidden=true>x</i>out<span hidden> today</span></p>", method="text") == "Sold out"
+    )
+    price = "<p class=price><span aria-hidden='TRUE'>$12<sup>99</sup></span><span>$12.99</span></p>"
+    assert raw(price, method="css", selector=".price") == "$12.99"
+    assert (
+        raw("<p class=price><span aria-hidden=true>$12</span></p>", method="css", selector=".price") == "$12"
+    )
+
+
+def test_the_page_behind_an_open_dialog_is_still_the_page() -> None:
+    behind = "<body><div id=app aria-hidden=true><p>Content</p></div><div role=dialog>Cookies?</div></body>"
+    assert raw(behind, method="text") == "Content\nCookies?"
+    assert raw(behind, method="text", content="main") == "Content"
