@@ -549,13 +549,16 @@ class Broker(Protocol):
         """What a worker answered to that order; None: nothing yet."""
         ...
 
-    async def limit(self, stream: str, key: str, *, rate: float, burst: int, who: str = "") -> float:
+    async def limit(
+        self, stream: str, key: str, *, rate: float, burst: int, who: str = "", urgent: bool = False
+    ) -> float:
         """GCRA: 0.0 = go, and one is counted; else seconds until the next may go (nothing counted).
 
         `rate` in starts a second. `who` (a job id) is promised the moment it is told: whoever asks
         later comes after it, so that many who wait for one limiter each wait once. A promise is
         kept for a minute past its moment, and lies an hour ahead at most; further back in the line,
         one asks again then. The rate holds whoever comes late, who then may be sent to the end.
+        `urgent`: it waits for the rate alone and not for those who were promised a moment.
         """
         ...
 

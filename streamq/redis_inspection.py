@@ -71,9 +71,13 @@ class RedisInspection:
         """See `Broker.stats`."""
         return await self._evaluate(scripts.stats(stream))
 
-    async def limit(self, stream: str, key: str, *, rate: float, burst: int, who: str = "") -> float:
+    async def limit(
+        self, stream: str, key: str, *, rate: float, burst: int, who: str = "", urgent: bool = False
+    ) -> float:
         """See `Broker.limit`."""
-        return await self._evaluate(scripts.limit(stream, key, rate=rate, burst=burst, who=who))
+        return await self._evaluate(
+            scripts.limit(stream, key, rate=rate, burst=burst, who=who, urgent=urgent)
+        )
 
     async def pending(
         self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100

@@ -538,7 +538,7 @@ def stats(stream: str) -> Call[StreamStats]:
     return Call("stats", keys, [], read)
 
 
-def limit(stream: str, key: str, *, rate: float, burst: int, who: str) -> Call[float]:
+def limit(stream: str, key: str, *, rate: float, burst: int, who: str, urgent: bool = False) -> Call[float]:
     """Seconds until one more may start; 0.0 = now, and it is counted."""
     k = StreamKeys.of(stream)
     args = [
@@ -547,6 +547,7 @@ def limit(stream: str, key: str, *, rate: float, burst: int, who: str) -> Call[f
         who,
         round(PROMISE_HORIZON * 1_000_000),
         round(PROMISE_KEPT * 1_000_000),
+        int(urgent),
     ]
     return Call("limit", [k.limit(key), k.promises(key)], args, lambda reply: int(reply) / 1_000_000)
 

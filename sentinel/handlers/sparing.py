@@ -55,7 +55,7 @@ class Sparing:
             return gone
         gone, delay = await self._ask_robots(stored)
         if gone is None:
-            await self._wait_turn(stored.rule, job_id, delay)
+            await self._wait_turn(stored.rule, job_id, delay, by_hand=by_hand)
         return gone
 
     async def note(
@@ -127,10 +127,11 @@ class Sparing:
             return Gone("FETCH_ROBOTS", f"robots.txt of {url.host} forbids it: {str(line)[:300]}"), None
         return None, robots.delay
 
-    async def _wait_turn(self, rule: Rule, job_id: str, delay: float | None) -> None:
+    async def _wait_turn(self, rule: Rule, job_id: str, delay: float | None, *, by_hand: bool) -> None:
         """Keep to the host's rate; raises Snooze until the next fetch of that host may start.
 
-        `delay`: seconds that the host itself wants between two.
+        `delay`: seconds that the host itself wants between two. A person waits for the rate, but not
+        behind the rules of the host, of which thousands may wait.
         """
         if self._rate is None:
             return
@@ -141,6 +142,7 @@ class Sparing:
             rate=rate,
             burst=max(1, int(rate)),
             who=job_id,
+            urgent=by_hand,
         )
         if wait > 0:
             raise Snooze(wait, why="its host's rate limit")

@@ -601,13 +601,16 @@ class MemoryBroker(MemorySchedules):
             store.wake()
         return Requeued(ready=tuple(ready), duplicate=tuple(duplicate))
 
-    async def limit(self, stream: str, key: str, *, rate: float, burst: int, who: str = "") -> float:
+    async def limit(
+        self, stream: str, key: str, *, rate: float, burst: int, who: str = "", urgent: bool = False
+    ) -> float:
         """See `Broker.limit`."""
         await anyio.lowlevel.checkpoint()
         with self._lock:
             now = int(self.clock.time() * 1_000_000)
             limiter = self._store(stream).limits.setdefault(key, Limiter())
-            return limiter.ask(now, max(1, round(1_000_000 / rate)), burst, who) / 1_000_000
+            interval = max(1, round(1_000_000 / rate))
+            return limiter.ask(now, interval, burst, who, urgent=urgent) / 1_000_000
 
     async def waiting(self, stream: str, *, limit: int = 100) -> list[Waiting]:
         """See `Broker.waiting`."""

@@ -63,21 +63,24 @@ class Limiter:
         self.arrival = 0
         self.promised: dict[str, int] = {}
 
-    def ask(self, now: int, interval: int, burst: int, who: str) -> int:
+    def ask(self, now: int, interval: int, burst: int, who: str, *, urgent: bool = False) -> int:
         """0: go, and it is counted; else how long until one may. See limit.lua, line for line."""
         arrival = max(self.arrival, now)
         free_at = arrival - interval * (burst - 1)
         kept = now - round(PROMISE_KEPT * 1_000_000)
         self.promised = {one: moment for one, moment in self.promised.items() if moment > kept}
         mine = self.promised.get(who)
-        if mine is not None and mine > now:
+        if mine is not None and mine > now and not urgent:
             return mine - now
         spacing = interval if burst > 1 else math.ceil(interval * 1.05)
-        next_at = max([free_at, *(moment + spacing for moment in self.promised.values())])
+        before = () if urgent else self.promised.values()
+        next_at = max([free_at, *(moment + spacing for moment in before)])
         if free_at <= now and (mine is not None or next_at <= now):
             self.arrival = arrival + interval
             self.promised.pop(who, None)
             return 0
+        if urgent:
+            return next_at - now
         horizon = round(PROMISE_HORIZON * 1_000_000)
         if who and next_at - now > horizon:
             return horizon

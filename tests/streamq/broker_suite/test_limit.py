@@ -110,6 +110,25 @@ async def test_many_who_come_late_together_keep_to_the_rate_all_the_same() -> No
     assert [round(wait) for wait in waits[2:]] == [1, 2, 3, 4, 5, 6]
 
 
+async def test_who_is_urgent_waits_for_the_rate_and_not_for_those_who_were_promised_a_moment(
+    rig: Rig,
+) -> None:
+    async def ask(who: str, *, urgent: bool = False) -> float:
+        return await rig.broker.limit(rig.stream, "k", rate=1, burst=1, who=who, urgent=urgent)
+
+    assert await ask("first") == 0.0
+    waits = [await ask(f"rule-{number}") for number in range(20)]
+    assert max(waits) > 10
+    by_hand = await ask("by-hand", urgent=True)
+    assert 0 <= by_hand <= 1
+    if by_hand:
+        await rig.let_pass(by_hand + 0.001)
+        assert await ask("by-hand", urgent=True) == 0.0
+    # It was counted, and was promised no moment that others would come after.
+    assert 0 < await ask("by-hand-too", urgent=True) <= 1
+    assert await ask("rule-20") <= max(waits) + 1.2
+
+
 async def test_who_never_comes_is_forgotten_and_holds_up_nobody(rig: Rig) -> None:
     assert await rig.broker.limit(rig.stream, "k", rate=20, burst=1, who="a") == 0.0
     await rig.broker.limit(rig.stream, "k", rate=20, burst=1, who="never")
