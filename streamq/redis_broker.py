@@ -68,8 +68,14 @@ def translate(error: redis.RedisError | OSError) -> StreamqError | _NoGroup:
     text = str(error)
     # redis-py wraps what went wrong while it connected (a wrong password) in a ConnectionError.
     denied = redis.AuthenticationError | redis.exceptions.NoPermissionError
-    if isinstance(error, denied) or isinstance(error.__cause__, redis.AuthenticationError):
-        return BrokerRefused(f"the server refused the credentials or the command: {text}")
+    stranger = "CERTIFICATE_VERIFY_FAILED" in text
+    if stranger or isinstance(error, denied) or isinstance(error.__cause__, redis.AuthenticationError):
+        who = (
+            "the server's certificate is not trusted"
+            if stranger
+            else ("the server refused the credentials or the command")
+        )
+        return BrokerRefused(f"{who}: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return BrokerUnavailable(f"no answer from the server: {text or type(error).__name__}")
     if "NOGROUP" in text or "no such key" in text.lower() or "consumer group" in text.lower():
