@@ -191,7 +191,7 @@ def _list_suppressed(cli: Cli, alerts: list[StoredAlert]) -> None:
 
 def _show(cli: Cli, alert: StoredAlert, together: tuple[Together, ...], joined: Joined | None) -> None:
     line = cli.out.line
-    line(alert.title)
+    line(alert.title.replace("\n", "\\n"))  # a line of the page's must not pass for one of ours
     line(f"  {alert.severity}, {alert.kind} of {alert.rule_id}, {iso(alert.created_at)}")
     line(f"  {alert.state}{f': {alert.suppressed}' if alert.suppressed else ''}, key {alert.dedupe_key}")
     if alert.acked_at is not None:

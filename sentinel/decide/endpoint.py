@@ -19,6 +19,9 @@ from sentinel.errors import HoldReason
 
 #: Seconds the others keep away from an endpoint that says "too many" and not how long.
 TOO_MANY_WAIT: Final = 10.0
+#: Seconds of nothing but 404 after which an endpoint is taken for gone, as if it had said 410 (Standard
+#: Webhooks leaves the time open; five days is what its authors' service takes).
+MISSING_AFTER: Final = 5 * 86400.0
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,11 @@ def probing(endpoint: Endpoint, alert_id: str, now: float, breaker: Breaker) -> 
     if endpoint.open_until is None:
         return endpoint
     return msgspec.structs.replace(endpoint, probe=alert_id, probe_until=now + breaker.probe)
+
+
+def is_missing(since: float | None, now: float) -> bool:
+    """Whether an endpoint that says 404, as all its answers since `since` did, is not there any more."""
+    return since is not None and now - since >= MISSING_AFTER
 
 
 def accepted(endpoint: Endpoint, now: float) -> Endpoint:

@@ -110,6 +110,7 @@ def _words(error: Exception) -> str:
 def _view(document: Document) -> dict[str, _View]:
     """Names and values: docs/templates.md lists them."""
     health = document.health
+    only = document.fields[0] if len(document.fields) == 1 else None
     return {
         "title": document.title,
         "summary": document.summary,
@@ -122,6 +123,8 @@ def _view(document: Document) -> dict[str, _View]:
         "time": iso(document.occurred_at),
         "change": document.change,
         "percent": describe_percent(document.percent),
+        "value": _value(only.after) if only else None,
+        "before": _value(only.before) if only else None,
         "fields": [
             {
                 "name": field.name,

@@ -8,12 +8,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sentinel.decide.endpoint import Breaker, Hold, hold
+from sentinel.decide.endpoint import Breaker, Hold, hold, is_missing
 from sentinel.decide.fallbacks import MAX_FALLBACKS
 from sentinel.errors import NotFound, StaleWorker
 from sentinel.jobs import DISPATCH_ALERT_RETRY, DispatchAlert, delivery_job_id
 from sentinel.store.base import AnyRow, Part, new_id
-from sentinel.store.endpoints import admit, note_answer, read_endpoint
+from sentinel.store.endpoints import admit, missing_since, note_answer, read_endpoint
 from sentinel.store.imports import chunks
 from sentinel.store.outbox import add_jobs
 from sentinel.store.raising import delivery_jobs
@@ -221,8 +221,8 @@ class Alerts(Part):
 
         sent: accepted. failed: may pass; it will be tried again (at `next_at`) unless `last_attempt`.
         dead: refused for good; `disables`: the channel is switched off with it, for the reason
-        `error`. `latency` in seconds; `wait`: seconds for which the other side wants to be left
-        alone; `asked`: it was asked at all. A delivery that ends without being sent is made to the
+        `error`, as is one that has answered nothing but 404 for days.
+        `latency` in seconds; `wait`: seconds for which the other side wants to be left alone; `asked`: it was asked at all. A delivery that ends without being sent is made to the
         channel's fallback, and its job put into the outbox.
 
         Recording the same attempt twice records it once. Raises, with nothing written:
@@ -249,6 +249,8 @@ class Alerts(Part):
                 return await _settle_alert(connection, ticket.alert_id, now)
             if disables:
                 await disable_channel(connection, ticket.workspace_id, ticket.channel_id, shown or "", now)
+            elif http_status == 404:
+                await _disable_missing(connection, ticket, shown or "", now)
             await connection.execute(
                 sa.insert(delivery_attempt).values(
                     alert_id=ticket.alert_id,
@@ -484,6 +486,16 @@ async def _falls(connection: AsyncConnection, alert_id: str, channel_id: str) ->
 
 
 # --- moving ---------------------------------------------------------------------------------------
+
+
+async def _disable_missing(
+    connection: AsyncConnection, ticket: DeliveryTicket, shown: str, now: float
+) -> None:
+    """Switch a channel off whose endpoint has said 404 for days, and nothing else."""
+    since = await missing_since(connection, ticket.workspace_id, ticket.channel_id)
+    if since is not None and is_missing(since, now):
+        reason = f"nothing but 404 for {(now - since) / 86400:.0f} days: {shown}"[:MAX_DETAIL]
+        await disable_channel(connection, ticket.workspace_id, ticket.channel_id, reason, now)
 
 
 async def _move_delivery(connection: AsyncConnection, ticket: DeliveryTicket, **values: Any) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.decide.endpoint import Breaker, Endpoint, accepted, failed, hold, probing, refused
 from sentinel.errors import NotYet
+from sentinel.store.columns import Micros
 from sentinel.store.database import Database
 from sentinel.store.records import DeliveryTicket, Outcome
 from sentinel.store.tables import channel_state, delivery_attempt
@@ -35,6 +36,16 @@ async def read_endpoint(
     )
     row = (await connection.execute(wanted.with_for_update() if lock else wanted)).first()
     return None if row is None else Endpoint(**{name: getattr(row, name) for name in _FIELDS})
+
+
+async def missing_since(connection: AsyncConnection, workspace_id: str, channel_id: str) -> float | None:
+    """Since when all answers of the endpoint were 404; None: the last was another, or none came."""
+    found: float | None = await connection.scalar(
+        sa.select(channel_state.c.missing_since).where(
+            channel_state.c.workspace_id == workspace_id, channel_state.c.channel_id == channel_id
+        )
+    )
+    return found
 
 
 async def admit(
@@ -78,6 +89,7 @@ async def note_answer(
     columns = _columns(_QUIET, now) | {"workspace_id": workspace_id, "channel_id": channel_id}
     await connection.execute(database.insert(channel_state).values(**columns).on_conflict_do_nothing())
     before = await read_endpoint(connection, workspace_id, channel_id, lock=True) or _QUIET
+    await _note_missing(connection, workspace_id, channel_id, http_status, now)
     match outcome:
         case "sent":
             after = accepted(before, now)
@@ -89,6 +101,20 @@ async def note_answer(
             after = failed(before, ticket.alert_id, now, breaker, first=first, wait=wait, error=error)
     if after != before:
         await _update(connection, workspace_id, channel_id, after, now)
+
+
+async def _note_missing(
+    connection: AsyncConnection, workspace_id: str, channel_id: str, http_status: int | None, now: float
+) -> None:
+    """What an answer says of whether there is anything at the address; no answer says nothing."""
+    if http_status is None:
+        return
+    since = sa.func.coalesce(channel_state.c.missing_since, sa.bindparam("now", now, type_=Micros))
+    await connection.execute(
+        sa.update(channel_state)
+        .where(channel_state.c.workspace_id == workspace_id, channel_state.c.channel_id == channel_id)
+        .values(missing_since=since if http_status == 404 else None)
+    )
 
 
 async def _is_well(connection: AsyncConnection, workspace_id: str, channel_id: str, now: float) -> bool:

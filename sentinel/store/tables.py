@@ -255,7 +255,8 @@ channel: Final = sa.Table(
     sa.Column("updated_at", Micros, nullable=False),
 )
 
-#: How a channel's endpoint has answered lately: one column per field of `Endpoint`.
+#: How a channel's endpoint has answered lately: one column per field of `Endpoint`, and since when all its
+#: answers were 404.
 channel_state: Final = sa.Table(
     "channel_state",
     metadata,
@@ -270,6 +271,7 @@ channel_state: Final = sa.Table(
     sa.Column("retry_at", Micros),
     sa.Column("last_ok_at", Micros),
     sa.Column("last_error", Words),
+    sa.Column("missing_since", Micros),
     sa.Column("updated_at", Micros, nullable=False),
 )
 

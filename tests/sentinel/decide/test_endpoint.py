@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.decide.endpoint import Breaker, Endpoint, Hold, accepted, failed, hold, probing, refused
+from sentinel.decide.endpoint import (
+    MISSING_AFTER,
+    Breaker,
+    Endpoint,
+    Hold,
+    accepted,
+    failed,
+    hold,
+    is_missing,
+    probing,
+    refused,
+)
 
 NOW = 1_000_000.0
 BREAKER = Breaker(after=3, first=10.0, cap=40.0, probe=30.0, look=2.0)
@@ -98,3 +109,9 @@ def test_a_refusal_shows_that_it_is_there_only_if_it_came_from_there(answered: b
     assert (after.open_until is None) is answered
     assert hold(after, "e", NOW + 11, BREAKER) is None, "the next one tries"
     assert after.last_error == "HTTP 400"
+
+
+def test_nothing_but_404_for_five_days_is_gone() -> None:
+    assert not is_missing(None, NOW)
+    assert not is_missing(NOW, NOW + MISSING_AFTER - 1)
+    assert is_missing(NOW, NOW + MISSING_AFTER)
