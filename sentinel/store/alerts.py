@@ -222,8 +222,9 @@ class Alerts(Part):
         sent: accepted. failed: may pass; it will be tried again (at `next_at`) unless `last_attempt`.
         dead: refused for good; `disables`: the channel is switched off with it, for the reason
         `error`, as is one that has answered nothing but 404 for days.
-        `latency` in seconds; `wait`: seconds for which the other side wants to be left alone; `asked`: it was asked at all. A delivery that ends without being sent is made to the
-        channel's fallback, and its job put into the outbox.
+        `latency` in seconds; `wait`: seconds for which the other side wants to be left alone; `asked`: it
+        was asked at all. A delivery that ends without being sent is made to the channel's fallback, and its
+        job put into the outbox.
 
         Recording the same attempt twice records it once. Raises, with nothing written:
         StaleWorker (a later delivery of the job has the delivery, or it is sent already),
