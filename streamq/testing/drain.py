@@ -9,23 +9,29 @@ assert drained.done == ("a",)
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Final
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Literal
 
 import msgspec
 
-from streamq.broker import Again, Broker, Bury, Cancel, Finish, Release, Turn
+from streamq.broker import Again, Broker, Bury, Cancel, Finish, Lease, Release, Turn
 from streamq.clock import Clock, ManualClock, SystemClock
-from streamq.errors import StreamqError
+from streamq.errors import BrokerUnavailable, StreamqError
 from streamq.events import Outcome
 from streamq.executor import Ended, Executor
 from streamq.handlers import Handlers, Registration
+from streamq.job import Job
 from streamq.recurring import Recurring
+from streamq.testing.faults import FaultyBroker, Point, WorkerKilled
 from streamq.testing.memory import MemoryBroker
 from streamq.ticker import fire_due
 
 #: Runs of handlers after which a drain is taken for endless.
 MAX_RUNS: Final = 10_000
+#: Turns in a row without an answer after which a drain gives up.
+MAX_UNANSWERED: Final = 100
 
 
 class EndlessDrainError(StreamqError):
@@ -40,8 +46,9 @@ class Ran(msgspec.Struct, frozen=True):
     attempt: int
     #: Seconds since the drain began, by the clock.
     at: float
-    #: done, retried, snoozed or dead; lease_lost or cancelled where somebody took the job away meanwhile.
-    outcome: Outcome
+    #: done, retried, snoozed or dead; lease_lost or cancelled where somebody took the job away meanwhile;
+    #: killed: its worker died (see `faults`).
+    outcome: Outcome | Literal["killed"]
     #: Seconds until it runs again, for retried and snoozed.
     delay: float | None = None
     #: The dead letter's reason, for dead.
@@ -93,10 +100,29 @@ async def drain(
     clock = broker.clock if isinstance(broker, MemoryBroker) else SystemClock()
     chosen = list(handlers) if streams is None else [handlers.of(stream) for stream in streams]
     session = _Session(broker, chosen, clock, max_runs)
-    if seconds is not None:
+    with _taking_over(broker, session):
+        if seconds is None:
+            return await _drain_all(session, clock)
         if not isinstance(clock, ManualClock):
-            raise ValueError("only a ManualClock can be moved by so many seconds")
+            raise ValueError("only a ManualClock can be moved by so many seconds")  # noqa: TRY004 - a value of it
         return await _drain_for(session, handlers, clock, seconds)
+
+
+@contextmanager
+def _taking_over(broker: Broker, session: _Session) -> Iterator[None]:
+    """Where a worker is frozen meanwhile, the session has another one take its jobs."""
+    if not isinstance(broker, FaultyBroker):
+        yield
+        return
+    broker.take_over = session.take_over
+    try:
+        yield
+    finally:
+        broker.take_over = None
+
+
+async def _drain_all(session: _Session, clock: Clock) -> Drained:
+    """Until nothing is delayed, or as much as is ready where the clock cannot be moved."""
     while True:
         await session.run_ready()
         due = session.next_due
@@ -127,12 +153,18 @@ class _Session:
         self, broker: Broker, registrations: Sequence[Registration], clock: Clock, max_runs: int
     ) -> None:
         self._broker = broker
-        self._executors = [(one, Executor(one)) for one in registrations]
+        self._faulty = broker if isinstance(broker, FaultyBroker) else None
+        self._registrations = registrations
+        self._executors = [(one, Executor(self._watched(one))) for one in registrations]
         self._clock = clock
         self._began = clock.monotonic()
         self._max_runs = max_runs
-        self._worker = f"drain:{secrets.token_hex(3)}"
+        self._worker = _make_name()
         self._sequence = 0
+        #: Taken and not begun, oldest first.
+        self._in_hand: deque[Lease] = deque()
+        #: A handler has ended the worker that runs it.
+        self._killed = False
         self._runs: list[Ran] = []
         #: By stream: seconds until its next delayed job; None: there is none, or it is paused.
         self._due: dict[str, float | None] = {}
@@ -163,39 +195,139 @@ class _Session:
 
     async def _run_stream(self, registration: Registration, executor: Executor) -> None:
         """Job after job: the end of one is told with the question for the next."""
-        turn = await self._turn(registration, free=1)
-        while turn.leases:
-            (lease,) = turn.leases
+        turn = await self._turn(registration)
+        while self._in_hand:
+            lease = self._in_hand.popleft()
             if lease.cancelled:
-                turn = await self._turn(registration, Cancel(lease), free=1)
+                turn = await self._turn(registration, Cancel(lease))
                 continue
             if len(self._runs) >= self._max_runs:
-                await self._turn(registration, Release(lease), free=0)
+                self._in_hand.appendleft(lease)
+                await self._turn(registration, *(Release(one) for one in self._in_hand), take=False)
                 raise EndlessDrainError(f"there is still work after {self._max_runs} runs of handlers")
-            at = self._clock.monotonic() - self._began
-            ended = await executor.execute(lease)
-            turn = await self._turn(registration, ended.finish, free=1)
-            self._runs.append(_ran(ended, at, lost=_lost(lease.key, turn)))
+            try:
+                turn = await self._run(registration, executor, lease)
+            except WorkerKilled:
+                await self._die()
+                turn = await self._turn(registration)
         self._due[registration.stream] = None if turn.paused else turn.next_due
 
-    async def _turn(self, registration: Registration, *finished: Finish, free: int) -> Turn:
+    async def _run(self, registration: Registration, executor: Executor, lease: Lease) -> Turn:
+        """One job, from taken to told. Raises WorkerKilled."""
+        at = self._clock.monotonic() - self._began
+        try:
+            self._reach("taken", lease)
+            ended = await executor.execute(lease)
+            self._outlive()
+            self._reach("ran", lease)
+        except WorkerKilled:
+            envelope = lease.envelope
+            self._runs.append(Ran(lease.stream, envelope.id, envelope.attempt, at, "killed"))
+            raise
+        if self._faulty is not None and self._faulty.is_to_freeze(lease):
+            await self._take_from(registration, self._worker)
+        turn = await self._turn(registration, ended.finish)
+        self._runs.append(_ran(ended, at, lost=_lost(lease.key, turn)))
+        self._reach("told", lease)
+        return turn
+
+    async def _turn(self, registration: Registration, *finished: Finish, take: bool = True) -> Turn:
+        """One round trip, repeated under the same sequence until the broker has answered, as a worker does.
+
+        What it brought is in hand.
+        """
         self._sequence += 1
-        return await self._broker.turn(
-            registration.stream,
-            self._worker,
-            sequence=self._sequence,
-            finished=finished,
-            free=free,
-            retention=registration.retention,
+        unanswered = 0
+        while True:
+            try:
+                turn = await self._broker.turn(
+                    registration.stream,
+                    self._worker,
+                    sequence=self._sequence,
+                    finished=finished,
+                    free=int(take and not self._in_hand),
+                    retention=registration.retention,
+                )
+            except BrokerUnavailable:
+                unanswered += 1
+                if unanswered > MAX_UNANSWERED:
+                    raise
+                continue
+            self._in_hand.extend(turn.leases)
+            if unanswered:
+                found = await self._broker.adopt(registration.stream, self._worker, tuple(self._in_hand))
+                self._in_hand.extend(found)
+            return turn
+
+    # --- faults ---------------------------------------------------------------------------------
+
+    def _reach(self, point: Point, lease: Lease) -> None:
+        if self._faulty is not None:
+            self._faulty.reach(point, lease)
+
+    def _outlive(self) -> None:
+        """Raises WorkerKilled where the handler has ended this worker."""
+        if self._killed:
+            raise WorkerKilled
+
+    def _watched(self, registration: Registration) -> Registration:
+        """The same, and we know when its handler ends the worker: the executor takes that for a failure."""
+        run = registration.run
+
+        async def asynchronous(job: Job[Any]) -> None:
+            try:
+                await run(job)
+            except WorkerKilled:
+                self._killed = True
+                raise
+
+        def plain(job: Job[Any]) -> None:
+            try:
+                run(job)
+            except WorkerKilled:
+                self._killed = True
+                raise
+
+        return msgspec.structs.replace(registration, run=asynchronous if registration.is_async else plain)
+
+    async def _die(self) -> None:
+        """This worker is dead; another one takes its jobs and goes on."""
+        dead, self._worker = self._worker, _make_name()
+        self._in_hand.clear()
+        self._killed = False
+        for registration, _ in self._executors:
+            await self._take_from(registration, dead)
+
+    async def _take_from(self, registration: Registration, worker: str) -> None:
+        await self._broker.reclaim(
+            registration.stream, worker, beat=None, crash_budget=registration.crash_budget
         )
 
-    async def end(self) -> Drained:
+    async def take_over(self, stream: str, worker: str) -> None:
+        """Take a worker's jobs, and have another one run them, and all that is ready, to their end."""
+        for registration in self._registrations:
+            if registration.stream == stream:
+                await self._take_from(registration, worker)
+        other = _Session(self._broker, self._registrations, self._clock, self._max_runs)
+        other._began, other._runs = self._began, self._runs
+        await other.run_ready()
+        self._due |= other._due
+        await other.retire()
+
+    async def retire(self) -> None:
         """Leave no worker behind."""
-        delayed = 0
-        for registration, _ in self._executors:
+        for registration in self._registrations:
             await self._broker.retire(registration.stream, self._worker)
-            delayed += (await self._broker.stats(registration.stream)).delayed
-        return Drained(tuple(self._runs), delayed)
+
+    async def end(self) -> Drained:
+        """What was done, and what stays."""
+        await self.retire()
+        stats = [await self._broker.stats(registration.stream) for registration in self._registrations]
+        return Drained(tuple(self._runs), sum(one.delayed for one in stats))
+
+
+def _make_name() -> str:
+    return f"drain:{secrets.token_hex(3)}"
 
 
 def _lost(key: str, turn: Turn) -> Outcome | None:

@@ -25,7 +25,17 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "
 
 def test_every_program_in_the_documents_is_run_here_or_beside_the_producers() -> None:
     written = {block.name for block in blocks("python", "sh", "js")}
-    here = {"jobs.py", "producer.py", "worker.py", "verify.py", "reports.py", "steer.py", "traced.py"}
+    here = {
+        "jobs.py",
+        "producer.py",
+        "worker.py",
+        "verify.py",
+        "reports.py",
+        "steer.py",
+        "traced.py",
+        "shop.py",
+        "test_shop.py",
+    }
     assert written == here | {"producer.sh", "producer-many.sh", "producer.mjs"}
 
 
@@ -87,6 +97,24 @@ def test_the_page_s_spans_and_hooks_are_told(redis_port: int, tmp_path: Path) ->
         "retry a OSError: not yet 0.1",
         *attempt,
     ]
+
+
+def test_the_page_s_tests_of_handlers_pass(tmp_path: Path) -> None:
+    for name in ("shop.py", "test_shop.py"):
+        (tmp_path / name).write_text(named(name).text)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "test_shop.py",
+    ]
+    ran = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "4 passed" in ran.stdout, ran.stdout
 
 
 def until(condition: Callable[[], Any]) -> None:
