@@ -15,7 +15,7 @@ from sentinel.cli.parts import Limit, noun
 from sentinel.cli.values import iso
 from sentinel.decide.alerting import Plan, plan
 from sentinel.errors import NotFound, Severity
-from sentinel.store import AlertState, Attempt, Delivery, Joined, Outlook, Store, StoredAlert, Together
+from sentinel.store import AlertState, Attempt, Delivery, Joined, Outlook, Place, Store, StoredAlert, Together
 
 app = noun("alerts", "Alerts, and what became of them.")
 
@@ -33,6 +33,9 @@ def list_(
     suppressed: Annotated[
         bool, typer.Option("--suppressed", help="Only what was not sent by itself, and why.")
     ] = False,
+    before: Annotated[
+        str | None, typer.Option(metavar="ALERT", help="The next page: only those older than this one.")
+    ] = None,
     limit: Limit = 100,
 ) -> int:
     """Show alerts with their deliveries, newest first."""
@@ -40,7 +43,12 @@ def list_(
 
     async def run() -> int:
         async with cli.store() as store:
-            alerts = await store.alerts(limit, rule_id=rule, state="suppressed" if suppressed else status)
+            alerts = await store.alerts(
+                limit,
+                rule_id=rule,
+                state="suppressed" if suppressed else status,
+                after=None if before is None else place_of(await store.alert(before)),
+            )
         if cli.out.json:
             for alert in alerts:
                 cli.out.document(alert_line(alert))
@@ -50,6 +58,8 @@ def list_(
             _list_suppressed(cli, alerts)
         else:
             _list(cli, alerts)
+        if len(alerts) == limit and not cli.out.json:
+            cli.out.say(f"older ones: --before {alerts[-1].id}")
         return Exit.DONE
 
     return cli.run(run)
@@ -150,6 +160,11 @@ def route(
         return Exit.DONE
 
     return cli.run(run)
+
+
+def place_of(alert: StoredAlert) -> Place:
+    """Where it is in the list of alerts."""
+    return Place(alert.created_at, alert.id)
 
 
 # --- for people -----------------------------------------------------------------------------------

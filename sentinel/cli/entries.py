@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
+import msgspec
+
 from sentinel.cli.values import iso
 from sentinel.decide.values import value_json
-from sentinel.store import Observation, RunRecord, Store
+from sentinel.store import Observation, Place, RunRecord, Store
 
 Entry = Observation | RunRecord
 T = TypeVar("T", Observation, RunRecord)
@@ -15,52 +18,101 @@ T = TypeVar("T", Observation, RunRecord)
 #: Rows read in one call.
 PAGE: Final = 500
 
+_MICROSECONDS: Final = 1_000_000
+_CURSOR: Final = re.compile(r"(?:(\d{1,16})\.(\d{1,18})|-)_(?:(\d{1,16})\.(\d{1,18})|-)\Z")
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Behind which observation, and behind which failed run, a history goes on."""
+
+    observation: Place | None = None
+    run: Place | None = None
+
+    def __str__(self) -> str:
+        """As a person may hand it back: microseconds and number of both."""
+        return f"{_written(self.observation)}_{_written(self.run)}"
+
+    @classmethod
+    def read(cls, text: str) -> Cursor:
+        """Raises ValueError."""
+        match = _CURSOR.match(text)
+        if match is None:
+            raise ValueError(
+                f"{text!r} is no place in a history; take the `cursor` of the last line you have"
+            )
+        seen_at, seen_id, ran_at, ran_id = match.groups()
+        return cls(_place(seen_at, seen_id), _place(ran_at, ran_id))
+
 
 async def entries(
-    store: Store, rule_id: str, *, limit: int, since: float | None = None, until: float | None = None
-) -> AsyncIterator[Entry]:
-    """Observations and failed runs, newest first. Raises NotFound.
+    store: Store,
+    rule_id: str,
+    *,
+    limit: int,
+    since: float | None = None,
+    until: float | None = None,
+    after: Cursor = Cursor(),  # noqa: B008 - frozen
+) -> AsyncIterator[tuple[Entry, Cursor]]:
+    """Observations and failed runs, newest first, each with where to go on behind it. Raises NotFound.
 
     Each page goes on where the one before ended, by an index, so the last is as fast as the first.
     """
     page = min(PAGE, limit)
-    found = _newest(lambda before: store.history(rule_id, page, before=before), page, until)
-    runs = _newest(lambda before: store.runs(rule_id, page, before=before), page, until)
-    observation, failed = await anext(found, None), await _next_failed(runs)
+    found = _newest(
+        lambda before, place: store.history(rule_id, page, before=before, after=place),
+        page,
+        until,
+        after.observation,
+    )
+    runs = _newest(
+        lambda before, place: store.runs(rule_id, page, before=before, after=place, failed=True),
+        page,
+        until,
+        after.run,
+    )
+    observation, failed = await anext(found, None), await anext(runs, None)
     for _ in range(limit):
         if observation is not None and (failed is None or _key(observation) > _key(failed)):
             entry: Entry = observation
+            after = Cursor(place_of(observation), after.run)
             observation = await anext(found, None)
         elif failed is not None:
-            entry, failed = failed, await _next_failed(runs)
+            entry = failed
+            after = Cursor(after.observation, place_of(failed))
+            failed = await anext(runs, None)
         else:
             return
         if since is not None and at_of(entry) < since:
             return
-        yield entry
+        yield entry, after
 
 
 async def _newest(
-    read: Callable[[float | None], Awaitable[list[T]]], page: int, before: float | None
+    read: Callable[[float | None, Place | None], Awaitable[list[T]]],
+    page: int,
+    before: float | None,
+    place: Place | None,
 ) -> AsyncIterator[T]:
     while True:
-        rows = await read(before)
+        rows = await read(before, place)
         for row in rows:
             yield row
         if len(rows) < page:
             return
-        before = _cursor(rows[-1])
+        place = place_of(rows[-1])
 
 
-async def _next_failed(runs: AsyncIterator[RunRecord]) -> RunRecord | None:
-    async for run in runs:
-        if run.result.error_code is not None:
-            return run
-    return None
+def place_of(entry: Entry) -> Place:
+    """Where it is in the list of its kind."""
+    return Place(entry.at if isinstance(entry, Observation) else entry.started_at, entry.run_id)
 
 
-def _cursor(entry: Entry) -> float:
-    return entry.at if isinstance(entry, Observation) else entry.started_at
+def _written(place: Place | None) -> str:
+    return "-" if place is None else f"{round(place.at * _MICROSECONDS)}.{place.id}"
+
+
+def _place(micros: str | None, number: str) -> Place | None:
+    return None if micros is None else Place(int(micros) / _MICROSECONDS, int(number))
 
 
 def _key(entry: Entry) -> tuple[float, int]:
@@ -72,7 +124,7 @@ def at_of(entry: Entry) -> float:
     return entry.at if isinstance(entry, Observation) else entry.finished_at or entry.started_at
 
 
-def entry_line(entry: Entry) -> dict[str, object]:
+def entry_line(entry: Entry, cursor: Cursor) -> dict[str, object]:
     """`sentinel.observation/1`; of a check that found no value, `error_code` says why."""
     observation = entry if isinstance(entry, Observation) else None
     return {
@@ -86,4 +138,5 @@ def entry_line(entry: Entry) -> dict[str, object]:
         "change_kind": observation.change_kind if observation else None,
         "confirmed": observation.confirmed if observation else False,
         "error_code": entry.result.error_code if isinstance(entry, RunRecord) else None,
+        "cursor": str(cursor),
     }

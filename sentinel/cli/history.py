@@ -16,7 +16,7 @@ import typer
 
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.difference import diff_document, show_diff
-from sentinel.cli.entries import Entry, at_of, entries, entry_line
+from sentinel.cli.entries import Cursor, Entry, at_of, entries, entry_line
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import verbs
 from sentinel.cli.values import iso, option, past
@@ -41,6 +41,7 @@ class Wanted(msgspec.Struct, frozen=True):
     limit: int | None
     since: float | None
     until: float | None
+    after: Cursor
     diff: tuple[str, str] | None
     plot: bool
     forms: tuple[str, ...]
@@ -57,6 +58,9 @@ def history(
     ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Not before: a time, or 7d ago.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only before that.")] = None,
+    before: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="The next page: the cursor of the last line.")
+    ] = None,
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option("--diff", metavar="RUN RUN", help="What differs between two runs."),
@@ -76,6 +80,7 @@ def history(
         limit,
         None if since is None else option("--since", past, since),
         None if until is None else option("--until", past, until),
+        Cursor() if before is None else option("--before", _cursor, before),
         diff,
         plot,
         _forms(export),
@@ -86,6 +91,13 @@ def history(
     if out is not None and not (plot or wanted.forms):
         raise typer.BadParameter("goes with --plot or --export", param_hint="'--out'")
     return cli.run(lambda: _history(cli, wanted))
+
+
+def _cursor(text: str) -> Cursor:
+    try:
+        return Cursor.read(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _forms(text: str | None) -> tuple[str, ...]:
@@ -109,13 +121,16 @@ async def _history(cli: Cli, wanted: Wanted) -> int:
         elif wanted.forms:
             await _export(cli, wanted, _entries(store, wanted, sys.maxsize))
         else:
-            _show(cli, [one async for one in _entries(store, wanted, LISTED)])
+            found = [one async for one in _entries(store, wanted, LISTED)]
+            _show(cli, found, full=len(found) == (wanted.limit or LISTED))
     return Exit.DONE
 
 
-def _entries(store: Store, wanted: Wanted, usual: int) -> AsyncIterator[Entry]:
+def _entries(store: Store, wanted: Wanted, usual: int) -> AsyncIterator[tuple[Entry, Cursor]]:
     limit = usual if wanted.limit is None else wanted.limit
-    return entries(store, wanted.rule_id, limit=limit, since=wanted.since, until=wanted.until)
+    return entries(
+        store, wanted.rule_id, limit=limit, since=wanted.since, until=wanted.until, after=wanted.after
+    )
 
 
 async def _observation(store: Store, rule_id: str, run_id: str) -> Observation:
@@ -129,15 +144,18 @@ async def _observation(store: Store, rule_id: str, run_id: str) -> Observation:
 # --- a list ---------------------------------------------------------------------------------------
 
 
-def _show(cli: Cli, found: Sequence[Entry]) -> None:
+def _show(cli: Cli, found: Sequence[tuple[Entry, Cursor]], *, full: bool) -> None:
+    """`full`: as many as were asked for, so that there may be more."""
     if cli.out.json:
-        for entry in found:
-            cli.out.document(entry_line(entry))
+        for entry, cursor in found:
+            cli.out.document(entry_line(entry, cursor))
     elif not found:
         cli.out.say("no checks yet")
     else:
-        rows = [(iso(at_of(entry))[:19], *_words(entry)) for entry in found]
+        rows = [(iso(at_of(entry))[:19], *_words(entry)) for entry, _ in found]
         cli.out.table(("AT", "RUN", "CHANGE", "VALUE"), rows, right="RUN")
+        if full:
+            cli.out.say(f"older ones: --before {found[-1][1]}")
 
 
 def _words(entry: Entry) -> tuple[object, str, str]:
@@ -157,7 +175,7 @@ async def _plot(cli: Cli, store: Store, wanted: Wanted) -> None:
     from sentinel.cli.chart import chart_of, in_terminal  # noqa: PLC0415 - for this alone
     from sentinel.cli.picture import png  # noqa: PLC0415 - for this alone
 
-    found = [one async for one in _entries(store, wanted, DRAWN)]
+    found = [entry async for entry, _ in _entries(store, wanted, DRAWN)]
     if not found:
         cli.out.say("no checks yet")
         return
@@ -174,7 +192,7 @@ async def _plot(cli: Cli, store: Store, wanted: Wanted) -> None:
 # --- a file ---------------------------------------------------------------------------------------
 
 
-async def _export(cli: Cli, wanted: Wanted, found: AsyncIterator[Entry]) -> None:
+async def _export(cli: Cli, wanted: Wanted, found: AsyncIterator[tuple[Entry, Cursor]]) -> None:
     """To stdout, or to FILE; several forms to FILE.csv and FILE.jsonl."""
     if len(wanted.forms) > 1 and wanted.out is None:
         raise CommandError(
@@ -183,10 +201,10 @@ async def _export(cli: Cli, wanted: Wanted, found: AsyncIterator[Entry]) -> None
     count, began = 0, time.monotonic()
     with ExitStack() as files:
         writers = [_writer(form, _target(cli, wanted, form, files)) for form in wanted.forms]
-        async for entry in found:
+        async for entry, cursor in found:
             count += 1
             for write in writers:
-                write(entry)
+                write(entry, cursor)
     cli.out.say(f"{count} checks in {time.monotonic() - began:.1f} s")
 
 
@@ -197,16 +215,16 @@ def _target(cli: Cli, wanted: Wanted, form: str, files: ExitStack) -> TextIO:
     return files.enter_context(path.open("w", encoding="utf-8", newline=""))
 
 
-def _writer(form: str, target: TextIO) -> Callable[[Entry], object]:
+def _writer(form: str, target: TextIO) -> Callable[[Entry, Cursor], object]:
     if form == "jsonl":
-        return lambda entry: target.write(msgspec.json.encode(entry_line(entry)).decode() + "\n")
+        return lambda *one: target.write(msgspec.json.encode(entry_line(*one)).decode() + "\n")
     table = csv.writer(target, lineterminator="\n")
     table.writerow(_COLUMNS)
-    return lambda entry: table.writerow(_row(entry))
+    return lambda *one: table.writerow(_row(*one))
 
 
-def _row(entry: Entry) -> list[object]:
-    line = entry_line(entry)
+def _row(entry: Entry, cursor: Cursor) -> list[object]:
+    line = entry_line(entry, cursor)
     cells = {name: line[name] for name in _COLUMNS} | {"value": _plainly(line["value"])}
     return [_harmless(one) if isinstance(one, str) else one for one in cells.values()]
 

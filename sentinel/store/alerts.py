@@ -12,7 +12,7 @@ from sentinel.decide.endpoint import Breaker, Hold, hold, is_missing
 from sentinel.decide.fallbacks import MAX_FALLBACKS
 from sentinel.errors import NotFound, StaleWorker
 from sentinel.jobs import DISPATCH_ALERT_RETRY, DispatchAlert, delivery_job_id
-from sentinel.store.base import AnyRow, Part, new_id
+from sentinel.store.base import AnyRow, Part, behind, new_id
 from sentinel.store.endpoints import admit, missing_since, note_answer, read_endpoint
 from sentinel.store.imports import chunks
 from sentinel.store.outbox import add_jobs
@@ -25,6 +25,7 @@ from sentinel.store.records import (
     DeliveryState,
     DeliveryTicket,
     Outcome,
+    Place,
     Prospect,
     StoredAlert,
     StoredChannel,
@@ -66,8 +67,12 @@ class Alerts(Part):
         rule_id: str | None = None,
         state: AlertState | None = None,
         before: float | None = None,
+        after: Place | None = None,
     ) -> list[StoredAlert]:
-        """Newest first, with deliveries and attempts; `before`: made earlier than that."""
+        """Newest first, with deliveries and attempts.
+
+        `before`: made earlier than that; `after`: behind that one.
+        """
         wanted = sa.select(alert).order_by(alert.c.created_at.desc(), alert.c.id.desc()).limit(limit)
         if rule_id is not None:
             wanted = wanted.where(alert.c.rule_id == rule_id)
@@ -75,8 +80,13 @@ class Alerts(Part):
             wanted = wanted.where(alert.c.state == state)
         if before is not None:
             wanted = wanted.where(alert.c.created_at < before)
-        async with self._database.reading() as connection:
+        if after is not None:
+            wanted = wanted.where(behind(alert.c.created_at, alert.c.id, after))
+
+        async def look(connection: AsyncConnection) -> list[StoredAlert]:
             return await _with_deliveries(connection, (await connection.execute(wanted)).all())
+
+        return await self._database.read(look)
 
     async def open_deliveries(self, alert_id: str, channels: Sequence[str], now: float) -> list[str]:
         """Those of `channels` that have not accepted the alert, in order, each with a delivery from here on.

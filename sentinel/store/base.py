@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import sqlalchemy as sa
 
 from sentinel.store.database import Database
+from sentinel.store.records import Place
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -24,6 +25,14 @@ class Part:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+
+def behind(time: sa.Column[float], key: sa.Column[Any], place: Place) -> sa.ColumnElement[bool]:
+    """What comes behind a place in a list that is ordered by both, newest first; found by its index."""
+    at = sa.bindparam(None, place.at, type_=time.type)
+    here = sa.tuple_(at, sa.bindparam(None, place.id, type_=key.type))
+    # The first says nothing new, but lets PostgreSQL leave months out.
+    return sa.and_(time <= at, sa.tuple_(time, key) < here)
 
 
 def new_id(now: float) -> str:

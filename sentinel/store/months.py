@@ -10,7 +10,6 @@ whose rows would be in the way of the month they belong to. SQLite has one plain
 
 from __future__ import annotations
 
-import logging
 import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Self
@@ -18,12 +17,9 @@ from typing import Final, NamedTuple, Self
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sentinel.errors import StoreUnavailable
 from sentinel.store.base import Part
 from sentinel.store.columns import to_micros
 from sentinel.store.tables import observation
-
-log = logging.getLogger("sentinel.store")
 
 #: Months that are there before they begin: upkeep may be away for one.
 AHEAD: Final = 2
@@ -100,22 +96,16 @@ class Months(Part):
             )
 
     async def _drop_months(self, before: float) -> int:
-        """Those that were over by then; how many. One whose table is in use is left for another time."""
+        """Those that were over by then; how many. Raises StoreUnavailable: one is in use for too long."""
         if self._database.is_sqlite:
             return 0
         async with self._database.reading() as connection:
             old = [month for month in await _months(connection) if month.following.begins <= before]
-        dropped = 0
         for month in sorted(old):
-            try:
-                async with self._database.writing() as connection:
-                    await connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(DROP_WAIT * 1000)}"))
-                    await connection.execute(sa.text(f"DROP TABLE IF EXISTS {month.name}"))
-            except StoreUnavailable as error:
-                log.warning("month_not_dropped", extra={"month": month.name, "error": str(error)})
-                break
-            dropped += 1
-        return dropped
+            async with self._database.writing() as connection:
+                await connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(DROP_WAIT * 1000)}"))
+                await connection.execute(sa.text(f"DROP TABLE IF EXISTS {month.name}"))
+        return len(old)
 
 
 def lacks_month(error: sa.exc.IntegrityError) -> bool:

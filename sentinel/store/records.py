@@ -261,6 +261,15 @@ class RunTicket(msgspec.Struct, frozen=True, kw_only=True):
     taken_over: bool = False
 
 
+class Place(msgspec.Struct, frozen=True):
+    """A row in a list that is read newest first: the next page begins behind it."""
+
+    #: As the list is ordered: a run's `started_at`, an observation's `at`, an alert's `created_at`.
+    at: float
+    #: Of a run (and so of an observation) a number, of an alert its id.
+    id: int | str
+
+
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a check went, apart from what it found."""
 

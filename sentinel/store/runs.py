@@ -17,7 +17,7 @@ from sentinel.decide.schedule import FREE_FAILURES, backed_off
 from sentinel.errors import NotFound, PermanentFailure, StaleWorker, StateConflict
 from sentinel.jobs import OURS_FOR_NOW, Trigger
 from sentinel.model import Remembered, Value, Verdict
-from sentinel.store.base import AnyRow
+from sentinel.store.base import AnyRow, behind
 from sentinel.store.imports import state_columns
 from sentinel.store.incidents import add_alert
 from sentinel.store.months import Months, lacks_month
@@ -27,6 +27,7 @@ from sentinel.store.records import (
     FinishedRun,
     NewOutboxJob,
     Observation,
+    Place,
     RunRecord,
     RunResult,
     RunStatus,
@@ -254,8 +255,19 @@ class Runs(Months):
             raise NotFound(f"no run of job {job_id}")
         return _record(row)
 
-    async def runs(self, rule_id: str, limit: int = 100, *, before: float | None = None) -> list[RunRecord]:
-        """Runs of a rule, newest first, failed ones too; `before`: started earlier than that."""
+    async def runs(
+        self,
+        rule_id: str,
+        limit: int = 100,
+        *,
+        before: float | None = None,
+        after: Place | None = None,
+        failed: bool = False,
+    ) -> list[RunRecord]:
+        """Runs of a rule, newest first; `before`: started earlier than that; `after`: behind that one.
+
+        `failed`: only those with an error code.
+        """
         wanted = (
             sa.select(run)
             .where(run.c.rule_id == rule_id)
@@ -264,13 +276,25 @@ class Runs(Months):
         )
         if before is not None:
             wanted = wanted.where(run.c.started_at < before)
-        async with self._database.reading() as connection:
+        if after is not None:
+            wanted = wanted.where(behind(run.c.started_at, run.c.id, after))
+        if failed:
+            wanted = wanted.where(run.c.error_code.is_not(None))
+
+        async def look(connection: AsyncConnection) -> list[RunRecord]:
             return [_record(row) for row in await connection.execute(wanted)]
 
+        return await self._database.read(look)
+
     async def history(
-        self, rule_id: str, limit: int = 100, *, before: float | None = None
+        self,
+        rule_id: str,
+        limit: int = 100,
+        *,
+        before: float | None = None,
+        after: Place | None = None,
     ) -> list[Observation]:
-        """Observations of a rule, newest first; `before`: made earlier than that.
+        """Observations of a rule, newest first; `before`: made earlier than that; `after`: behind that one.
 
         A rule that is gone keeps its history for a while. Raises NotFound where there is neither.
         """
@@ -282,11 +306,16 @@ class Runs(Months):
         )
         if before is not None:
             wanted = wanted.where(observation.c.at < before)
-        async with self._database.reading() as connection:
+        if after is not None:
+            wanted = wanted.where(behind(observation.c.at, observation.c.run_id, after))
+
+        async def look(connection: AsyncConnection) -> list[Observation]:
             found = [_observation(row) for row in await connection.execute(wanted)]
             if not found:
                 await _must_be_known(connection, rule_id)
             return found
+
+        return await self._database.read(look)
 
     async def replaced_values(self, rule_id: str, since: float) -> list[tuple[float, Value]]:
         """Values that were believed until a confirmed change later than `since`, and when that was.

@@ -205,6 +205,14 @@ sa.Index("ix_run_newest", run.c.rule_id, run.c.started_at.desc(), run.c.id.desc(
 sa.Index(None, run.c.workspace_id)
 for _blob in (run.c.body_blob, run.c.screenshot_blob, run.c.element_blob):
     sa.Index(None, _blob, sqlite_where=_blob.is_not(None), postgresql_where=_blob.is_not(None))
+sa.Index(
+    "ix_run_failed",
+    run.c.rule_id,
+    run.c.started_at.desc(),
+    run.c.id.desc(),
+    sqlite_where=run.c.error_code.is_not(None),
+    postgresql_where=run.c.error_code.is_not(None),
+)
 sa.Index(None, run.c.started_at)
 # A run that found nothing is kept for a shorter time; the others are not looked through for it.
 sa.Index("ix_run_bare", run.c.started_at, sqlite_where=~run.c.observed, postgresql_where=~run.c.observed)
@@ -331,7 +339,8 @@ alert: Final = sa.Table(
     sa.UniqueConstraint("dedupe_key"),
 )
 sa.Index("ix_alert_newest", alert.c.created_at.desc(), alert.c.id.desc())
-sa.Index("ix_alert_rule", alert.c.rule_id, alert.c.created_at.desc())
+sa.Index("ix_alert_rule", alert.c.rule_id, alert.c.created_at.desc(), alert.c.id.desc())
+sa.Index("ix_alert_state", alert.c.state, alert.c.created_at.desc(), alert.c.id.desc())
 sa.Index(None, alert.c.run_id)
 sa.Index(
     "ix_alert_alike",

@@ -132,6 +132,10 @@ class _Face(AsyncConnection):
         """At once."""
         return self._proxied.execute(statement, parameters, execution_options=execution_options)
 
+    async def scalars(self, statement: Any, parameters: Any = None, *, execution_options: Any = None) -> Any:
+        """At once."""
+        return self._proxied.scalars(statement, parameters, execution_options=execution_options)
+
 
 def _finish(steps: Coroutine[Any, Any, R]) -> R:
     """Run a coroutine that never has to wait."""

@@ -75,29 +75,35 @@ class Upkeep(Months):
         """Remove what is older than its age, a batch at a time; an alert still pending is kept.
 
         A run is kept as long as its observation, whatever the age of `runs`. On PostgreSQL observations go by
-        the month, and only those of the month in which the age ends one by one. Raises StoreUnavailable.
+        the month, and only those of the month in which the age ends one by one. Raises StoreUnavailable, also
+        where a month could not be dropped because its table is in use; all but it is removed then.
         """
         # What only says how alerts were told goes with them; their number says nothing to anybody.
         closed = digest.c.closed_at.is_not(None)
         await self._prune(digest.c.id, digest.c.closes_at, ages.alerts, now, closed)
         await self._prune(incident.c.id, incident.c.over_at, ages.alerts, now)
         await self._forget_hosts(now)
-        months, observations = 0, 0
+        alerts = await self._prune(
+            alert.c.id, alert.c.created_at, ages.alerts, now, alert.c.state != "pending"
+        )
+        runs = await self._prune(
+            run.c.id, run.c.started_at, ages.runs, now, ~run.c.observed, run.c.status != "running"
+        )
+        months = observations = 0
         if ages.observations is not None:
             oldest = now - ages.observations
-            months = await self._drop_months(oldest)
             since = () if self._database.is_sqlite else (observation.c.at >= Month.of(oldest).begins,)
             observations = await self._prune(
                 observation.c.run_id, observation.c.at, ages.observations, now, *since
             )
-        return Pruned(
-            months=months,
-            observations=observations,
-            runs=await self._prune_runs(now, ages),
-            alerts=await self._prune(
-                alert.c.id, alert.c.created_at, ages.alerts, now, alert.c.state != "pending"
-            ),
-        )
+            months = await self._drop_months(oldest)
+        if ages.observations is not None and ages.runs is not None:
+            age = max(ages.runs, ages.observations)
+            # A run ends at the very moment of its observation, so what this one found is gone.
+            runs += await self._prune(
+                run.c.id, run.c.started_at, age, now, run.c.observed, run.c.finished_at < now - age
+            )
+        return Pruned(months=months, observations=observations, runs=runs, alerts=alerts)
 
     async def blobs_in_use(self, hashes: Sequence[str]) -> set[str]:
         """Of some hashes those that a row names. Raises StoreUnavailable."""
@@ -149,18 +155,6 @@ class Upkeep(Months):
             removed += gone
             if gone < PRUNE_BATCH:
                 return removed
-
-    async def _prune_runs(self, now: float, ages: Ages) -> int:
-        """Those that found nothing by their own age, the others once what they found is gone."""
-        bare = await self._prune(
-            run.c.id, run.c.started_at, ages.runs, now, ~run.c.observed, run.c.status != "running"
-        )
-        if ages.runs is None or ages.observations is None:
-            return bare
-        gone = ~sa.exists().where(observation.c.run_id == run.c.id)
-        # A month that could not be dropped keeps its runs, which are then looked at in vain.
-        oldest = max(ages.runs, ages.observations)
-        return bare + await self._prune(run.c.id, run.c.started_at, oldest, now, run.c.observed, gone)
 
     async def _forget_hosts(self, now: float) -> None:
         """Those that no rule looks at any more are heard of no more."""

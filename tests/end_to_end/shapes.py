@@ -236,6 +236,7 @@ class Observation(Document):
     change_kind: ChangeKind | None
     confirmed: bool
     error_code: str | None
+    cursor: str
 
 
 class Delivery(Document):

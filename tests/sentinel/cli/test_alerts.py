@@ -59,6 +59,18 @@ def raise_one(state: Path, **fields: Any) -> str:
     return anyio.run(make)
 
 
+def test_the_next_page_of_a_list_is_of_those_older_than_its_last_line(run: Run, raised: Any) -> None:
+    ids = [raised(severity="critical", dedupe_key=f"key-{number}") for number in range(3)]
+    first = run("alerts", "list", "--json", "--limit", "2").lines
+    assert [line["alert_id"] for line in first] == ids[:0:-1]
+    rest = run("alerts", "list", "--json", "--before", ids[1]).lines
+    assert [line["alert_id"] for line in rest] == ids[:1]
+    assert f"older ones: --before {ids[1]}\n" in run("alerts", "list", "--limit", "2").err
+    unknown = run("alerts", "list", "--before", "nothing")
+    assert unknown.code == Exit.NOT_FOUND
+    assert "no alert nothing" in unknown.err
+
+
 def test_show_says_why_it_was_told(run: Run, raised: Any) -> None:
     shown = run("alerts", "show", raised(severity="critical")).out
     assert "conditions met: drop" in shown

@@ -95,6 +95,32 @@ class TestList:
         assert sum(line["error_code"] is not None for line in lines) == 3
         assert len(run("history", "price", "--json", "--limit", "7").lines) == 7
 
+    def test_the_next_page_begins_behind_the_last_line_and_every_line_is_on_one(
+        self, run: Run, check: Check
+    ) -> None:
+        check("price", *("FETCH_TIMEOUT" if n % 3 == 1 else f"{n + 1} EUR" for n in range(8)))
+        whole = run("history", "price", "--json").lines
+
+        paged = run("history", "price", "--json", "--limit", "3").lines
+        while len(
+            more := run("history", "price", "--json", "--limit", "3", "--before", paged[-1]["cursor"]).lines
+        ):
+            paged += more
+
+        assert paged == whole
+        assert len(whole) == 8
+        assert f"older ones: --before {whole[2]['cursor']}\n" in run("history", "price", "--limit", "3").err
+        assert "older" not in run("history", "price").err
+
+    @pytest.mark.parametrize("cursor", ["", "42", "1.2_3", "x_-", "1.2_-\n", "9" * 17 + ".1_-", "-1.1_-"])
+    def test_a_cursor_that_is_none_is_told_with_where_to_find_one(
+        self, run: Run, check: Check, cursor: str
+    ) -> None:
+        check("price", "20 EUR")
+        told = run("history", "price", f"--before={cursor}")
+        assert told.code == Exit.USAGE
+        assert "take the `cursor` of the last line" in " ".join(told.err.replace("│", " ").split())
+
 
 class TestDiff:
     def test_texts_differ_word_by_word_with_colours_on_a_terminal_only(self, run: Run, check: Check) -> None:

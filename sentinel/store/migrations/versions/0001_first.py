@@ -112,6 +112,14 @@ def upgrade() -> None:
         ["rule_id", sa.literal_column("started_at DESC"), sa.literal_column("id DESC")],
         unique=False,
     )
+    op.create_index(
+        "ix_run_failed",
+        "run",
+        ["rule_id", sa.literal_column("started_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+        sqlite_where=sa.text("error_code IS NOT NULL"),
+        postgresql_where=sa.text("error_code IS NOT NULL"),
+    )
     op.create_index(op.f("ix_run_started_at"), "run", ["started_at"], unique=False)
     op.create_index(
         "ix_run_bare",
@@ -208,7 +216,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'pending'"),
         postgresql_where=sa.text("state = 'pending'"),
     )
-    op.create_index("ix_alert_rule", "alert", ["rule_id", sa.literal_column("created_at DESC")], unique=False)
+    for name, column in (("ix_alert_rule", "rule_id"), ("ix_alert_state", "state")):
+        op.create_index(
+            name,
+            "alert",
+            [column, sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+            unique=False,
+        )
     op.create_index(op.f("ix_alert_run_id"), "alert", ["run_id"], unique=False)
 
     op.create_table(
