@@ -805,6 +805,8 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 1.0
     #: Schema extraction: a currency found beside the amount.
     currency: str | None = None
+    #: jsonpath: the same as JSON, where `raw` is not: of a text, and of null, whose text is empty.
+    json: str | None = None
     #: table, feed: (key, column -> text) of each row in the page's order, as they are: a key that comes
     #: twice, or rows too many, are for sentinel.decide.rows to judge. None: the method gives no rows.
     rows: tuple[tuple[str, dict[str, str]], ...] | None = None

@@ -21,7 +21,17 @@ from sentinel.decide.replay import Outcome, PastCheck, Replay
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import CheckFailure
 from sentinel.extract import Extractor
-from sentinel.model import Change, Extracted, Fetched, FieldsValue, PriceValue, RowsValue, Rule, RuleState
+from sentinel.model import (
+    Change,
+    Extracted,
+    Fetched,
+    FieldsValue,
+    JsonValue,
+    PriceValue,
+    RowsValue,
+    Rule,
+    RuleState,
+)
 from sentinel.store import Observation, RunRecord, Store, StoredAlert, StoredRule
 from sentinel.store.runs import MAX_RAW
 
@@ -181,7 +191,10 @@ def _remembered(seen: Observation, at: float, rule: Rule, *, same_kind: bool) ->
         beside = (
             hint if rule.extraction is not None and rule.extraction.method in ("schema", "auto") else None
         )
-        return PastCheck(run_id=seen.run_id, at=at, extracted=Extracted(raw=seen.raw, currency=beside))
+        # A text of an API is told without the quotes that make it JSON.
+        json = seen.value.canonical if isinstance(seen.value, JsonValue) else None
+        extracted = Extracted(raw=seen.raw, currency=beside, json=json)
+        return PastCheck(run_id=seen.run_id, at=at, extracted=extracted)
     if same_kind:
         return PastCheck(run_id=seen.run_id, at=at, value=seen.value)
     return PastCheck(

@@ -48,13 +48,15 @@ def normalise(  # noqa: C901, PLR0911 - one clause per kind
     """The typed value in `extracted`; `separator` is the rule's remembered decimal separator.
 
     Raises CheckFailure EXTRACT_EMPTY_VALUE, EXTRACT_PARSE_ERROR or EXTRACT_AMBIGUOUS: empty is an
-    error and never a value, unless the rule says so; then it is the empty text, whatever the kind.
+    error and never a value, unless the rule says so; then it is the empty text, whatever the kind
+    (of a json_field, null and the empty text are what they are).
     """
     raw = extracted.raw
     if not visible(raw) and extracted.rows is None:
         if normalization.empty == "error":
             raise CheckFailure("EXTRACT_EMPTY_VALUE", "the selected part of the page holds no text")
-        return Normalised(read_text("", normalization))
+        if normalization.kind != "json_field" or extracted.json is None:
+            return Normalised(read_text("", normalization))
     match normalization.kind:
         case "price":
             return _price(extracted, normalization, separator)
@@ -65,7 +67,8 @@ def normalise(  # noqa: C901, PLR0911 - one clause per kind
         case "text":
             return Normalised(read_text(raw, normalization))
         case "json_field":
-            return Normalised(JsonValue(canonical=canonical(raw), ordered=normalization.order_matters))
+            given = raw if extracted.json is None else extracted.json
+            return Normalised(JsonValue(canonical=canonical(given), ordered=normalization.order_matters))
         case "date":
             return Normalised(read_date(raw, normalization))
         case "list":

@@ -63,7 +63,9 @@ def read(page: Page, step: Step) -> Found:
     matches = find(path, _document(page, step))
     if not matches:
         raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"nothing matches {step.selector!r}")
-    return Found(raw=_told(matches[0] if len(matches) == 1 else matches))
+    value = matches[0] if len(matches) == 1 else matches
+    raw = _told(value)
+    return Found(raw=raw, json=as_json(raw) if isinstance(value, str) else "null" if value is None else None)
 
 
 def trouble(path: str) -> Problem | None:
@@ -73,6 +75,11 @@ def trouble(path: str) -> Problem | None:
     except _BadPathError as exc:
         return Problem("", f"{shown(path)} is not a JSONPath: {exc}", "for example `$.data.items[0].price`")
     return None
+
+
+def as_json(text: str) -> str:
+    """A text as JSON writes it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 # --- the document ---------------------------------------------------------------------------------

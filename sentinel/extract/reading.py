@@ -82,6 +82,7 @@ def extract(
             selector_index=index,
             confidence=found.confidence,
             currency=found.currency,
+            json=found.json,
             rows=found.rows,
             fingerprint=None if found.node is None else fingerprint.take(found.node, found.raw),
         )
@@ -154,8 +155,11 @@ def _read(page: Page, step: Step, extraction: Extraction, *, allow_empty: bool) 
     if len(raw) > MAX_VALUE:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"postprocessing made more than {MAX_VALUE} characters")
     if not raw.strip() and not allow_empty:
-        raise CheckFailure("EXTRACT_EMPTY_VALUE", f"{step.method} {step.selector!r} found an empty text")
-    return Found(raw=raw, confidence=found.confidence, currency=found.currency, node=found.node)
+        what = "null" if found.json == "null" else "an empty text"
+        raise CheckFailure("EXTRACT_EMPTY_VALUE", f"{step.method} {step.selector!r} found {what}")
+    # What postprocessing made of a text is a text still.
+    as_json = found.json if found.json is None or raw == found.raw else jsonpath.as_json(raw)
+    return Found(raw=raw, confidence=found.confidence, currency=found.currency, json=as_json, node=found.node)
 
 
 def _cleaned(found: Found, step: Step, extraction: Extraction, *, allow_empty: bool) -> Found:

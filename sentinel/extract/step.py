@@ -32,6 +32,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 1.0
     #: As the page writes it beside the amount: ISO 4217 where it is one.
     currency: str | None = None
+    #: jsonpath: the same as JSON, where `raw` is not: of a text, and of null, whose text is empty.
+    json: str | None = None
     #: table, feed: (key, column -> text) of each row.
     rows: tuple[tuple[str, dict[str, str]], ...] | None = None
     #: css, xpath: the element it was read from.
