@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sentinel.credentials import Keyring, Place, defined
 from sentinel.decide import fallbacks
 from sentinel.decide.routing import host_of
-from sentinel.decide.schedule import pace_of
+from sentinel.decide.schedule import in_zone, pace_of
 from sentinel.errors import CredentialUnreadable, Problem, RuleFileError, Unreadable
 from sentinel.model import Channel, CredentialRef, Rule, RulesFile, RuleState, Workspace
 from sentinel.settings import MASK
@@ -69,7 +69,8 @@ class Imports(Part):
         By id: what is not in the file stays as it is. A rule keeps its state and its next due time,
         except that a changed url, extraction, type or normalization forgets the value (`first good
         value becomes stable without alert`), a changed url or fetch forgets what was learned of
-        fetching, and a changed schedule is due at `first_due(rule)` (seconds since the epoch).
+        fetching, and a changed schedule (or zone, where the workspace's counts) is due at
+        `first_due(rule)` (seconds since the epoch).
         The values of credentials are taken out of the channels and kept sealed by `keyring`; one
         that is stored already stays as it is. `dry_run` answers the same and writes nothing. Raises
         RuleFileError (an id belongs to another workspace, a credential cannot be stored or is not),
@@ -143,6 +144,9 @@ class _Plan:
             await _update_rule(connection, self.workspace.id, before, after, values)
         if self.rules.updated:
             await _drop_unused_sources(connection, self.workspace.id)
+        space = self.workspace_before
+        if space is not None and space.timezone != self.workspace.timezone:
+            await _set_clocks(connection, self.workspace, first_due)
 
     def _workspace_changes(self) -> Changes:
         if self.workspace_before is None:
@@ -405,6 +409,24 @@ async def _stored_rules(connection: AsyncConnection, file: RulesFile) -> dict[st
     if problems:
         raise RuleFileError(problems)
     return found
+
+
+async def _set_clocks(
+    connection: AsyncConnection, space: Workspace, first_due: Callable[[Rule], float]
+) -> None:
+    """The workspace has another zone: what goes by its clock, in the file or not, is due by the new one."""
+    rows = await connection.execute(
+        sa.select(rule.c.id, RULE_DEFINITION).where(rule.c.workspace_id == space.id)
+    )
+    due = [
+        {"its_id": row.id, "its_due": first_due(row.definition)}
+        for row in rows
+        if isinstance(row.definition, Rule)
+        and in_zone(row.definition.schedule, space.timezone) is not row.definition.schedule
+    ]
+    if due:
+        moved = sa.update(rule).where(rule.c.id == sa.bindparam("its_id"))
+        await connection.execute(moved.values(next_due_at=sa.bindparam("its_due")), due)
 
 
 async def _update_rule(

@@ -8,7 +8,16 @@ import msgspec
 import pytest
 
 from sentinel.errors import NotFound, RuleFileError
-from sentinel.model import Extraction, FetchProfile, QuietHours, RulesFile, RuleState, Schedule, Workspace
+from sentinel.model import (
+    ActiveHours,
+    Extraction,
+    FetchProfile,
+    QuietHours,
+    RulesFile,
+    RuleState,
+    Schedule,
+    Workspace,
+)
 from sentinel.store import Store
 from tests.sentinel.store.things import (
     EUR_90,
@@ -125,6 +134,24 @@ async def test_a_new_schedule_is_due_when_it_says_and_the_old_one_when_it_was(st
 
     assert (await store.rule("kept")).next_due == NOW + 5
     assert (await store.rule("moved")).next_due == NOW + 60
+
+
+async def test_rules_that_go_by_the_workspaces_clock_are_due_anew_when_that_is_another_one(
+    store: Store,
+) -> None:
+    schedules = {
+        "nightly": Schedule(cron="0 3 * * *"),
+        "office": Schedule(interval_seconds=60, active_hours=[ActiveHours(days=["weekdays"])]),
+        "own": Schedule(cron="0 3 * * *", timezone="UTC"),
+        "any": Schedule(interval_seconds=60),
+    }
+    await load(store, *(a_rule(name, schedule=one) for name, one in schedules.items()), due=NOW + 5)
+    moved = RulesFile(workspace=Workspace(id="acme", timezone="America/New_York"))
+
+    await store.import_rules(moved, now=NOW, first_due=lambda _: NOW + 60)
+
+    due = {name: (await store.rule(name)).next_due - NOW for name in schedules}
+    assert due == pytest.approx({"nightly": 60, "office": 60, "own": 5, "any": 5})
 
 
 async def test_a_rule_of_another_workspace_is_not_taken_over(store: Store) -> None:
