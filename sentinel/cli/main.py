@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "resume": ("sentinel.cli.queues", "Take jobs from a stream again."),
     "drain": ("sentinel.cli.queues", "Wait until nothing waits or runs in a stream."),
     "workers": ("sentinel.cli.workers", "Who works, on what, and what they are asked to do."),
+    "recurring": ("sentinel.cli.recurring", "Jobs by an interval or a cron expression."),
     "schedule": ("sentinel.cli.schedule", "When rules are due; have them checked now."),
     "rules": ("sentinel.cli.rules", "Rules: import, export, look at, switch, try."),
     "fetch": ("sentinel.cli.fetch", "Show what the fetcher makes of a URL."),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from sentinel.cli.values import iso_ms
-from streamq import Receipt
+from sentinel.cli.values import iso, iso_ms
+from streamq import Cron, Every, Receipt, RecurringJob
 from streamq.admin import WorkerView
 from streamq.broker import Cancellation, DeadJob, PendingEntry, Sighting, StreamStats
 from streamq.why import SILENT
@@ -136,6 +136,34 @@ def worker_line(view: WorkerView) -> dict[str, object]:
             stream: {"in_hand": one.in_hand, "slots": one.facts.slots} for stream, one in view.streams.items()
         },
     }
+
+
+def recurring_line(job: RecurringJob) -> dict[str, object]:
+    """`streamq.recurring/1`."""
+    return {
+        "schema": "streamq.recurring/1",
+        "stream": job.stream,
+        "schedule_id": job.schedule.id,
+        "when": timing_of(job),
+        "next_due_at": None if job.next_due is None else iso(job.next_due),
+        "last_tick_at": None if job.last_tick is None else iso(job.last_tick),
+        "paused": job.paused,
+        "declared": job.declared,
+        "runs": job.runs,
+        "overlapped": job.overlapped,
+        "catch_up": job.schedule.catch_up,
+        "overlap": job.schedule.overlap,
+        "payload": payload_of(bytes(job.schedule.payload)),
+    }
+
+
+def timing_of(job: RecurringJob) -> str:
+    """`every 60 s`, `0 3 * * * (Europe/Bratislava)`."""
+    match job.schedule.when:
+        case Every(seconds):
+            return f"every {seconds:g} s"
+        case Cron(expression, timezone):
+            return f"{expression} ({timezone})"
 
 
 def receipt_line(stream: str, receipt: Receipt) -> dict[str, object]:

@@ -172,6 +172,28 @@ class WorkerAnswer(Document):
     answer: str
 
 
+class RecurringJob(Document):
+    schema: Literal["streamq.recurring/1"]
+    stream: str
+    schedule_id: str
+    when: str
+    next_due_at: Time | None
+    last_tick_at: Time | None
+    paused: bool
+    declared: bool
+    runs: Count
+    overlapped: Count
+    catch_up: Literal["once", "every", "skip"]
+    overlap: Literal["allow", "skip"]
+    payload: Json
+
+
+class RecurringRemoved(Document):
+    schema: Literal["streamq.recurring_removed/1"]
+    stream: str
+    schedule_id: str
+
+
 class Concurrency(Document):
     schema: Literal["streamq.concurrency/1"]
     stream: str
@@ -629,7 +651,7 @@ class KeyRotation(Document):
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
-        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, Concurrency, Observation, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
+        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, RecurringJob, RecurringRemoved, Concurrency, Observation, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
         RuleLine, Import, Carried, Healed, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 
 from sentinel.cli.exits import Exit
 from sentinel.embedded import EmbeddedRedis
-from streamq import RedisBroker
+from streamq import Cron, Recurring, RedisBroker
 from tests.end_to_end.programs import Program, wait_until
 from tests.end_to_end.shapes import SCHEMAS, checked
 from tests.support.http import Reply, Site
@@ -109,10 +109,11 @@ def burst(program: Program) -> None:
 
 
 def take_one(url: str) -> None:
-    """A worker has a job in its hands."""
+    """A worker has a job in its hands, and its stream has a recurring one."""
 
     async def take() -> None:
         async with RedisBroker.from_url(url) as broker:
+            await Recurring("rules:run", broker).add("nightly", Cron("0 3 * * *"), {})
             assert len((await broker.turn("rules:run", "w1", sequence=1, free=1)).leases) == 1
 
     anyio.run(take)
@@ -230,6 +231,8 @@ def jobs_one_by_one(ask: Asking) -> None:
     (worker,) = ask("workers", "list", "--stream", "rules:run")
     assert (worker["in_hand"], worker["state"]) == (1, "up")
     ask("drain", "--stream", "rules:run", "--timeout", "0.01", code=Exit.NO)
+    ask("recurring", "list", "--stream", "rules:run")
+    ask("recurring", "remove", "nightly", "--yes")
     ask("workers", "concurrency", "--stream", "rules:run", "7")
     ask("workers", "concurrency", "--stream", "rules:run", "--reset")
 
