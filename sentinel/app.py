@@ -258,6 +258,7 @@ def handlers_of(parts: Parts) -> Handlers:
         concurrency=settings.concurrency_rules,
         retry=RUN_RULE_RETRY,
         timeout=CHECK_TIMEOUT,
+        hard_limit=2 * CHECK_TIMEOUT,
         retention=RETENTION,
     )(check)
     handlers.on(
@@ -266,6 +267,7 @@ def handlers_of(parts: Parts) -> Handlers:
         concurrency=settings.concurrency_alerts,
         retry=DISPATCH_ALERT_RETRY,
         timeout=DISPATCH_TIMEOUT,
+        hard_limit=2 * CHECK_TIMEOUT,
         retention=RETENTION,
     )(dispatch)
     return handlers
@@ -309,6 +311,8 @@ async def work(
             renew=settings.renew_seconds,
             drain_timeout=settings.drain_timeout,
             burst_wait=options.burst_wait,
+            max_jobs=settings.max_jobs,
+            max_memory=settings.max_memory_mib,
         ),
         observers=[parts.metrics],
         clock=parts.clock,

@@ -120,6 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: LogFormat | None
     no_color: bool
     processes: int
+    #: A worker process is replaced by a fresh one after about so many jobs, or MiB resident; None: never.
+    max_jobs: int | None
+    max_memory_mib: int | None
     #: Seconds a stopping worker lets its jobs finish.
     drain_timeout: float
     metrics_host: str
@@ -426,6 +429,8 @@ VARIABLES: Final = (
     Variable("SENTINEL_LOG_FORMAT", "log_format", _log_format, None, "console or json"),
     Variable("NO_COLOR", "no_color", _present, False, ""),
     Variable("SENTINEL_PROCESSES", "processes", _whole(1, 1024), 1, "worker processes"),
+    Variable("SENTINEL_MAX_JOBS", "max_jobs", _whole(1, 1_000_000_000), None, "then a fresh process"),
+    Variable("SENTINEL_MAX_MEMORY_MIB", "max_memory_mib", _whole(64, 1_000_000), None, "then a fresh one"),
     Variable("SENTINEL_DRAIN_TIMEOUT", "drain_timeout", _number(0, 86_400), 25.0, "seconds"),
     Variable("SENTINEL_METRICS_HOST", "metrics_host", _text, "127.0.0.1", ""),
     Variable("SENTINEL_METRICS_PORT", "metrics_port", _whole(0, 65535), None, "0 = any free one"),
@@ -503,6 +508,8 @@ class _Loader:
             log_format=_LOG_FORMATS.get(self._or_none("SENTINEL_LOG_FORMAT", str) or ""),
             no_color=self._of("NO_COLOR", bool),
             processes=self._of("SENTINEL_PROCESSES", int),
+            max_jobs=self._or_none("SENTINEL_MAX_JOBS", int),
+            max_memory_mib=self._or_none("SENTINEL_MAX_MEMORY_MIB", int),
             drain_timeout=self._of("SENTINEL_DRAIN_TIMEOUT", float),
             metrics_host=self._of("SENTINEL_METRICS_HOST", str),
             metrics_port=self._or_none("SENTINEL_METRICS_PORT", int),

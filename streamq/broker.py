@@ -443,6 +443,12 @@ class Broker(Protocol):
         """
         ...
 
+    async def vouch(self, stream: str, worker: str) -> bool:
+        """Heartbeat and renewal in the stead of a worker that lives and cannot say so: whoever can see it
+        run does that. False: no such worker is known (it said goodbye, or its jobs were taken already).
+        """
+        ...
+
     async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
         """Deliveries to this worker that it does not know of (a reply was lost). Now in its hands."""
         ...

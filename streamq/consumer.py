@@ -66,8 +66,13 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     give_up_after: float = 600.0
     #: Stop when nothing is ready or leased and nothing becomes due within this; None: run on.
     burst_wait: float | None = None
+    #: Stop, to be replaced, when about so many jobs have ended here or so many MiB are resident; None: never.
+    max_jobs: int | None = None
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
+        if min(self.max_jobs or 1, self.max_memory or 1) < 1:
+            raise InvalidJob("max_jobs and max_memory must be at least 1")
         if not 0 < self.renew < self.lease:
             raise InvalidJob(f"renew={self.renew:g} must be above 0 and below lease={self.lease:g} seconds")
 
@@ -117,6 +122,8 @@ class StreamConsumer:
         #: Jobs at once, unless the broker asks for another number; None: the registration's.
         self.own_concurrency: int | None = None
         self.handed_back = 0
+        #: Jobs that ended here, however.
+        self.jobs_ended = 0
         #: Nothing in hand and nothing was there to take, as of the last turn.
         self.idle = False
         #: Monotonic seconds of the last completed read.
@@ -319,6 +326,7 @@ class StreamConsumer:
 
     def _settle(self, turn: Turn) -> None:
         """The broker has answered what was sent: those jobs are out of our hands."""
+        self.jobs_ended += len(self._sent)
         for running in self._sent:
             del self._held[running.key]
             finish = _finish(running)
@@ -425,6 +433,8 @@ class StreamConsumer:
             self._tell(BrokerTrouble(type(error).__name__, str(error)))
 
     def _on_started(self, running: Running) -> None:
+        if self.registration.hard_limit is not None:
+            running.started = self._clock.monotonic()
         if self._tell is None:
             return
         envelope = running.lease.envelope

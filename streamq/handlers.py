@@ -43,6 +43,8 @@ class Registration(msgspec.Struct, frozen=True):
     retry: Retry = Retry()
     #: Seconds one attempt may take; None = for ever.
     timeout: float | None = None
+    #: Seconds after which the process that runs it is killed, however the job is stuck; None = never.
+    hard_limit: float | None = None
     retention: Retention = Retention()
     crash_budget: int = CRASH_BUDGET
 
@@ -70,10 +72,15 @@ class Handlers:
         concurrency: int = 10,
         retry: Retry = Retry(),  # noqa: B008 - frozen
         timeout: float | None = None,
+        hard_limit: float | None = None,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         crash_budget: int = CRASH_BUDGET,
     ) -> Callable[[Handler[T]], Handler[T]]:
         """Register the decorated function for `stream`; it gets jobs with a `payload_type`.
+
+        `timeout` cancels the handler at its next await and counts as a failed attempt. `hard_limit` is for
+        what does not await: the whole process is killed, which counts as a crash of every job in it. Run
+        processes under a `Supervisor`, which starts a successor.
 
         Raises InvalidJob for a stream that has a handler already or a number out of range.
         """
@@ -88,6 +95,7 @@ class Handlers:
                     concurrency=concurrency,
                     retry=retry,
                     timeout=timeout,
+                    hard_limit=hard_limit,
                     retention=retention,
                     crash_budget=crash_budget,
                 )
@@ -103,6 +111,8 @@ class Handlers:
             raise InvalidJob(f"stream {registration.stream!r} has a handler already")
         if registration.concurrency < 1 or registration.crash_budget < 1:
             raise InvalidJob(f"concurrency and crash_budget of {registration.stream!r} must be at least 1")
+        if registration.hard_limit is not None and registration.hard_limit <= (registration.timeout or 0):
+            raise InvalidJob(f"hard_limit of {registration.stream!r} must be longer than its timeout")
         self._by_stream[registration.stream] = registration
 
     def recur(

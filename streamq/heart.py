@@ -1,19 +1,24 @@
 """The heart of a worker: renews all leases it holds, from a thread with a connection of its own.
 
-A handler that blocks the event loop must not lose its lease.
+A handler that blocks the event loop must not lose its lease. One that is past its hard limit is not
+ended by anything but the end of its process, and the heart is what still beats then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 
 from streamq.broker import Broker, Renewal
-from streamq.consumer import StreamConsumer
+from streamq.clock import Clock
+from streamq.consumer import StreamConsumer, WorkerOptions
 from streamq.errors import StreamqError
 from streamq.events import BrokerTrouble, Event
+from streamq.parent import Parent, Report
 
 log = logging.getLogger("streamq.worker")
 
@@ -26,28 +31,39 @@ class Heart(threading.Thread):
         broker: Broker,
         consumers: Sequence[StreamConsumer],
         worker: str,
-        interval: float,
+        options: WorkerOptions,
         *,
+        clock: Clock,
         learned: Callable[[StreamConsumer, Renewal], None],
         tell: Callable[[Event], None],
+        parent: Parent | None = None,
     ) -> None:
-        """To be made on the event loop that the consumers run on; `learned` is called there after each."""
+        """To be made on the event loop that the consumers run on; `learned` is called there after each.
+
+        `parent`: who is told with each beat how we are.
+        """
         super().__init__(name="streamq-heart", daemon=True)
         self._broker = broker
         self._consumers = consumers
         self._worker = worker
-        self._interval = interval
+        self._options = options
+        self._clock = clock
+        self._parent = parent
         self._learned = learned
         self._tell = tell
+        #: We end to be replaced.
+        self.recycling = False
         self._stop_asked = threading.Event()
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        return f"<Heart of {self._worker}, every {self._interval:g} s>"
+        return f"<Heart of {self._worker}, every {self._options.renew:g} s>"
 
     def run(self) -> None:
         """The thread's life."""
-        while not self._stop_asked.wait(self._interval):
+        self.report()
+        while not self._stop_asked.wait(self._options.renew):
+            self.report()
             for consumer in self._consumers:
                 self._beat(consumer)
 
@@ -63,6 +79,40 @@ class Heart(threading.Thread):
                 self._loop.call_soon_threadsafe(self._learned, consumer, renewal)
             except RuntimeError:
                 return  # the loop has closed: we are on the way out
+
+    def report(self) -> None:
+        """Tell the parent how we are; end the process where a job is past its hard limit."""
+        left, job = self._nearest_limit()
+        if self._parent is not None:
+            self._parent.tell(
+                Report(
+                    worker=self._worker,
+                    streams={one.stream: one.registration.hard_limit for one in self._consumers},
+                    lease=self._options.lease,
+                    renew=self._options.renew,
+                    left=left,
+                    job=job,
+                    recycling=self.recycling,
+                )
+            )
+        if left is not None and left < 0:
+            log.critical("job_past_its_limit", extra={"worker": self._worker, "job": job})
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _nearest_limit(self) -> tuple[float | None, str]:
+        """Seconds until the first of the jobs that run is past its hard limit, and which that is."""
+        now = self._clock.monotonic()
+        ends = [
+            (running.started + consumer.registration.hard_limit - now, running)
+            for consumer in self._consumers
+            if consumer.registration.hard_limit is not None
+            for running in consumer.running()
+            if running.started is not None and running.ended is None
+        ]
+        if not ends:
+            return None, ""
+        left, running = min(ends, key=lambda end: end[0])
+        return left, f"{running.lease.stream} {running.lease.envelope.id}"
 
     def stop(self) -> None:
         """Beat no more."""

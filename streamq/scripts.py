@@ -394,6 +394,12 @@ def sweep(stream: str, *, idle: float, crash_budget: int) -> Call[TakenBack]:
     return Call("sweep", keys, args, read)
 
 
+def vouch(stream: str, worker: str) -> Call[int]:
+    """All that a worker holds is renewed in its stead; how much that was, -1 where it is not known."""
+    k = StreamKeys.of(stream)
+    return Call("vouch", [*k.lanes, k.workers], [worker], int)
+
+
 def retire(stream: str, worker: str) -> Call[bool]:
     """A worker says goodbye; False: it still holds something and stays on the list."""
     k = StreamKeys.of(stream)

@@ -22,7 +22,9 @@ from streamq.executor import Ended, Executor
 class Running:
     """A job in this process's hands: it waits for a slot, runs, or has ended and the broker must hear it."""
 
-    __slots__ = ("cancelled", "ended", "key", "lease", "lost", "release", "scope", "taken_ms", "task")
+    __slots__ = (
+        *("cancelled", "ended", "key", "lease", "lost", "release", "scope", "started", "taken_ms", "task"),
+    )
 
     def __init__(self, lease: Lease, taken_ms: int = 0) -> None:
         self.lease = lease
@@ -30,6 +32,8 @@ class Running:
         self.taken_ms = taken_ms
         #: `Lease.key`, made once.
         self.key = lease.key
+        #: Monotonic seconds of its start, where it has a hard limit.
+        self.started: float | None = None
         #: What cancels it; None: it does not run.
         self.scope: anyio.CancelScope | None = None
         self.task: asyncio.Task[Any] | None = None

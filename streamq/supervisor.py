@@ -6,9 +6,8 @@
 What a process is to do stands in its command line, so anything that runs a `Worker` until TERM can
 be one: a script, a module, a program in a container. The parent runs no job and holds no lease.
 
-Still to come here, and the reason why the parent stays alive and idle beside its children: renewing
-the leases of a child whose handler holds the GIL, a hard limit for a job, a fresh process after so
-many jobs. `Process.pid` and the names that the commands give their workers are what that needs.
+With a broker it also renews the leases of a child whose handler holds the interpreter's lock, and
+enforces hard limits there (`streamq.vouching`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,10 @@ import anyio
 import anyio.abc
 import msgspec
 
+from streamq.broker import Broker
 from streamq.errors import InvalidJob
+from streamq.parent import FD_VARIABLE
+from streamq.vouching import Watch
 
 log = logging.getLogger("streamq.supervisor")
 
@@ -197,6 +199,8 @@ class Process:
         self.born = 0.0
         #: Ended soon after their start, in a row.
         self.young_deaths = 0
+        #: It ended, or is about to, so that a fresh one goes on.
+        self.recycling = False
 
     def __repr__(self) -> str:
         return f"<Process {self.number} {f'pid {self.pid}' if self.pid else 'not running'}>"
@@ -221,17 +225,20 @@ class Supervisor:
         processes: int,
         env: Mapping[str, str] | None = None,
         options: SupervisorOptions = SupervisorOptions(),  # noqa: B008 - frozen
+        broker: Broker | None = None,
     ) -> None:
         """`command`: a command line, or a function that makes that of process n, from 0 (a name of its
         own, a port of its own). The same n is given to its replacements: a worker that gets a name made
         of n takes its predecessor's jobs back at once.
 
-        `env`: the environment of the processes; None: this one's. Raises InvalidJob.
+        `env`: the environment of the processes; None: this one's. `broker`: theirs, by which their leases
+        are renewed while a handler holds the interpreter's lock; None: nobody does that. Raises InvalidJob.
         """
         if processes < 1:
             raise InvalidJob(f"processes={processes} must be at least 1")
         self._command = command
         self._env = env
+        self._broker = broker
         self._options = options
         self.processes = [Process(number) for number in range(processes)]
         self._stop = anyio.Event()
@@ -292,8 +299,12 @@ class Supervisor:
             if self._stop.is_set():
                 self._ended.append(life)
                 return
-            process.young_deaths = process.young_deaths + 1 if life.lived < self._options.young else 0
-            step = next_step(life, process.young_deaths, settled=self._settled, options=self._options)
+            recycled = process.recycling and life.returncode in (0, HANDED_BACK)
+            young = life.lived < self._options.young and not recycled
+            process.young_deaths = process.young_deaths + 1 if young else 0
+            step: Replace | Finished | GiveUp = Replace(0.0)
+            if not recycled:
+                step = next_step(life, process.young_deaths, settled=self._settled, options=self._options)
             match step:
                 case Replace():
                     _tell_death(process, life, step.delay)
@@ -309,21 +320,29 @@ class Supervisor:
     async def _live(self, process: Process) -> Life:
         """One process from its start to its end."""
         process.born = time.monotonic()
+        process.recycling = False
+        ear, mouth = os.pipe()
         try:
             with anyio.CancelScope(shield=True):  # half-started, nobody would end it
-                child = await self._launch(process.number)
+                child = await self._launch(process.number, mouth)
         except OSError as error:
             log.error("process_not_started", extra={"number": process.number, "error": str(error)})  # noqa: TRY400 - the system is short of something; a traceback says no more
+            os.close(ear)
             return Life(0.0, NOT_STARTED)
+        finally:
+            os.close(mouth)
         process.pid = child.pid
         log.info("process_started", extra={"number": process.number, "pid": child.pid})
         if self._stop.is_set():  # asked while it was being made
             process.send(signal.SIGTERM)
+        watch = Watch(child.pid, ear, self._broker, lambda: process.send(signal.SIGKILL))
         try:
-            with anyio.move_on_after(self._options.young):
-                await child.wait()
-            self._settled = self._settled or child.returncode is None
-            returncode = await child.wait()
+            async with watch.kept():
+                with anyio.move_on_after(self._options.young):
+                    await child.wait()
+                self._settled = self._settled or child.returncode is None
+                returncode = await child.wait()
+            process.recycling = watch.recycling
         except BaseException:
             await self._end(process, child)
             raise
@@ -331,14 +350,17 @@ class Supervisor:
             process.pid = None
         return Life(time.monotonic() - process.born, returncode)
 
-    async def _launch(self, number: int) -> anyio.abc.Process:
+    async def _launch(self, number: int, mouth: int) -> anyio.abc.Process:
+        """`mouth`: where it tells how it is."""
         command = self._command(number) if callable(self._command) else self._command
+        env = {**(os.environ if self._env is None else self._env), FD_VARIABLE: str(mouth)}
         return await anyio.open_process(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, str(self._options.stop_timeout), *command],
             stdin=self._lifeline,
             stdout=None,  # ours: what a process has to say is for those who read us
             stderr=None,
-            env=self._env,
+            env=env,
+            pass_fds=(mouth,),
             # Ctrl-C in a terminal is for us, who pass it on once; else it would come twice.
             start_new_session=True,
         )

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
+import resource
 import secrets
 import signal
 import socket
+import sys
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -28,6 +32,7 @@ from streamq.errors import InvalidJob, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobsReclaimed, Observer, tell
 from streamq.handlers import Handlers
 from streamq.heart import Heart
+from streamq.parent import Parent
 from streamq.ticker import Ticker
 
 log = logging.getLogger("streamq.worker")
@@ -39,6 +44,8 @@ TRIM_EVERY: Final = 60.0
 BURST_LOOK: Final = 0.05
 #: Seconds before the 2nd, 3rd ... greeting: a connection may be lost in any moment, the first one too.
 GREET_AGAIN: Final = (0.05, 0.2, 0.5)
+#: Seconds between looks at whether this process has done its share.
+RECYCLE_LOOK: Final = 0.5
 #: Characters of an answer to an order at most.
 ANSWER_LIMIT: Final = 100_000
 
@@ -50,6 +57,8 @@ class WorkerResult(msgspec.Struct, frozen=True):
 
     #: Jobs handed back unfinished.
     handed_back: int
+    #: It ended by `max_jobs` or `max_memory`, to be replaced.
+    recycled: bool = False
 
 
 def make_worker_name() -> str:
@@ -173,11 +182,14 @@ class Worker:
                 self._broker,
                 self.consumers,
                 self.name,
-                self._options.renew,
+                self._options,
+                clock=self._clock,
                 learned=self._learned,
                 tell=self._tell,
+                parent=Parent.found(os.environ),
             )
             heart.start()
+            background.start_soon(self._recycle, heart)
             background.start_soon(self._obey)
             background.start_soon(self._maintain)
             background.start_soon(self._ticker.run)
@@ -191,7 +203,8 @@ class Worker:
             finally:
                 heart.stop()
                 background.cancel_scope.cancel()
-        return WorkerResult(handed_back=sum(consumer.handed_back for consumer in self.consumers))
+        handed_back = sum(consumer.handed_back for consumer in self.consumers)
+        return WorkerResult(handed_back=handed_back, recycled=heart.recycling)
 
     async def _greet(self) -> None:
         """Prove that the broker answers, and take back what a predecessor of our name left."""
@@ -295,6 +308,21 @@ class Worker:
         for consumer in self.consumers:
             await self._broker.trim(consumer.stream, consumer.registration.retention)
 
+    async def _recycle(self, heart: Heart) -> None:
+        """Stop when this process has done its share, or grown too large: a fresh one goes on."""
+        jobs, memory = self._options.max_jobs, self._options.max_memory
+        while jobs is not None or memory is not None:
+            await anyio.sleep(RECYCLE_LOOK)
+            ended = sum(consumer.jobs_ended for consumer in self.consumers)
+            resident = resident_mib()
+            if ended >= (jobs or math.inf) or resident >= (memory or math.inf):
+                extra = {"worker": self.name, "jobs": ended, "resident_mib": round(resident)}
+                log.info("worker_recycled", extra=extra)
+                heart.recycling = True
+                heart.report()
+                self.stop()
+                return
+
     async def _stopper(self) -> None:
         """Carries a stop through: quiet first, then the drain timeout, then hand back."""
         await self._stop.wait()
@@ -352,6 +380,16 @@ class Worker:
 
     def _tell(self, event: Event) -> None:
         tell(self._observers, event)
+
+
+def resident_mib() -> float:
+    """Resident memory of this process; its greatest so far where the system tells no more."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _frames(task: asyncio.Task[Any]) -> Iterator[str]:

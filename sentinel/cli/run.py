@@ -15,6 +15,7 @@ from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import Streams, verbs
 from sentinel.cli.streams import KNOWN, did_you_mean
+from streamq.parent import is_supervised
 
 app = verbs()
 
@@ -43,6 +44,14 @@ def run(
             "--processes", min=1, help="Worker processes, under one supervisor [SENTINEL_PROCESSES]."
         ),
     ] = None,
+    max_jobs: Annotated[
+        int | None,
+        typer.Option("--max-jobs", min=1, help="Replace a process after about so many [SENTINEL_MAX_JOBS]."),
+    ] = None,
+    max_memory: Annotated[
+        int | None,
+        typer.Option("--max-memory", min=64, help="Replace one at so many MiB [SENTINEL_MAX_MEMORY_MIB]."),
+    ] = None,
     burst: Annotated[bool, typer.Option("--burst", help="Exit when nothing is left to do.")] = False,
     burst_wait: Annotated[
         float | None,
@@ -61,7 +70,8 @@ def run(
     """Consume the streams until stopped.
 
     With --processes N, a supervisor keeps N workers running, passes signals on to them, and ends with
-    8 where one handed jobs back. Worker I is called NAME-I; it serves /metrics on the port + I.
+    8 where one handed jobs back. Worker I is called NAME-I; it serves /metrics on the port + I. With
+    --max-jobs or --max-memory one process is supervised too.
     """
     cli = cli_of(context)
     streams = tuple(stream) if stream else KNOWN
@@ -74,11 +84,16 @@ def run(
         "concurrency_rules": concurrency,
         "concurrency_alerts": concurrency,
         "processes": processes,
+        "max_jobs": max_jobs,
+        "max_memory_mib": max_memory,
         "drain_timeout": drain_timeout,
         "metrics_port": metrics_port,
         "scheduler": False if no_scheduler else None,
     }
-    if cli.settings.processes > 1:
+    settings = cli.settings
+    # One of those that are supervised is this command line too.
+    recycles = bool(settings.max_jobs or settings.max_memory_mib) and not is_supervised(cli.environ)
+    if settings.processes > 1 or recycles:
         return _supervise(cli, burst=burst, name=name)
     return _work(cli, streams, burst_wait=(burst_wait or 0.0) if burst else None, name=name)
 
@@ -138,12 +153,6 @@ def _supervise(cli: Cli, *, burst: bool, name: str | None) -> Exit:
     settings = cli.settings
     command = _command_of(cli, name)
     cli.log(logging.INFO)
-    supervisor = Supervisor(
-        command,
-        processes=settings.processes,
-        env=_environment_of(cli),
-        options=SupervisorOptions(burst=burst, stop_timeout=settings.drain_timeout + LET_GO),
-    )
 
     async def main() -> SupervisorResult:
         # What would stop every process is told once, before there is one. The SQLite file of the state
@@ -152,6 +161,13 @@ def _supervise(cli: Cli, *, burst: bool, name: str | None) -> Exit:
             pass
         async with cli.broker() as broker:
             await broker.check(allow_eviction=settings.allow_eviction)
+            supervisor = Supervisor(
+                command,
+                processes=settings.processes,
+                env=_environment_of(cli),
+                options=SupervisorOptions(burst=burst, stop_timeout=settings.drain_timeout + LET_GO),
+                broker=broker,
+            )
             cli.out.say(f"{settings.processes} worker processes, redis {settings.redis.safe}")
             return await supervisor.run()
 

@@ -413,6 +413,18 @@ class MemoryBroker(MemorySchedules):
                 next_tick=seconds_to_tick(store, now),
             )
 
+    async def vouch(self, stream: str, worker: str) -> bool:
+        """See `Broker.vouch`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            store, now = self._store(stream), self._now_ms()
+            if worker not in store.workers:
+                return False
+            for lane, entry_id in store.held_by(worker):
+                store.lanes[lane].pending[entry_id].touched_ms = now
+            store.workers[worker] += 1
+            return True
+
     async def adopt(self, stream: str, worker: str, held: Sequence[Lease]) -> tuple[Lease, ...]:
         """See `Broker.adopt`."""
         await anyio.lowlevel.checkpoint()
