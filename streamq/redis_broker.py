@@ -9,6 +9,7 @@ be repeated are repeated by their caller, who knows why that is safe.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -47,6 +48,11 @@ AUDIT_EVERY: Final = 10
 CONFIRM_TIMEOUT: Final = 3.0
 #: Jobs in one enqueue call at most: larger batches are split, so that no script runs long.
 ENQUEUE_BATCH: Final = 500
+
+#: Scripts that change nothing: asked so that a user who may only read can ask them.
+READING: Final = frozenset({"stats", "workers", "schedules"})
+#: Scripts of a producer.
+PRODUCING: Final = ("enqueue",)
 
 #: Answers that pass, by class; LOADING is a ConnectionError, MASTERDOWN a ClusterDownError.
 _PASSING = (
@@ -93,6 +99,28 @@ def _raise(error: redis.RedisError | OSError) -> StreamqError:
     return found if isinstance(found, StreamqError) else BrokerRefused(str(found))
 
 
+def _evaluation(call: Call[Any]) -> tuple[tuple[str, str], tuple[str, str], tuple[Any, ...]]:
+    """The command by the script's name, the one by its text, and what follows in both."""
+    only_reads = "_RO" if call.script.name in READING else ""
+    what = (len(call.keys), *call.keys, *call.args)
+    return ("EVALSHA" + only_reads, call.script.sha), ("EVAL" + only_reads, call.script.text), what
+
+
+def _lessons(call: Call[Any]) -> list[tuple[str, str, str]]:
+    """What a worker teaches a server that has forgotten its scripts: producers may not be allowed to."""
+    if call.script.name not in ("turn", "renew"):
+        return []
+    return [("SCRIPT", "LOAD", scripts.script(name).text) for name in PRODUCING]
+
+
+def _of_script(error: redis.RedisError | OSError) -> StreamqError | _NoGroup:
+    """`translate`, and what became of a script that the server does not know and we may not send it."""
+    forgotten = isinstance(error.__context__, redis.exceptions.NoScriptError)
+    if forgotten and isinstance(error, redis.exceptions.NoPermissionError):
+        return BrokerUnavailable("the server does not know our scripts yet: the first worker loads them")
+    return translate(error)
+
+
 class RedisBroker(RedisInspection, RedisSchedules):
     """`streamq.broker.Broker` on Redis Streams."""
 
@@ -136,25 +164,31 @@ class RedisBroker(RedisInspection, RedisSchedules):
         return await self._run(call, self._nodes.call)
 
     async def _run(self, call: Call[A], ask: Callable[..., Awaitable[Any]]) -> A:
-        first = call.keys[0]
+        by_sha, by_text, what = _evaluation(call)
         try:
             try:
-                reply = await ask(first, "EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+                reply = await ask(call.keys[0], *by_sha, *what)
             except redis.exceptions.NoScriptError:
-                reply = await ask(first, "EVAL", call.script.text, len(call.keys), *call.keys, *call.args)
+                reply = await ask(call.keys[0], *by_text, *what)
+                for command in _lessons(call):
+                    with contextlib.suppress(redis.ResponseError):
+                        await ask(call.keys[0], *command)
         except (redis.RedisError, OSError) as error:
-            raise translate(error) from error
+            raise _of_script(error) from error
         return call.read(reply)
 
     def _evaluate_blocking(self, call: Call[A]) -> A:
-        what = (len(call.keys), *call.keys, *call.args)
+        by_sha, by_text, what = _evaluation(call)
         try:
             try:
-                (reply,) = self._nodes.call_blocking(call.keys[0], ("EVALSHA", call.script.sha, *what))
+                (reply,) = self._nodes.call_blocking(call.keys[0], (*by_sha, *what))
             except redis.exceptions.NoScriptError:
-                (reply,) = self._nodes.call_blocking(call.keys[0], ("EVAL", call.script.text, *what))
+                (reply,) = self._nodes.call_blocking(call.keys[0], (*by_text, *what))
+                for command in _lessons(call):
+                    with contextlib.suppress(redis.ResponseError):
+                        self._nodes.call_blocking(call.keys[0], command)
         except (redis.RedisError, OSError) as error:
-            raise translate(error) from error
+            raise _of_script(error) from error
         return call.read(reply)
 
     async def _with_groups(

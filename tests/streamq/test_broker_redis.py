@@ -270,9 +270,13 @@ async def test_a_url_that_is_none_is_refused_without_telling_its_password(url: s
 
 
 async def test_a_worker_may_sleep_on_more_streams_than_a_client_has_connections_by_default(
-    redis_rig: Rig,
+    valkey_url: str,
 ) -> None:
-    rig = redis_rig
+    async with RedisBroker.from_url(valkey_url) as broker, aioredis.Redis.from_url(valkey_url) as client:
+        await _sleep_on_many(Rig(broker, client))
+
+
+async def _sleep_on_many(rig: Rig) -> None:
 
     async def sleep(stream: str) -> None:
         while True:  # the first time there is no such stream yet

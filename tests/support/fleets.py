@@ -146,7 +146,11 @@ class Server:
                 raise (NoTlsError if "Failed finding TLS" in said else FleetError)(f"{self!r} ended:\n{said}")
             return self.ask("PING")
 
-        until(f"{self!r} answers", answers)
+        try:
+            until(f"{self!r} answers", answers)
+        except BaseException:
+            self.stop()
+            raise
 
     def kill(self) -> None:
         self.process.kill()
@@ -193,7 +197,11 @@ class _Folder:
         self.servers: list[Server] = []
 
     def _new(self, program: Path, **options: Any) -> Server:
-        server = Server(program, Path(self._folder.name) / str(len(self.servers)), **options)
+        try:
+            server = Server(program, Path(self._folder.name) / str(len(self.servers)), **options)
+        except BaseException:
+            self.stop()
+            raise
         self.servers.append(server)
         return server
 
