@@ -17,6 +17,7 @@ from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Channel, Rule, RulesFile, RuleState
 from sentinel.store.base import AnyRow, Part
 from sentinel.store.columns import to_micros
+from sentinel.store.database import Database
 from sentinel.store.imports import (
     RULE_DEFINITION,
     as_workspace,
@@ -28,7 +29,7 @@ from sentinel.store.imports import (
 from sentinel.store.outbox import add_jobs
 from sentinel.store.records import DueRule, NewOutboxJob, StoredChannel, StoredRule, UnreadableRule
 from sentinel.store.tables import channel, rule, rule_state, rule_tag, run, source, workspace
-from sentinel.store.turn import fair_turn
+from sentinel.store.turn import Turns
 
 #: Seconds until a rule that cannot be read is looked at again: somebody may have mended it by hand.
 LOOK_AGAIN: Final = 3600.0
@@ -38,6 +39,10 @@ MAX_PROBLEM: Final = 500
 
 class Rules(Part):
     """Rules and channels."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._turns = Turns(database)
 
     async def rule(self, rule_id: str) -> StoredRule:
         """Raises NotFound, StoreUnavailable."""
@@ -153,8 +158,7 @@ class Rules(Part):
         others from their turn: it gets a run with RULE_INVALID instead of a job, is broken, and is
         looked at again an hour later. Raises StoreUnavailable.
         """
-        # Readers do not queue for SQLite's one writer; what somebody else claims meanwhile is left out below.
-        chosen = await self._database.read(lambda connection: fair_turn(connection, now, limit))
+        chosen, ranked_before = await self._turns.next(now, limit)
         if not chosen:
             return []
         due = (
@@ -193,7 +197,11 @@ class Rules(Part):
                 await add_jobs(self._database, connection, workspace_id, due_now, now)
             return claims
 
-        return await self._database.write(claim)
+        claims = await self._database.write(claim)
+        if ranked_before and len(claims) < limit:
+            self._turns.forget()
+            claims += await self.claim_due(now, limit=limit - len(claims), next_due=next_due)
+        return claims
 
     async def channel(self, workspace_id: str, channel_id: str) -> Channel:
         """Raises NotFound."""

@@ -18,10 +18,14 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sentinel.store.database import Database
 from sentinel.store.tables import rule
 
 #: Seconds; what is checked less often is not put off the longer for it.
 SLOWEST: Final = 3600.0
+#: Claims that one ranking is good for, and for how long; seconds. What becomes due meanwhile waits so long.
+AHEAD: Final = 5
+KEPT: Final = 5.0
 
 _NOW: Final = sa.bindparam("now", type_=rule.c.next_due_at.type)
 _IS_DUE: Final = (
@@ -63,13 +67,39 @@ _IN_TURN: Final = (
 )
 
 
-async def fair_turn(connection: AsyncConnection, now: float, most: int) -> list[str]:
-    """Ids of up to `most` rules that are due at `now`, in the caller's transaction.
+class Turns:
+    """Whose turn it is. What a ranking told is kept for a few claims: it looks at all that is due."""
 
-    Where no more are due than that, it is all of them, by one look into the index of due times: what it costs
-    does not grow with the rules that are not due. Only else are those that are due ranked.
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ranked: list[str] = []
+        self._ranked_at = 0.0
+
+    async def next(self, now: float, most: int) -> tuple[list[str], bool]:
+        """Ids of up to `most` rules that are due at `now`, and whether they were ranked before.
+
+        Those may be somebody else's by now, and others be due. Raises StoreUnavailable.
+        """
+        if len(self._ranked) >= most and 0 <= now - self._ranked_at <= KEPT:
+            chosen, self._ranked = self._ranked[:most], self._ranked[most:]
+            return chosen, True
+        # Readers do not queue for SQLite's one writer.
+        chosen = await self._database.read(lambda connection: _fair_turn(connection, now, most))
+        self._ranked, self._ranked_at = chosen[most:], now
+        return chosen[:most], False
+
+    def forget(self) -> None:
+        """Others are faster: rank anew."""
+        self._ranked = []
+
+
+async def _fair_turn(connection: AsyncConnection, now: float, most: int) -> list[str]:
+    """Ids of rules that are due at `now`, `AHEAD` times `most` at most.
+
+    Where no more are due than `most`, it is all of them, by one look into the index of due times: what it
+    costs does not grow with the rules that are not due. Only else are those that are due ranked.
     """
     oldest = list((await connection.execute(_OLDEST, {"now": now, "most": most + 1})).scalars())
     if len(oldest) <= most:
         return oldest
-    return list((await connection.execute(_IN_TURN, {"now": now, "most": most})).scalars())
+    return list((await connection.execute(_IN_TURN, {"now": now, "most": AHEAD * most})).scalars())

@@ -6,6 +6,7 @@ from collections import Counter
 
 import anyio
 import msgspec
+import sqlalchemy as sa
 
 from sentinel.jobs import RULES_RUN, RunRule
 from sentinel.model import Rule
@@ -119,6 +120,27 @@ async def test_hundreds_of_overdue_rules_of_one_workspace_do_not_keep_another_wa
     claimed = {one.rule_id for one in batch}
     assert {"alone", "beside"} < claimed
     assert len(claimed) == len(batch) == 5
+
+
+async def test_a_crowd_is_ranked_once_for_several_claims_and_what_others_took_is_made_up_for(
+    store: Store, other: Store
+) -> None:
+    await load(store, *(a_rule(f"r{number:03}") for number in range(100)))
+    ranked = []
+
+    def note(*event: object) -> None:
+        ranked.extend([0] if "row_number" in str(event[2]) else [])
+
+    for engine in store._database.engines:
+        sa.event.listen(engine, "before_cursor_execute", note)
+
+    claimed = [await store.claim_due(NOW, limit=5, next_due=hourly) for _ in range(5)]
+    assert len(ranked) == 1
+    claimed += [await through.claim_due(NOW, limit=5, next_due=hourly) for through in (other, store) * 10]
+
+    # No claim is short before nothing is left, so that a scheduler does not think it has caught up.
+    assert [len(batch) for batch in claimed] == [5] * 20 + [0] * 5
+    assert len({one.rule_id for batch in claimed for one in batch}) == 100
 
 
 async def test_in_a_crowd_workspaces_and_their_hosts_have_their_turn_one_after_the_other(
