@@ -18,6 +18,12 @@ import anyio.abc
 from streamq.broker import Lease
 from streamq.executor import Ended, Executor
 
+sniffio: Any
+try:
+    import sniffio
+except ImportError:
+    sniffio = None
+
 
 class Running:
     """A job in this process's hands: it waits for a slot, runs, or has ended and the broker must hear it."""
@@ -92,6 +98,7 @@ class Slots:
         """Run from now on, in tasks of `group`, with the context variables as they are now."""
         self._group = group
         self._clean = contextvars.copy_context()
+        self._clean.run(_name_the_loop)
 
     def close(self) -> None:
         """Start nothing more; the tasks end when their jobs have."""
@@ -128,9 +135,9 @@ class Slots:
             if self._resting:
                 _wake(self._resting.pop())
             elif self._tasks < self.concurrency:
-                self._tasks += 1
                 # Not in the caller's context: that may be the very one a job has left something in.
                 self._clean.copy().run(self._group.start_soon, self._slot)
+                self._tasks += 1
             else:
                 return
         if self.waiting:
@@ -187,6 +194,14 @@ class Slots:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resting.append(waiter)
         await waiter
+
+
+def _name_the_loop() -> None:
+    """Where there is sniffio, anyio asks it for the loop's name; outside a task, in a callback of the loop,
+    it knows it only by this variable, which `anyio.run` sets and `asyncio.run` does not.
+    """
+    if sniffio is not None:
+        sniffio.current_async_library_cvar.set("asyncio")
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

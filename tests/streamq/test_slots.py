@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import msgspec
 
 from streamq.broker import Bury, Done, Lease
@@ -259,3 +260,21 @@ async def test_resting_slots_that_are_too_many_end_and_those_that_are_left_work(
                 await bench.until_ended(many + 5)
             bench.slots.close()
     assert set(bench.outcomes().values()) == {Done}
+
+
+async def test_a_loop_that_anyio_did_not_start_has_as_many_at_once_too() -> None:
+    """A worker under `asyncio.run`, which does not say so in a context variable."""
+    together = 0
+    most = 0
+
+    async def handler(_: Job[Note]) -> None:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        await asyncio.sleep(0.01)
+        together -= 1
+
+    bench = Bench(handler, concurrency=20)
+    await anyio.to_thread.run_sync(contextvars.Context().run, lambda: asyncio.run(bench.run(*range(60))))
+    assert len(bench.ended) == 60
+    assert most == 20
