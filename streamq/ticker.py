@@ -50,7 +50,7 @@ class Ticker:
         self._tell = tell
         #: Stream -> monotonic seconds of the next look; None: when somebody says so.
         self._at: dict[str, float | None] = dict.fromkeys(self._consumers)
-        #: Streams whose declared schedules are not all there.
+        #: Streams whose declared schedules are still to be put there.
         self._incomplete: set[str] = set()
         self._changed = anyio.Event()
         self._stopped = False
@@ -67,8 +67,8 @@ class Ticker:
     def learned(self, stream: str, renewal: Renewal) -> None:
         """What a heartbeat brought."""
         now = self._clock.monotonic()
-        if renewal.schedules < len(self._handlers.recurring(stream)):
-            self._incomplete.add(stream)
+        if renewal.schedules == 0 and self._handlers.recurring(stream):
+            self._incomplete.add(stream)  # the broker has lost them
             self._look_at(stream, now)
         elif renewal.next_tick is not None and not renewal.paused:
             self._look_at(stream, now + renewal.next_tick)

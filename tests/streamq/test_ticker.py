@@ -110,6 +110,26 @@ async def test_a_worker_that_takes_nothing_learns_of_a_tick_from_its_heartbeat(
         assert (await broker.stats("beats")).ready["normal"] == 1
 
 
+async def test_a_tick_that_came_while_the_stream_was_paused_is_fired_when_it_is_resumed(
+    server_url: str, handlers: Handlers
+) -> None:
+    ran = anyio.Event()
+
+    @handlers.on("beats", dict)
+    async def beat(_: Job[dict[str, Any]]) -> None:
+        ran.set()
+
+    async with RedisBroker.from_url(server_url) as broker, working(Worker(broker, handlers, options=SILENT)):
+        await broker.set_paused("beats", paused=True)
+        start = await in_a_moment(broker, "beats", 0.05)
+        await Recurring("beats", broker).add("beat", Every(1), {}, start=start, max_runs=1)
+        while (await broker.schedules("beats")).next_due != 0:  # noqa: ASYNC110 - the server's clock
+            await anyio.sleep(0.01)
+        assert not ran.is_set()
+        await broker.set_paused("beats", paused=False)
+        await ran.wait()
+
+
 async def test_what_the_code_declares_is_there_again_after_a_flush(
     server_url: str, handlers: Handlers
 ) -> None:
