@@ -46,7 +46,8 @@ class FetchProfile(_Strict, frozen=True, kw_only=True):
     screenshot_on_change: bool = False
     #: Mode auto: a wall is taken to the operator's solver (SENTINEL_SOLVER_URL), where there is one.
     solver: bool = False
-    geo: str | None = None
+    #: Language and country that a visitor says: `de-AT`. Header, and the browser's language, clock and place.
+    geo: Annotated[str, Meta(pattern=r"^[a-z]{2,3}-[A-Z]{2}$")] | None = None
 
 
 # --- what to read there ----------------------------------------------------------------------

@@ -21,6 +21,7 @@ import msgspec
 
 from sentinel.errors import CheckFailure
 from sentinel.fetch.browser_process import first_line
+from sentinel.fetch.geo import Geo
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Response
@@ -88,6 +89,8 @@ class PageAsk(msgspec.Struct, frozen=True, kw_only=True):
     #: None: the browser says what it is.
     user_agent: str | None = None
     locale: str = "en-US"
+    #: Whose clock it has and where it says it is; None: UTC, and it does not say.
+    place: Geo | None = None
     #: Seconds after load.
     render_wait: float = 0.0
     #: CSS selector that must come.
@@ -387,16 +390,20 @@ async def _context(browser: Browser, ask: PageAsk, way: Way) -> BrowserContext:
     """Not to be cancelled half-way: the browser would keep what nobody knows of."""
     from playwright.async_api import Error  # noqa: PLC0415 - an extra
 
+    place = ask.place
     with anyio.move_on_after(OPEN_SECONDS, shield=True):
         try:
             return await browser.new_context(
                 proxy={"server": way.server, "username": way.username, "password": way.password},
                 service_workers="block",
                 accept_downloads=False,
-                permissions=[],
+                permissions=[] if place is None else ["geolocation"],
+                geolocation=None
+                if place is None
+                else {"latitude": place.latitude, "longitude": place.longitude},
                 user_agent=ask.user_agent,
                 locale=ask.locale,
-                timezone_id="UTC",
+                timezone_id="UTC" if place is None else place.timezone,
                 extra_http_headers=dict(ask.headers),
                 viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
             )

@@ -22,7 +22,7 @@ import httpx
 import msgspec
 
 from sentinel.errors import CheckFailure, Problem
-from sentinel.fetch import charset, http, modes
+from sentinel.fetch import charset, geo, http, modes
 from sentinel.fetch.blocks import Block, classify, visible_text
 from sentinel.fetch.browser import BrowserPool
 from sentinel.fetch.browser_page import PageAsk, PageFound, Pictures
@@ -286,6 +286,7 @@ class Fetcher:
             raise FetchFailure("SYSTEM_BROWSER", self.browser_trouble)
         given = {name.lower(): value for name, value in profile.headers.items()}
         language = given.get("accept-language", "").partition(",")[0].partition(";")[0].strip()
+        place = None if profile.geo is None else geo.read_geo(profile.geo)
         return self._browser, PageAsk(
             url=str(target),
             headers={name: value for name, value in given.items() if name in _HARMLESS - _BROWSERS_OWN},
@@ -295,7 +296,8 @@ class Fetcher:
             cookies={**_cookies_of(given.get("cookie", "")), **profile.cookies},
             proxy=proxy,
             user_agent=profile.user_agent or given.get("user-agent"),
-            locale=language if _LANGUAGE.fullmatch(language) else "en-US",
+            locale=language if _LANGUAGE.fullmatch(language) else profile.geo or "en-US",
+            place=place,
             render_wait=profile.render_wait,
             wait_for=profile.wait_for_selector,
             hope_for=hope_for,
@@ -356,6 +358,8 @@ class Fetcher:
         """What will be asked. Raises CheckFailure, and nothing was dialled then."""
         target = self._check(url, profile)
         public = {**_HEADERS, "User-Agent": profile.user_agent or USER_AGENT}
+        if profile.geo is not None and (place := geo.read_geo(profile.geo)) is not None:
+            public["Accept-Language"] = place.accept_language
         private: dict[str, str] = {}
         for name, value in profile.headers.items():
             key = _canonical(name)
@@ -468,6 +472,8 @@ def check_profile(profile: FetchProfile) -> list[Problem]:
                     f"cookies.{name[:60]}", "the cookie has characters it cannot have", "encode them (%20)"
                 )
             )
+    if profile.geo is not None and (problem := geo.trouble(profile.geo)):
+        problems.append(problem)
     if profile.user_agent is not None and not _is_field_value(profile.user_agent):
         problems.append(Problem("userAgent", "the value has characters a header cannot have"))
     return problems

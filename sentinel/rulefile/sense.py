@@ -19,7 +19,7 @@ from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import check_extraction
 from sentinel.extract.css import trouble as css_trouble
 from sentinel.extract.hints import did_you_mean, shown
-from sentinel.fetch import guard
+from sentinel.fetch import geo, guard
 from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import (
     AlertPolicy,
@@ -140,6 +140,8 @@ class Sense:
                         join(join(path, field), name),
                         "cannot be sent: no control characters, no spaces in names",
                     )
+        if (written := parts.get("geo")) not in (None, BAD) and (problem := geo.trouble(written)):
+            self._note(join(path, "geo"), problem.message, problem.hint)
         if (agent := parts.get("user_agent")) and _CONTROL.search(agent):
             self._note(join(path, "userAgent"), "cannot be sent: no control characters")
 

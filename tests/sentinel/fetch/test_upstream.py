@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -16,6 +13,7 @@ from sentinel.fetch.guard import NetworkPolicy
 from sentinel.fetch.proxy import FilteringProxy
 from sentinel.fetch.upstream import read_proxy
 from sentinel.model import FetchProfile
+from tests.sentinel.fetch.forward import Forward, forwarding
 from tests.sentinel.fetch.test_proxy import ask, connect, get, line
 from tests.sentinel.fetch.world import Names, Switchboard
 from tests.support.http import Reply, Site
@@ -26,55 +24,11 @@ PROXY = f"http://us%40er:s3cret@{HOST}:3128"
 SHOWN = base64.b64encode(b"us@er:s3cret").decode()
 
 
-@dataclass
-class Forward:
-    """A forward proxy of somebody else's, which leads everywhere to one site."""
-
-    port: int = 0
-    #: First lines, and the header lines of each.
-    asked: list[list[str]] = field(default_factory=list)
-    answer: str = ""
-
-
 @pytest.fixture
 async def forward(site: Site, switchboard: Switchboard) -> AsyncIterator[Forward]:
-    forward = Forward()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            forward.asked.append(head.split("\r\n"))
-            if forward.answer:
-                writer.write(forward.answer.encode("latin-1"))
-                return writer.close()
-            inner_reader, inner = await asyncio.open_connection("127.0.0.1", site.port)
-            if head.startswith("CONNECT "):
-                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            else:
-                method, url, rest = head.split(" ", 2)
-                inner.write(f"{method} /{url.split('/', 3)[3]} {rest}".encode("latin-1"))
-            await asyncio.wait(
-                [
-                    asyncio.ensure_future(_pump(reader, inner)),
-                    asyncio.ensure_future(_pump(inner_reader, writer)),
-                ],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            inner.close()
-        return writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    forward.port = server.sockets[0].getsockname()[1]
-    switchboard.connect(HOST, forward.port)
-    yield forward
-    server.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+    async with forwarding(site) as forward:
+        switchboard.connect(HOST, forward.port)
+        yield forward
 
 
 async def test_a_page_comes_through_the_proxy_by_absolute_form(
