@@ -191,10 +191,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("servers")
     for name in (*FINDERS, *sorted(counts.keys() - FINDERS.keys())):
         which, _, form = name.partition("-")
-        found = servers.describe(FINDERS[which]())
+        found = servers.describe(FINDERS[which]()) if which in FINDERS else ""
         if form:
             found = f"{found}, {form}"
-        terminalreporter.line(f"{TITLES[which]:<22} {found:<32} {counts[name]} tests ran on it")
+        terminalreporter.line(f"{TITLES.get(which, which):<22} {found:<32} {counts[name]} tests ran on it")
 
 
 # --- HTTP -----------------------------------------------------------------------------------------
