@@ -37,8 +37,8 @@ MAX_SECRET_FILE: Final = 65536
 #: Bytes of one key in SENTINEL_SECRET_KEY.
 KEY_BYTES: Final = 32
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
-#: Of the contract, but not reached by this version.
-REDIS_SCHEMES_LATER: Final = ("redis+sentinel", "redis+cluster")
+#: Several servers; `streamq.address` reads them.
+REDIS_FLEETS: Final = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 #: The second of each names the driver, which is filled in.
 DATABASE_SCHEMES: Final = (
     "sqlite",
@@ -275,16 +275,25 @@ def _log_format(text: str) -> LogFormat:
 
 def _redis_url(text: str) -> str:
     scheme, sep, rest = text.partition("://")
-    if sep and scheme in REDIS_SCHEMES_LATER:
-        raise ValueError(
-            f"is {scheme}://, which this version does not speak yet: name one server,"
-            " with redis://, rediss:// or unix://"
-        )
+    if sep and scheme in REDIS_FLEETS:
+        return _redis_fleet(text)
     if not sep or scheme not in REDIS_SCHEMES:
-        raise ValueError("must start with " + ", ".join(f"{s}://" for s in REDIS_SCHEMES))
+        raise ValueError("must start with " + ", ".join(f"{s}://" for s in REDIS_SCHEMES + REDIS_FLEETS))
     if not rest:
         raise ValueError("names no host and no socket")
     _check_port(text)
+    return text
+
+
+def _redis_fleet(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    hosts, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    for host in hosts.split(","):
+        if not host or host.startswith(":"):
+            raise ValueError(f"names no host: {scheme}://HOST:PORT,HOST:PORT/...")
+        _check_port(f"redis://{host}")
+    if scheme.endswith("sentinel") and not path:
+        raise ValueError(f"names no service of the Sentinels: {scheme}://HOST:PORT,HOST:PORT/SERVICE")
     return text
 
 

@@ -139,13 +139,36 @@ class TestWhichRedis:
         with pytest.raises(SettingsError, match="REDIS_HOST"):
             Settings.load({}, {"REDIS_HOST": "user:pw@evil/"})
 
-    @pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster"])
-    def test_what_this_version_cannot_reach_yet_is_refused_as_a_setting(self, scheme: str) -> None:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis+sentinel://:hunter2@a:26379,b,[::1]:26379/main/2?sentinel_password=x",
+            "rediss+sentinel://a/main",
+            "redis+cluster://u:hunter2@a:7000,b:7001",
+            "rediss+cluster://a?ssl_ca_certs=/ca.pem",
+        ],
+    )
+    def test_several_servers_may_be_one_redis(self, url: str) -> None:
+        settings = Settings.load({"redis_url": url}, {})
+
+        assert settings.redis.url == url
+        assert "hunter2" not in settings.redis.safe
+
+    @pytest.mark.parametrize(
+        ("url", "why"),
+        [
+            ("redis+sentinel://:hunter2@a:26379", "names no service"),
+            ("redis+sentinel://:hunter2@/main", "names no host"),
+            ("redis+cluster://:hunter2@a:1,:2", "names no host"),
+            ("redis+cluster://:hunter2@a:x", "host or port"),
+        ],
+    )
+    def test_servers_that_cannot_be_found_are_refused_as_a_setting(self, url: str, why: str) -> None:
         with pytest.raises(SettingsError) as caught:
-            Settings.load({"redis_url": f"{scheme}://:hunter2@h:26379/main"}, {})
+            Settings.load({"redis_url": url}, {})
 
         (problem,) = caught.value.problems
-        assert problem.startswith(f"REDIS_URL is {scheme}://, which this version does not speak yet")
+        assert why in problem
         assert "hunter2" not in problem
 
 

@@ -74,7 +74,7 @@ class TestGlobalOptions:
         config = tmp_path / "c.toml"
         config.write_text("worker_concurrency_rules = 77\n")
         wrong = {
-            "REDIS_URL": "redis+cluster://:hunter2@h",
+            "REDIS_URL": "redis+magic://:hunter2@h",
             "REDIS_HOST": "me:hunter2@h",
             "WORKER_CONCURRENCY_ALERTS": "many",
         }
