@@ -28,16 +28,21 @@ from bench.checks import ROOT, TICKS, Watch, spent
 from bench.pages import Shop
 from bench.server import Server, find, free_port
 from sentinel.decide.schedule import next_due
+from sentinel.jobs import RULES_RUN
 from sentinel.model import Extraction, Rule, RulesFile, Schedule, Workspace
 from sentinel.store import Store
 from sentinel.store.tables import metadata, run
+from streamq import RedisBroker
 
 #: Pages are at so many addresses, for the politeness to hosts is part of a check.
 HOSTS: Final = 50
 #: Rules of one file.
 IMPORTED: Final = 2_000
-#: Seconds before the first rule is due: workers start meanwhile.
-START: Final = 8.0
+#: Seconds that workers may take to start, and from then to the first rule that is due.
+PATIENCE: Final = 120.0
+START: Final = 2.0
+#: Rules that a database moves in a second, at least.
+MOVED: Final = 2_000
 #: Seconds after the last tick that counts, in which it may still run.
 GRACE: Final = 5.0
 #: Late checks of whom 99 % are within this, and none missing, are on time; seconds.
@@ -141,7 +146,7 @@ def measure(asked: Round) -> Result:
         _shop() as port,
     ):
         url = asked.url or f"sqlite:///{name}/sentinel.db"
-        began = asyncio.run(_fill(url, asked, port))
+        asyncio.run(_fill(url, asked, port))
         environ = os.environ | {
             "PYTHONPATH": str(ROOT),
             "REDIS_URL": server.url,
@@ -154,6 +159,8 @@ def measure(asked: Round) -> Result:
         with contextlib.ExitStack() as stack:
             pids = [stack.enter_context(_worker(environ, asked.log)) for _ in range(asked.workers)]
             watches = [stack.enter_context(Watch(pid, lambda: 0.0)) for pid in pids]
+            asyncio.run(_started(server.url, asked.workers))
+            began = asyncio.run(_make_due(url, asked, port))
             time.sleep(max(0.0, began - time.time()))
             cpu, machine = sum(map(spent, pids)), _machine()
             time.sleep(asked.seconds)
@@ -211,8 +218,8 @@ def _rules(asked: Round, port: int) -> list[Rule]:
     ]
 
 
-async def _fill(url: str, asked: Round, port: int) -> float:
-    """Rules that are due as if they had run for long: at their own places in the interval. From when on."""
+async def _fill(url: str, asked: Round, port: int) -> None:
+    """Rules that are not due for long."""
     async with Store.open(url) as store:
         await store.migrate()
         async with store._database.writing() as connection:  # noqa: SLF001 - no user empties it
@@ -222,11 +229,23 @@ async def _fill(url: str, asked: Round, port: int) -> float:
         files = [rules[first : first + IMPORTED] for first in range(0, len(rules), IMPORTED)]
         for number, many in enumerate(files):
             file = RulesFile(workspace=Workspace(id=f"w{number}"), rules=many)
-            # Long after: what is imported first must not be due before the last one is there.
             await store.import_rules(file, now=time.time(), first_due=lambda _: 4e9)
-        began = time.time() + START
-        async with store._database.writing() as connection:  # noqa: SLF001 - as above
-            due = [{"its": one.id, "due": next_due(one.schedule, began, seed=one.id)} for one in rules]
+
+
+async def _started(url: str, workers: int) -> None:
+    """All of them are there. Raises TimeoutError."""
+    async with RedisBroker.from_url(url) as broker, asyncio.timeout(PATIENCE):
+        while len(await broker.workers(RULES_RUN)) < workers:  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.1)
+
+
+async def _make_due(url: str, asked: Round, port: int) -> float:
+    """As if they had run for long: at their own places in the interval. From when on."""
+    rules = _rules(asked, port)
+    async with Store.open(url) as store:
+        began = time.time() + START + len(rules) / MOVED
+        due = [{"its": one.id, "due": next_due(one.schedule, began, seed=one.id)} for one in rules]
+        async with store._database.writing() as connection:  # noqa: SLF001 - no user moves them all
             table = metadata.tables["rule"]
             moved = sa.update(table).where(table.c.id == sa.bindparam("its"))
             await connection.execute(moved.values(next_due_at=sa.bindparam("due")), due)

@@ -10,7 +10,6 @@ from bench import lateness, schedule
 def test_every_tick_is_told_as_a_check_or_as_missing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lateness, "START", 5.0)
     monkeypatch.setattr(lateness, "GRACE", 2.0)
     found: list[lateness.Result] = []
     measure = lateness.measure
