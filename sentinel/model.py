@@ -680,8 +680,9 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     last_modified: str | None = None
     #: Checks since the last unconditional fetch.
     conditional_count: int = 0
-    mode_that_worked: Literal["http", "headless"] | None = None
-    #: When HTTP was last asked first, in mode auto.
+    #: neither: HTTP was not enough, and a browser did not help when it looked last.
+    mode_that_worked: Literal["http", "headless", "neither"] | None = None
+    #: When HTTP was last asked first, in mode auto; of neither, when a browser looked.
     mode_since: float | None = None
     #: Decimal separator learned from an unambiguous number.
     decimal_separator: Literal[".", ","] | None = None

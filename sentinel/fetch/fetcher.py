@@ -136,10 +136,10 @@ class Fetcher:
                 reason = modes.wall(code, page.block_detail) or modes.shell(page)
             except FetchFailure as failure:
                 reason = modes.wall(failure.code, failure.detail)
-                if reason is None or not self._may_look_again(profile, force_mode, failure.code):
+                if reason is None or not self._may_look_again(profile, force_mode, failure.code, worked):
                     raise
             else:
-                if reason is None or not self._may_look_again(profile, force_mode, code):
+                if reason is None or not self._may_look_again(profile, force_mode, code, worked):
                     return page
         return await self._by_browser(url, profile, reason, hope_for)
 
@@ -170,6 +170,7 @@ class Fetcher:
         code: str,
         *,
         force_mode: Mode | None = None,
+        worked: Worked = Worked(),  # noqa: B008 - frozen
         hope_for: str | None = None,
     ) -> Fetched | None:
         """The page by a browser, where a rule ended with `code` on what HTTP brought; None: no use.
@@ -177,7 +178,8 @@ class Fetcher:
         Raises FetchFailure.
         """
         reason = modes.nothing_found(code, page)
-        if page.mode != "http" or reason is None or not self._may_look_again(profile, force_mode):
+        allowed = self._may_look_again(profile, force_mode, None, worked)
+        if page.mode != "http" or reason is None or not allowed:
             return None
         return await self._by_browser(page.url, profile, reason, hope_for)
 
@@ -198,9 +200,11 @@ class Fetcher:
         return "there is no browser here" if self._browser is None else self._browser.trouble
 
     def _may_look_again(
-        self, profile: FetchProfile, force_mode: Mode | None, code: str | None = None
+        self, profile: FetchProfile, force_mode: Mode | None, code: str | None, worked: Worked
     ) -> bool:
         """Whether a browser may look. A wall (`code`) that a solver is for is not the browser's."""
+        if worked.rests:
+            return False
         mine = self._to_be_solved(profile, force_mode, code, "") is None
         return force_mode is None and profile.mode == "auto" and not self.browser_trouble and mine
 

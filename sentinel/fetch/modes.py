@@ -20,6 +20,12 @@ Mode = Literal["http", "headless"]
 #: Seconds for which a browser is asked at once where HTTP was not enough.
 REMEMBERED: Final = 7 * 86400.0
 
+#: Seconds for which no browser is started where one did not help: at least, at most, and for a rule that
+#: was never good.
+SHORTEST_REST: Final = 600.0
+LONGEST_REST: Final = 86400.0
+NEVER_GOOD_REST: Final = 3600.0
+
 _FROM_MEMORY: Final = "remembered:"
 
 #: Walls that stop what is no browser. Not a rate limit (it would be one request more), not a login.
@@ -49,11 +55,25 @@ _SCRIPT_END: Final = re.compile(r"</(?ai:script)")
 
 
 class Worked(msgspec.Struct, frozen=True):
-    """What is remembered of a rule: the mode that brought a value, and how old that is."""
+    """What is remembered of a rule: the mode that brought a value, or that neither did, and since when."""
 
-    mode: Mode | None = None
-    #: Seconds since HTTP was last asked first.
+    mode: Mode | Literal["neither"] | None = None
+    #: Seconds since HTTP was last asked first, or of `neither` since a browser last looked.
     age: float = 0.0
+    #: Of `neither`: seconds since the last good check, when that browser looked; None: there was none.
+    failing: float | None = None
+
+    @property
+    def rests(self) -> float:
+        """Seconds for which no browser looks, for it did not help either when it looked last; 0: it may.
+
+        As long as there had been nothing good when it looked (so twice as long each time); ten minutes at
+        least, a day at most.
+        """
+        if self.mode != "neither" or self.age < 0:
+            return 0.0
+        failing = NEVER_GOOD_REST if self.failing is None else self.failing
+        return max(0.0, min(max(failing, SHORTEST_REST), LONGEST_REST) - self.age)
 
 
 def first_mode(
@@ -95,6 +115,13 @@ def nothing_found(code: str, page: Fetched) -> str | None:
     """Why a browser should look where the rule ended with this error code on a page, or None."""
     made_by_scripts = "html" in page.content_type and _SCRIPT.search(page.text) is not None
     return f"over http: {code}" if code in _NOTHING_FOUND and made_by_scripts else None
+
+
+def neither_helped(page: Fetched | None, code: str) -> bool:
+    """Whether a browser looked where HTTP was not enough, and the page's own state ended that check too."""
+    if page is None or page.mode != "headless" or page.fallback_reason is None or was_remembered(page):
+        return False
+    return code in _NOTHING_FOUND or code in _WALLS
 
 
 def css_of(extraction: Extraction | None) -> str | None:

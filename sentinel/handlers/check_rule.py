@@ -222,11 +222,15 @@ class CheckRuleHandler:
                 rule.fetch,
                 first.failure.code,
                 force_mode=job.payload.force_mode,
+                worked=self._worked(stored.state, job),
                 hope_for=_hoped_for(rule),
             )
         except FetchFailure as failure:
             return Reading(_result(failure.partial, failure), failure=failure, page=failure.partial)
-        return first if again is None else await self._understand(stored, again)
+        if again is not None:
+            return await self._understand(stored, again)
+        rests = self._worked(stored.state, job).rests if rule.fetch.mode == "auto" else 0.0
+        return _unhelped(first, first.failure, rests) if rests and page.mode == "http" else first
 
     async def _understand(self, stored: StoredRule, page: Fetched) -> Reading:
         """Classify -> extract -> normalise."""
@@ -259,14 +263,17 @@ class CheckRuleHandler:
             force_mode=job.payload.force_mode,
             etag=state.etag if conditional else None,
             last_modified=state.last_modified if conditional else None,
-            worked=self._worked(state),
+            worked=self._worked(state, job),
             hope_for=_hoped_for(stored.rule),
         )
 
-    def _worked(self, state: RuleState) -> Worked:
-        if state.mode_since is None:
+    def _worked(self, state: RuleState, job: Job[RunRule]) -> Worked:
+        """Whoever tests a rule by hand wants to see both ways."""
+        by_hand = job.payload.trigger == "manual_test" and state.mode_that_worked == "neither"
+        if state.mode_since is None or by_hand:
             return Worked()
-        return Worked(state.mode_that_worked, self._clock.time() - state.mode_since)
+        failing = None if state.last_good_at is None else state.mode_since - state.last_good_at
+        return Worked(state.mode_that_worked, self._clock.time() - state.mode_since, failing)
 
     async def _drawn(self, rule: Rule, result: RunResult, verdict: Verdict) -> RunResult:
         """With a picture of a confirmed change, where the rule asks for one.
@@ -377,6 +384,12 @@ class CheckRuleHandler:
         now, zone = self._clock.time(), stored.workspace.timezone
         rule, state = stored.rule, stored.state
         if reading.failure is not None:
+            if (
+                not forced
+                and rule.fetch.mode == "auto"
+                and modes.neither_helped(reading.page, reading.failure.code)
+            ):
+                state = msgspec.structs.replace(state, mode_that_worked="neither", mode_since=now)
             return judge_failure(rule, state, reading.failure.code, reading.failure.detail, now=now)
         if reading.not_modified and (state.stable is not None or state.candidate is not None):
             seen = msgspec.structs.replace(state, conditional_count=state.conditional_count + 1)
@@ -431,6 +444,14 @@ def _afresh(stored: StoredRule, job: Job[RunRule]) -> StoredRule:
     if job.payload.trigger != "manual_test" or not stored.state.backoff:
         return stored
     return msgspec.structs.replace(stored, state=msgspec.structs.replace(stored.state, backoff=0))
+
+
+def _unhelped(reading: Reading, failure: CheckFailure, rests: float) -> Reading:
+    """The same, and why no browser looked this time. `rests`: seconds until one does."""
+    said = f"{failure.detail}; a browser did not help either, it looks again in {rests / 60:.0f} min"
+    told = CheckFailure(failure.code, said)
+    result = msgspec.structs.replace(reading.result, error_detail=said)
+    return msgspec.structs.replace(reading, result=result, failure=told)
 
 
 def _unasked(gone: Gone) -> Reading:

@@ -29,6 +29,7 @@ WALL = html("<h1>403 Forbidden</h1>", status=403)
         ("auto", None, Worked("headless", REMEMBERED - 1), True, "headless"),
         ("auto", None, Worked("headless", REMEMBERED), True, "http"),  # it may be enough by now
         ("auto", None, Worked("headless", -5.0), True, "http"),  # a clock that was set back
+        ("auto", None, Worked("neither", 5.0), True, "http"),
         ("auto", None, Worked("headless", 5.0), False, "http"),
         ("auto", "headless", Worked("http", 5.0), False, "headless"),
         ("headless", "http", Worked("headless", 5.0), True, "http"),
@@ -42,6 +43,27 @@ def test_the_first_way_follows_force_then_the_rule_then_memory(
     mode, reason = first_mode(wanted, forced, worked, browser=browser)
     assert mode == first
     assert (reason is not None) == (wanted == "auto" and forced is None and first == "headless")
+
+
+@pytest.mark.parametrize(
+    ("worked", "rests"),
+    [
+        (Worked(), 0),
+        (Worked("http", 5.0, 9.0), 0),
+        (Worked("neither", 0.0, 60.0), 600),
+        (Worked("neither", 599.0, 60.0), 1),
+        (Worked("neither", 600.0, 60.0), 0),
+        (Worked("neither", 600.0, 1200.0), 600),
+        (Worked("neither", 0.0, 1e7), 86_400),
+        (Worked("neither", 86_400.0, 1e7), 0),
+        (Worked("neither", 0.0), 3600),  # never good
+        (Worked("neither", -5.0, 60.0), 0),  # a clock that was set back
+    ],
+)
+def test_a_browser_that_did_not_help_rests_as_long_as_there_was_nothing_good(
+    worked: Worked, rests: float
+) -> None:
+    assert worked.rests == rests
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,47 @@ async def test_what_neither_way_finds_is_told_of_the_browsers_look(looking: Worl
     )
 
 
+async def test_a_browser_that_did_not_help_either_is_left_out_for_a_while_and_then_looks_again(
+    looking: World,
+) -> None:
+    gone = Reply(body="<p>sold out</p><script></script>")
+
+    async def mode() -> str | None:
+        await looking.check()
+        return (await looking.last_run()).result.mode
+
+    await looking.watch(page("19,99 €"), fetch=FetchProfile(timeout=3))
+    assert await mode() == "http"
+    looking.site.route("/widget", gone)
+    assert [await mode() for _ in range(3)] == ["headless", "http", "http"]
+    run = await looking.last_run()
+    assert run.result.error_code == "EXTRACT_SELECTOR_NOT_FOUND"
+    assert (run.result.error_detail or "").endswith("a browser did not help either, it looks again in 8 min")
+
+    # Whoever tests it by hand sees both ways
+    await looking.check(looking.job(trigger="manual_test"))
+    assert (await looking.last_run()).result.mode == "headless"
+
+    # The longer it has failed, the longer the browser rests
+    looking.clock.advance(3600)
+    assert [await mode() for _ in range(2)] == ["headless", "http"]
+    looking.clock.advance(3600)
+    assert await mode() == "http"
+    looking.clock.advance(600)
+    looking.site.route("/widget", late("19,99 €"))
+    assert await mode() == "headless"
+    assert await looking.stable() == "19,99 €"
+    assert (await looking.state()).mode_that_worked == "headless"
+
+
+async def test_what_http_finds_again_needs_no_browser(looking: World) -> None:
+    await looking.watch(Reply(body="<p>sold out</p><script></script>"), fetch=FetchProfile(timeout=3))
+    await looking.check()
+    assert (await looking.state()).mode_that_worked == "neither"
+    await looking.check_each(page("19,99 €"))
+    assert (await looking.state()).mode_that_worked == "http"
+
+
 async def test_a_confirmed_change_is_drawn_and_nothing_else_is(looking: World, tmp_path: Path) -> None:
     await looking.watch(page("100,00 €"), fetch=FetchProfile(screenshot_on_change=True))
     await looking.check_each(page("100,00 €"), page("100,00 €"))
