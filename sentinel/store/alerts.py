@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -97,12 +98,15 @@ class Alerts(Part):
         settled = sa.select(delivery.c.channel_id).where(
             delivery.c.alert_id == alert_id, delivery.c.channel_id.in_(wanted), delivery.c.state == "sent"
         )
-        async with self._database.writing() as connection:
+
+        async def make(connection: AsyncConnection) -> list[str]:
             for channel_id in wanted:
                 await self._make_delivery(connection, alert_id, channel_id, now)
             await _settle_alert(connection, alert_id, now)
             sent = set(await connection.scalars(settled))
-        return [channel_id for channel_id in wanted if channel_id not in sent]
+            return [channel_id for channel_id in wanted if channel_id not in sent]
+
+        return await self._database.write(make)
 
     async def prospect(
         self,
@@ -311,22 +315,27 @@ class Alerts(Part):
             sa.func.coalesce(delivery.c.escalates_at, 0.0) < before,
         )
         key = (delivery.c.alert_id, delivery.c.channel_id)
-        async with self._database.reading() as connection:
-            wanted = sa.select(*key).where(*silent).order_by(delivery.c.updated_at, *key).limit(ABANDON_BATCH)
-            found = (await connection.execute(wanted)).all()
+        wanted = sa.select(*key).where(*silent).order_by(delivery.c.updated_at, *key).limit(ABANDON_BATCH)
+
+        async def look(connection: AsyncConnection) -> list[AnyRow]:
+            return list((await connection.execute(wanted)).all())
+
+        async def end(connection: AsyncConnection, alert_id: str, channel_id: str) -> bool:
+            moved = await connection.execute(
+                sa.update(delivery)
+                .where(delivery.c.alert_id == alert_id, delivery.c.channel_id == channel_id, *silent)
+                .values(state="failed", error=ABANDONED, next_at=None, updated_at=now)
+                .returning(delivery)
+            )
+            if (row := moved.first()) is None:
+                return False
+            await self._fall_back(connection, row, now, asked=True)
+            await _settle_alert(connection, alert_id, now)
+            return True
+
         ended = 0
-        for alert_id, channel_id in found:
-            async with self._database.writing() as connection:
-                moved = await connection.execute(
-                    sa.update(delivery)
-                    .where(delivery.c.alert_id == alert_id, delivery.c.channel_id == channel_id, *silent)
-                    .values(state="failed", error=ABANDONED, next_at=None, updated_at=now)
-                    .returning(delivery)
-                )
-                if (row := moved.first()) is not None:
-                    await self._fall_back(connection, row, now, asked=True)
-                    await _settle_alert(connection, alert_id, now)
-                    ended += 1
+        for alert_id, channel_id in await self._database.read(look):
+            ended += await self._database.write(partial(end, alert_id=alert_id, channel_id=channel_id))
         return ended
 
     async def resend(self, alert_id: str, now: float, *, channels: Sequence[str] | None = None) -> list[str]:
@@ -335,7 +344,8 @@ class Alerts(Part):
         Dead and failed deliveries are reopened; sent ones stay sent. `channels`: only these. Raises
         NotFound.
         """
-        async with self._database.writing() as connection:
+
+        async def reopen(connection: AsyncConnection) -> list[str]:
             row = (await connection.execute(sa.select(alert).where(alert.c.id == alert_id))).first()
             if row is None:
                 raise NotFound(f"no alert {alert_id}")
@@ -359,6 +369,8 @@ class Alerts(Part):
             jobs = delivery_jobs(job_id, payload, row.severity)
             await add_jobs(self._database, connection, row.workspace_id, jobs, now)
             return [job.job_id for job in jobs]
+
+        return await self._database.write(reopen)
 
     async def _fall_back(
         self, connection: AsyncConnection, ticket: DeliveryTicket | AnyRow, now: float, *, asked: bool

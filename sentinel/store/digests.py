@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -38,13 +39,18 @@ class Digests(Part):
             .order_by(digest.c.closes_at, digest.c.id)
             .limit(BATCH)
         )
-        async with self._database.reading() as connection:
-            ids = list(await connection.scalars(due))
+
+        async def look(connection: AsyncConnection) -> list[str]:
+            return list(await connection.scalars(due))
+
+        async def close(connection: AsyncConnection, digest_id: str) -> tuple[bool, Raising]:
+            raising = Raising(self._database, connection)
+            return await self._close(raising, digest_id, now), raising
+
         closed = 0
-        for digest_id in ids:
-            async with self._database.writing() as connection:
-                raising = Raising(self._database, connection)
-                closed += await self._close(raising, digest_id, now)
+        for digest_id in await self._database.read(look):
+            done, raising = await self._database.write(partial(close, digest_id=digest_id))
+            closed += done
             raising.report(tell)
         return closed
 

@@ -8,6 +8,7 @@ a rule breaks ─▶ few of its host fail ─▶ told by itself
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -50,13 +51,18 @@ class Incidents(Part):
         due = sa.select(incident.c.id).where(
             incident.c.over_at.is_(None), sa.or_(incident.c.state == "open", incident.c.until <= now)
         )
-        async with self._database.reading() as connection:
-            ids = list(await connection.scalars(due.order_by(incident.c.id).limit(BATCH)))
+
+        async def look(connection: AsyncConnection) -> list[str]:
+            return list(await connection.scalars(due.order_by(incident.c.id).limit(BATCH)))
+
+        async def settle(connection: AsyncConnection, incident_id: str) -> tuple[bool, Raising]:
+            raising = Raising(self._database, connection)
+            return await self._settle(raising, incident_id, now), raising
+
         settled = 0
-        for incident_id in ids:
-            async with self._database.writing() as connection:
-                raising = Raising(self._database, connection)
-                settled += await self._settle(raising, incident_id, now)
+        for incident_id in await self._database.read(look):
+            done, raising = await self._database.write(partial(settle, incident_id=incident_id))
+            settled += done
             raising.report(tell)
         return settled
 

@@ -57,10 +57,13 @@ class Outbox(Part):
     async def release(self, ids: Iterable[int]) -> None:
         """Redis did not take them: any relay may have them at once."""
         back = [{"back": number} for number in ids]
+        statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("back")).values(leased_until=0.0)
+
+        async def give_back(connection: AsyncConnection) -> None:
+            await connection.execute(statement, back)
+
         if back:
-            statement = sa.update(outbox).where(outbox.c.id == sa.bindparam("back")).values(leased_until=0.0)
-            async with self._database.writing() as connection:
-                await connection.execute(statement, back)
+            await self._database.write(give_back)
 
     async def unsent_of(self, stream: str) -> int:
         """Rows of a stream that may be sent by now, those under way included."""

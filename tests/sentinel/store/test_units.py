@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.errors import StaleWorker, StateConflict, StoreUnavailable
 from sentinel.store import RunTicket, Store
-from tests.sentinel.store.things import a_rule, a_verdict, an_alert, begin, finish, load
+from tests.sentinel.store.things import HOUR, NOW, a_rule, a_verdict, an_alert, begin, finish, load
 
 IDS = [f"rule-{number:02}" for number in range(20)]
 
@@ -161,3 +161,35 @@ async def test_what_readers_read_together_is_each_ones_own(on_file: Store) -> No
         for rule_id in IDS:
             group.start_soon(read, rule_id)
     assert found == {rule_id: rule_id for rule_id in IDS}
+
+
+async def test_what_every_alert_and_every_job_takes_is_units_of_work(tmp_path: Path) -> None:
+    """On SQLite: none of it by the driver that goes to its thread and back for each statement."""
+    async with Store.open(f"sqlite:///{tmp_path}/sentinel.db") as store:
+        await store.migrate()
+        await load(store, a_rule(IDS[0]))
+        by_statements: list[str] = []
+        sa.event.listen(
+            store._database._engine.sync_engine,
+            "before_cursor_execute",
+            lambda *event: by_statements.append(event[2]),
+        )
+        await store.claim_due(NOW, limit=1, next_due=lambda _, now: now + HOUR)
+        ticket = await begin(store, rule_id=IDS[0])
+        finished = await finish(store, ticket, a_verdict(an_alert(IDS[0])))
+        rows = await store.unsent(10, NOW + 1)
+        await store.release([row.id for row in rows])
+        rows = await store.unsent(10, NOW + 1)
+        await store.mark_sent([row.id for row in rows])
+        alert = await store.alert(finished.alerts[0])
+        assert await store.open_deliveries(alert.id, ["ops", "boss"], NOW) == ["ops", "boss"]
+        for channel, outcome in (("ops", "sent"), ("boss", "failed")):
+            assert (await store.prospect(alert, channel, NOW)).hold is None
+            delivery = await store.claim_delivery(alert.id, channel, f"job-{channel}", 1, NOW)
+            await store.record_attempt(delivery, outcome, now=NOW)
+        await store.resend(alert.id, NOW + 2)
+        assert await store.abandon_deliveries(before=NOW + HOUR, now=NOW + HOUR) == 1
+        await store.close_digests(NOW + HOUR)
+        await store.settle_incidents(NOW + HOUR)
+    assert [row.stream for row in rows] == ["rules:run", "alerts:dispatch", "alerts:dispatch"]
+    assert by_statements == []
