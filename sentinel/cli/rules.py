@@ -17,6 +17,7 @@ from sentinel.cli import healing, trying
 from sentinel.cli.carried import show_carried
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.host import host_document, host_words
 from sentinel.cli.parts import DryRun, Limit, Yes, noun
 from sentinel.cli.values import iso
 from sentinel.credentials import Keyring
@@ -24,6 +25,7 @@ from sentinel.decide.schedule import backoff_reason, first_due, in_zone
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import Unreadable
 from sentinel.fetch.browser_program import find_program
+from sentinel.fetch.politeness import host_key
 from sentinel.model import Rule, RulesFile
 from sentinel.rulefile import dump, json_schema, load
 from sentinel.rulefile.foreign import SOURCES, as_yaml, carry
@@ -306,15 +308,18 @@ def show(context: typer.Context, rule_id: RuleId) -> int:
         async with cli.store() as store:
             stored = await store.rule(rule_id)
             runs = await store.runs(rule_id, 1)
+            key = host_key(stored.rule.url, stored.rule.fetch.proxy)
+            host = host_document(key, await store.host(stored.workspace.id, key), cli.settings)
         rule = _masked(stored.rule)
         document = _rule_document(stored)
         if cli.out.json:
-            last = {"last_run": _run_document(runs[0]) if runs else None}
+            last = {"last_run": _run_document(runs[0]) if runs else None, "host": host}
             cli.out.document(document | last | {"rule": msgspec.to_builtins(rule)})
             return Exit.DONE
         for name, value in (document | {"last_run": _run_words(runs[0]) if runs else None}).items():
             if name not in ("schema", "rule_id", "name", "type", "url", "tags"):
                 cli.out.line(f"# {name}: {_brief(value)}")
+        cli.out.line(f"# host: {host_words(host)}")
         cli.out.stdout.write(dump(RulesFile(workspace=stored.workspace, rules=[rule])))
         return Exit.DONE
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,7 +12,9 @@ import pytest
 import yaml
 
 from sentinel.cli.exits import Exit
+from sentinel.cli.values import iso
 from sentinel.decide.judge import judge, judge_failure
+from sentinel.fetch.politeness import host_key
 from sentinel.model import PriceValue, Verdict
 from sentinel.store import RunResult, Store
 from tests.sentinel.cli.conftest import Run
@@ -428,6 +432,37 @@ class TestHistoryAndAlerts:
         assert "trying again" in run("history", "widget-price").out
         assert "the server answered 500" in run("rules", "show", "widget-price").out
         assert run("rules", "show", "nightly", "--json").lines[0]["last_run"] is None
+
+    def test_a_host_that_is_left_alone_is_told(
+        self, run: Run, checked: None, environ: dict[str, str]
+    ) -> None:
+        now = time.time()
+
+        async def fail(code: str, *rules: str, wait: float | None = None) -> None:
+            async with Store.open(f"sqlite:///{environ['SENTINEL_STATE_DIR']}/sentinel.db") as store:
+                stored = await store.rule("widget-price")
+                host = host_key(stored.rule.url)
+                for rule in rules:
+                    await store.note_check(
+                        stored.workspace.id, host, rule, now, code=code, detail="no answer", retry_after=wait
+                    )
+
+        def host() -> dict[str, object]:
+            return run("rules", "show", "widget-price", "--json").lines[0]["host"]  # type: ignore[no-any-return] # JSON
+
+        assert (host()["breaker"], host()["last_error"], host()["rate_per_second"]) == ("closed", None, 3.0)
+        assert "at most 3 fetches a second" in run("rules", "show", "widget-price").out
+
+        anyio.run(partial(fail, "BLOCK_RATE_LIMIT_429", "a", wait=600.0))
+        asked = host()
+        assert (asked["breaker"], asked["retry_after_until"]) == ("closed", iso(now + 600))
+        assert "it asked to be left alone until" in run("rules", "show", "widget-price").out
+
+        anyio.run(fail, "FETCH_TIMEOUT", "a", "b", "c")
+        opened = host()
+        assert (opened["breaker"], opened["failing_rules"]) == ("open", ["a", "b", "c"])
+        assert opened["breaker_open_until"] == iso(now + 30)
+        assert "it does not answer, and one check tries it at" in run("rules", "show", "widget-price").out
 
     def test_alert_lines_are_the_contract_s(self, run: Run, checked: None) -> None:
         (line,) = run("alerts", "list", "--json").lines
