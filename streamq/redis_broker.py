@@ -133,7 +133,8 @@ class RedisBroker(RedisInspection, RedisSchedules):
         self._registered: set[tuple[str, str]] = set()
         #: How often each (stream, worker) has taken: the lanes' shares follow it.
         self._takes: Counter[tuple[str, str]] = Counter()
-        self._renewals = 0
+        #: How often each (stream, worker) has renewed: every so often it is counted what it has in hand.
+        self._renewals: Counter[tuple[str, str]] = Counter()
         #: What the server was seen to be able to confirm.
         self._confirmable: set[Durability] = set()
 
@@ -386,8 +387,8 @@ class RedisBroker(RedisInspection, RedisSchedules):
         facts: WorkerFacts = WorkerFacts(),  # noqa: B008 - frozen
     ) -> Renewal:
         """See `Broker.renew`."""
-        self._renewals += 1
-        audit = self._renewals % AUDIT_EVERY == 0
+        self._renewals[stream, worker] += 1
+        audit = self._renewals[stream, worker] % AUDIT_EVERY == 0
         try:
             renewal, cancels = self._evaluate_blocking(
                 scripts.renew(stream, worker, held, facts, audit=audit)
@@ -454,6 +455,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
         await self._with_groups(stream, scripts.retire(stream, worker))
         self._registered.discard((stream, worker))
         self._takes.pop((stream, worker), None)
+        self._renewals.pop((stream, worker), None)
 
     async def trim(self, stream: str, retention: Retention) -> None:
         """See `Broker.trim`."""

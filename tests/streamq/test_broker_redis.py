@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 
 import anyio
 import anyio.to_thread
@@ -293,3 +294,27 @@ async def _sleep_on_many(rig: Rig) -> None:
         await rig.put_one(id="a")
         assert ids(await rig.hand().take()) == ["a"]
         sleepers.cancel_scope.cancel()
+
+
+async def test_what_was_taken_before_a_lane_without_a_group_was_met_is_told(redis_rig: Rig) -> None:
+    """Groups are made one by one: whoever makes them may die in between."""
+    rig = redis_rig
+    await rig.put_one(id="a", lane="high")
+    await rig.client.xgroup_create(StreamKeys.of(rig.stream).lanes[0], GROUP, id="0", mkstream=True)
+
+    (lease,) = await rig.hand().take(4)
+
+    assert lease.envelope.id == "a"
+
+
+async def test_every_stream_of_a_worker_is_counted_in_its_turn(redis_rig: Rig) -> None:
+    rig = redis_rig
+    for stream in ("one", "two"):
+        await rig.broker.enqueue(stream, [job(1)], call_id=stream)
+        assert len((await rig.broker.turn(stream, "alice", sequence=1, free=1)).leases) == 1
+    seen: Counter[str] = Counter()
+    for _ in range(redis_broker.AUDIT_EVERY):
+        for stream in ("one", "two"):
+            seen[stream] += rig.broker.renew(stream, "alice", []).pending > 0
+
+    assert seen == {"one": 1, "two": 1}

@@ -4,8 +4,11 @@ local function take(lanes, worker, free, takes)
   local got = {}
   local function read(lane, count)
     if count <= 0 then return end
-    local reply = redis.call('XREADGROUP', 'GROUP', 'workers', worker, 'COUNT', count, 'STREAMS', lanes[lane], '>')
-    if reply then
+    local reply = redis.pcall('XREADGROUP', 'GROUP', 'workers', worker, 'COUNT', count, 'STREAMS', lanes[lane], '>')
+    if reply and reply.err then
+      -- A lane without its group. What was read from another is in this worker's hands and must be told it.
+      if #got == 0 then error(reply.err) end
+    elseif reply then
       local entries = reply[1][2]
       got[#got + 1] = { lane, entries }
       free = free - #entries
