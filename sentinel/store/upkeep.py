@@ -58,7 +58,7 @@ class Upkeep(Months):
             .select_from(outbox)
             .where(sa.or_(outbox.c.available_at.is_(None), outbox.c.available_at <= now))
         )
-        pending = sa.select(sa.func.count()).select_from(alert).where(IS_PENDING)
+        pending = sa.select(sa.func.count()).select_from(alert).where(alert.c.state == "pending")
         async with self._database.reading() as connection:
             health = {row[0]: row[1] for row in await connection.execute(by_health)}
             depth, oldest = (await connection.execute(waiting)).one()
