@@ -1,0 +1,197 @@
+"""The proof harness of streamq: what is lost, doubled or stuck under every fault we can make.
+
+python -m tests.faults                                  all parts, full: 100,000 jobs, 200 kills, 40 freezes; an hour
+python -m tests.faults storm --jobs 20000 --kills 60 --freezes 12
+python -m tests.faults points --share 0.05              a twentieth of the kill points
+python -m tests.faults mutants                          the harness held by engines with one bug each
+python -m tests.faults --short                          every part, small: some minutes
+
+Prints a table and keeps it as bench/results/DATE-faults-PART.txt. Exit code 1: something was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.faults.nemesis import report
+from tests.faults.nemesis.caught import catch
+from tests.faults.nemesis.mutants import MUTANTS
+from tests.faults.nemesis.points import run_points
+from tests.faults.nemesis.report import Row
+from tests.faults.nemesis.storm import Plan, run_storm
+
+
+def storm(options: argparse.Namespace) -> list[Row]:
+    """R1, R2, R4, R5: kills, freezes, cuts, lost replies, restarts of Redis."""
+    short = options.short
+    plan = Plan(
+        jobs=options.jobs or (2000 if short else 100_000),
+        seed=options.seed,
+        kills=options.kills if options.kills is not None else (8 if short else 200),
+        freezes=options.freezes if options.freezes is not None else (2 if short else 40),
+        cuts=options.cuts if options.cuts is not None else (2 if short else 20),
+        resets=options.resets if options.resets is not None else (1 if short else 10),
+        restarts=options.restarts if options.restarts is not None else (1 if short else 5),
+        lost_replies=options.lost_replies,
+        lease=options.lease,
+        renew=options.lease / 4,
+    )
+    began = time.monotonic()
+    verdict = run_storm(plan, told=_say)
+    took = time.monotonic() - began
+    faults = ", ".join(f"{times} {kind}s" for kind, times in sorted(verdict.faults.items()))
+    run = f"{verdict.jobs:,} jobs, seed {plan.seed}, {faults}; {took:.0f} s"
+    hit = f"{verdict.hit:,} running jobs were hit; {verdict.deliveries:,} deliveries"
+    refused = f"{verdict.refused_ends} ends and {verdict.refused_effects} effects refused"
+    late = f"p50 {verdict.share(0.5):.2f} s, p99 {verdict.share(0.99):.2f} s"
+    if verdict.broken:
+        _say(f"broken: {verdict.broken}")
+    return [
+        _none("R1", "jobs lost", verdict.lost, run),
+        _none("R1", "jobs stuck", verdict.stuck, hit),
+        _none("R2", "effects doubled", verdict.doubled, hit),
+        _none("R2", "jobs ended twice, or run again after their end", verdict.ended_twice, ""),
+        _none("R2", "run again without a fault of their worker", verdict.unexplained, ""),
+        _none("R4", "effects of stale workers let through", verdict.stale_effects, refused),
+        _none("R4", "fence, attempt or crash count wrong", verdict.order, ""),
+        Row(
+            id="R5",
+            what="killed worker's job starts again",
+            figure=late,
+            target=f"p99 at most lease + 2 s = {plan.lease + 2:g} s",
+            run=f"{len(verdict.recovery)} jobs, lease {plan.lease:g} s",
+            good=verdict.share(0.99) <= plan.lease + 2,
+        ),
+        _none("R12", "delayed jobs early", verdict.early, f"{len(verdict.lateness):,} delayed"),
+        _none("R13", "attempts of failing jobs wrong", verdict.retries, ""),
+        _none("", "uniqueness keys held after the end", verdict.unique_held, ""),
+        _none("", "ended and never enqueued", verdict.invented, ""),
+    ]
+
+
+def _none(figure: str, what: str, found: int | Sequence[int], run: str) -> Row:
+    count = found if isinstance(found, int) else len(found)
+    return Row(id=figure, what=what, figure=str(count), target="0", run=run, good=not count)
+
+
+def points(options: argparse.Namespace) -> list[Row]:
+    """R3 and R9: every line, every command, before and after."""
+    share = options.share if options.share is not None else (0.02 if options.short else 1.0)
+    summary = run_points(share=share, seed=options.seed)
+    for point, broken in summary.broken[:10]:
+        _say(f"broken: {point.kind} {point.number}: {broken}")
+    rows = []
+    for kind, (there, tried) in summary.points.items():
+        bad = sum(point.kind == kind for point, _ in summary.broken)
+        rows.append(
+            Row(
+                id="R9" if kind == "cut after" else "R3",
+                what={
+                    "lines": "SIGKILL at a line of streamq",
+                    "kill before": "SIGKILL before a command is sent",
+                    "kill after": "SIGKILL when its reply has come, unseen",
+                    "cut before": "connection cut before a command is sent",
+                    "cut after": "connection cut with the reply unseen",
+                }[kind],
+                figure=f"{bad} broken of {tried}",
+                target="0 lost, doubled, stuck",
+                run=f"{there} points of that kind, seed {options.seed}",
+                good=not bad,
+            )
+        )
+    told = f"{summary.jobs:,} jobs, {summary.deliveries:,} deliveries, {summary.killed:,} lives killed; {summary.seconds:.0f} s"
+    return [
+        *rows,
+        Row(
+            id="R3",
+            what="all points",
+            figure=f"{len(summary.broken)} broken",
+            run=told,
+            good=not summary.broken,
+        ),
+    ]
+
+
+def mutants(options: argparse.Namespace) -> list[Row]:
+    """R14: is a bug seen?"""
+    rows = []
+    for name, mutant in MUTANTS.items():
+        if options.short and mutant.caught_by == "machine":
+            continue
+        found = catch(name)
+        _say(f"{name}: {found.evidence or 'NOT CAUGHT'} ({found.seconds:.0f} s)")
+        figure = f"caught: {found.evidence}" if found.evidence else "not caught"
+        rows.append(
+            Row(
+                id="R14",
+                what=mutant.words,
+                figure=figure,
+                target="caught",
+                run=f"by the {found.by}, {found.seconds:.0f} s",
+                good=bool(found.evidence),
+            )
+        )
+    caught = sum(row.good for row in rows)
+    return [
+        *rows,
+        Row(id="R14", what="all mutants", figure=f"{caught} of {len(rows)} caught", good=caught == len(rows)),
+    ]
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "storm": storm,
+    "points": points,
+    "mutants": mutants,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options(argv)
+    good = True
+    for name in options.parts or PARTS:
+        _say(f"{name} ...")
+        rows = PARTS[name](options)
+        print(report.show(rows), flush=True)
+        kept = report.keep(f"{name}-short" if options.short else name, rows)
+        _say(f"kept as {kept}")
+        good = good and all(row.good for row in rows)
+    return 0 if good else 1
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all")
+    parser.add_argument("--short", action="store_true", help="every part small")
+    parser.add_argument("--seed", type=int, default=1)
+    storms = parser.add_argument_group("storm")
+    for name, what in (
+        ("jobs", "jobs that go through"),
+        ("kills", "SIGKILLs of a worker"),
+        ("freezes", "SIGSTOPs past the lease"),
+        ("cuts", "resets of every connection of one worker"),
+        ("resets", "CLIENT KILLs of everybody"),
+        ("restarts", "SIGKILLs of Redis"),
+    ):
+        storms.add_argument(f"--{name}", type=int, help=what)
+    storms.add_argument("--lost-replies", type=float, default=2.0, help="of a thousand replies to one worker")
+    storms.add_argument("--lease", type=float, default=1.0, help="seconds")
+    parser.add_argument("--share", type=float, help="points: of all, from 0 to 1")
+    options = parser.parse_args(argv)
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    return options
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
