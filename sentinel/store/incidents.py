@@ -49,11 +49,16 @@ class Incidents(Part):
         Raises StoreUnavailable.
         """
         due = sa.select(incident.c.id).where(
-            incident.c.over_at.is_(None), sa.or_(incident.c.state == "open", incident.c.until <= now)
+            incident.c.over_at.is_(None),
+            sa.or_(
+                incident.c.state == "open", sa.and_(incident.c.state == "watched", incident.c.until <= now)
+            ),
         )
 
         async def look(connection: AsyncConnection) -> list[str]:
-            return list(await connection.scalars(due.order_by(incident.c.id).limit(BATCH)))
+            return list(
+                await connection.scalars(due.order_by(incident.c.state, incident.c.until).limit(BATCH))
+            )
 
         async def settle(connection: AsyncConnection, incident_id: str) -> tuple[bool, Raising]:
             raising = Raising(self._database, connection)

@@ -350,9 +350,6 @@ sa.Index(
     sqlite_where=alert.c.pattern.is_not(None),
     postgresql_where=alert.c.pattern.is_not(None),
 )
-#: In the words of its index, as IS_RUNNING.
-IS_PENDING: Final = alert.c.state == sa.literal_column("'pending'")
-sa.Index("ix_alert_pending", alert.c.created_at, sqlite_where=IS_PENDING, postgresql_where=IS_PENDING)
 
 delivery: Final = sa.Table(
     "delivery",

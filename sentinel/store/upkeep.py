@@ -19,7 +19,6 @@ from sentinel.store.records import Ages, Counts, NewOutboxJob, Pruned
 from sentinel.store.rules import iso, tick_job
 from sentinel.store.tables import (
     IS_OPEN,
-    IS_PENDING,
     IS_RUNNING,
     alert,
     delivery,

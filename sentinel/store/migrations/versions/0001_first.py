@@ -208,14 +208,6 @@ def upgrade() -> None:
         [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
         unique=False,
     )
-    op.create_index(
-        "ix_alert_pending",
-        "alert",
-        ["created_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'pending'"),
-        postgresql_where=sa.text("state = 'pending'"),
-    )
     for name, column in (("ix_alert_rule", "rule_id"), ("ix_alert_state", "state")):
         op.create_index(
             name,
