@@ -10,7 +10,7 @@ import msgspec
 
 from sentinel.cli.values import iso
 from sentinel.decide.values import value_json
-from sentinel.store import Observation, Place, RunRecord, Store
+from sentinel.store import Observation, Place, RunRecord, RunResult, Store
 
 Entry = Observation | RunRecord
 T = TypeVar("T", Observation, RunRecord)
@@ -42,6 +42,10 @@ class Cursor(msgspec.Struct, frozen=True):
             )
         seen_at, seen_id, ran_at, ran_id = match.groups()
         return cls(_place(seen_at, seen_id), _place(ran_at, ran_id))
+
+
+#: An entry, where to go on behind it, and how its check went (None: its run has been removed).
+Told = tuple[Entry, Cursor, RunResult | None]
 
 
 async def entries(
@@ -87,6 +91,31 @@ async def entries(
         yield entry, after
 
 
+async def with_results(
+    store: Store, rule_id: str, found: AsyncIterator[tuple[Entry, Cursor]]
+) -> AsyncIterator[Told]:
+    """The same entries, and how each check went, asked for page by page."""
+    held: list[tuple[Entry, Cursor]] = []
+    async for one in found:
+        held.append(one)
+        if len(held) == PAGE:
+            for told in await _results(store, rule_id, held):
+                yield told
+            held.clear()
+    for told in await _results(store, rule_id, held):
+        yield told
+
+
+async def _results(store: Store, rule_id: str, held: list[tuple[Entry, Cursor]]) -> list[Told]:
+    asked = [entry.run_id for entry, _ in held if isinstance(entry, Observation)]
+    runs = await store.runs_of(rule_id, asked) if asked else {}
+    told: list[Told] = []
+    for entry, cursor in held:
+        run = entry if isinstance(entry, RunRecord) else runs.get(entry.run_id)
+        told.append((entry, cursor, None if run is None else run.result))
+    return told
+
+
 async def _newest(
     read: Callable[[float | None, Place | None], Awaitable[list[T]]],
     page: int,
@@ -124,8 +153,9 @@ def at_of(entry: Entry) -> float:
     return entry.at if isinstance(entry, Observation) else entry.finished_at or entry.started_at
 
 
-def entry_line(entry: Entry, cursor: Cursor) -> dict[str, object]:
+def entry_line(entry: Entry, cursor: Cursor, result: RunResult | None) -> dict[str, object]:
     """`sentinel.observation/1`; of a check that found no value, `error_code` says why."""
+    result = result or RunResult()
     observation = entry if isinstance(entry, Observation) else None
     return {
         "schema": "sentinel.observation/1",
@@ -138,5 +168,9 @@ def entry_line(entry: Entry, cursor: Cursor) -> dict[str, object]:
         "change_kind": observation.change_kind if observation else None,
         "confirmed": observation.confirmed if observation else False,
         "error_code": entry.result.error_code if isinstance(entry, RunRecord) else None,
+        "mode": result.mode,
+        "fallback_reason": result.fallback_reason,
+        "has_screenshot": result.screenshot_blob is not None,
+        "has_body": result.body_blob is not None,
         "cursor": str(cursor),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,12 +17,14 @@ import typer
 
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.difference import diff_document, show_diff
-from sentinel.cli.entries import Cursor, Entry, at_of, entries, entry_line
+from sentinel.cli.entries import Cursor, Entry, Told, at_of, entries, entry_line, with_results
 from sentinel.cli.exits import CommandError, Exit
+from sentinel.cli.keepsake import Kept, write_kept
 from sentinel.cli.parts import verbs
 from sentinel.cli.values import iso, option, past
+from sentinel.decide.text import shorten
 from sentinel.decide.values import describe
-from sentinel.store import Observation, RunRecord, Store
+from sentinel.store import Observation, RunRecord, RunResult, Store
 
 app = verbs()
 
@@ -30,6 +33,9 @@ LISTED: Final = 100
 DRAWN: Final = 20_000
 FORMS: Final = ("csv", "jsonl")
 _COLUMNS: Final = ("at", "run_id", "value", "change_kind", "confirmed", "error_code", "raw")
+#: Characters of the reason for a browser, in a list.
+WHY: Final = 60
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 #: What a spreadsheet takes for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -46,6 +52,7 @@ class Wanted(msgspec.Struct, frozen=True):
     plot: bool
     forms: tuple[str, ...]
     out: Path | None
+    kept: Kept | None = None
 
 
 @app.command()
@@ -69,8 +76,14 @@ def history(
         bool, typer.Option("--plot", help="Draw it here; with --out FILE.png as a picture.")
     ] = False,
     export: Annotated[str | None, typer.Option(metavar="csv,jsonl", help="All of it as a table.")] = None,
+    screenshot: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Write the pictures of a run, page and element.")
+    ] = None,
+    body: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Write the page that was kept of a run.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where a picture or an export goes.")
+        Path | None, typer.Option("--out", "-o", help="Where a picture, a page or an export goes.")
     ] = None,
 ) -> int:
     """Show what a rule's checks found, newest first: values, changes, and errors."""
@@ -85,12 +98,22 @@ def history(
         plot,
         _forms(export),
         out,
+        _kept(screenshot, body),
     )
-    if sum((diff is not None, plot, bool(wanted.forms))) > 1:
-        raise typer.BadParameter("--diff, --plot and --export are one at a time")
-    if out is not None and not (plot or wanted.forms):
-        raise typer.BadParameter("goes with --plot or --export", param_hint="'--out'")
+    if sum((diff is not None, plot, bool(wanted.forms), screenshot is not None, body is not None)) > 1:
+        raise typer.BadParameter("--diff, --plot, --export, --screenshot and --body are one at a time")
+    if out is not None and not (plot or wanted.forms or wanted.kept):
+        raise typer.BadParameter("goes with --plot, --export, --screenshot or --body", param_hint="'--out'")
     return cli.run(lambda: _history(cli, wanted))
+
+
+def _kept(screenshot: str | None, body: str | None) -> Kept | None:
+    for kind, run_id in (("screenshot", screenshot), ("body", body)):
+        if run_id is not None:
+            if _NUMBER.fullmatch(run_id) is None:
+                raise typer.BadParameter(f"{run_id!r} is not the number of a run", param_hint=f"'--{kind}'")
+            return Kept("screenshot" if kind == "screenshot" else "body", int(run_id))
+    return None
 
 
 def _cursor(text: str) -> Cursor:
@@ -116,12 +139,14 @@ async def _history(cli: Cli, wanted: Wanted) -> int:
                 cli.out.document(diff_document(before, after))
             else:
                 show_diff(cli.out, before, after)
+        elif wanted.kept is not None:
+            await write_kept(cli, store, wanted.rule_id, wanted.kept, wanted.out)
         elif wanted.plot:
             await _plot(cli, store, wanted)
         elif wanted.forms:
-            await _export(cli, wanted, _entries(store, wanted, sys.maxsize))
+            await _export(cli, wanted, _told(store, wanted, sys.maxsize))
         else:
-            found = [one async for one in _entries(store, wanted, LISTED)]
+            found = [one async for one in _told(store, wanted, LISTED)]
             _show(cli, found, full=len(found) == (wanted.limit or LISTED))
     return Exit.DONE
 
@@ -133,8 +158,12 @@ def _entries(store: Store, wanted: Wanted, usual: int) -> AsyncIterator[tuple[En
     )
 
 
+def _told(store: Store, wanted: Wanted, usual: int) -> AsyncIterator[Told]:
+    return with_results(store, wanted.rule_id, _entries(store, wanted, usual))
+
+
 async def _observation(store: Store, rule_id: str, run_id: str) -> Observation:
-    if not run_id.isdecimal() or len(run_id) > 18:
+    if _NUMBER.fullmatch(run_id) is None:
         raise CommandError(
             Exit.USAGE, f"{run_id!r} is not the number of a run", f"sentinel-worker history {rule_id}"
         )
@@ -144,16 +173,16 @@ async def _observation(store: Store, rule_id: str, run_id: str) -> Observation:
 # --- a list ---------------------------------------------------------------------------------------
 
 
-def _show(cli: Cli, found: Sequence[tuple[Entry, Cursor]], *, full: bool) -> None:
+def _show(cli: Cli, found: Sequence[Told], *, full: bool) -> None:
     """`full`: as many as were asked for, so that there may be more."""
     if cli.out.json:
-        for entry, cursor in found:
-            cli.out.document(entry_line(entry, cursor))
+        for one in found:
+            cli.out.document(entry_line(*one))
     elif not found:
         cli.out.say("no checks yet")
     else:
-        rows = [(iso(at_of(entry))[:19], *_words(entry)) for entry, _ in found]
-        cli.out.table(("AT", "RUN", "CHANGE", "VALUE"), rows, right="RUN")
+        rows = [(iso(at_of(entry))[:19], *_words(entry), _how(result)) for entry, _, result in found]
+        cli.out.table(("AT", "RUN", "CHANGE", "VALUE", "BY"), rows, right="RUN")
         if full:
             cli.out.say(f"older ones: --before {found[-1][1]}")
 
@@ -166,6 +195,15 @@ def _words(entry: Entry) -> tuple[object, str, str]:
     change = entry.change_kind or ("" if entry.confirmed else "not confirmed")
     before = f"  (was {describe(entry.before)})" if entry.before is not None else ""
     return entry.run_id, change, f"{describe(entry.value)}{before}"
+
+
+def _how(result: RunResult | None) -> str:
+    """By which way, why not by HTTP, and what is kept of it."""
+    if result is None:
+        return ""
+    kept = [name for name, blob in (("page", result.body_blob), ("picture", result.screenshot_blob)) if blob]
+    because = f" ({shorten(result.fallback_reason, WHY)})" if result.fallback_reason else ""
+    return f"{result.mode or '-'}{because}{''.join(f', {name}' for name in kept)}"
 
 
 # --- a picture ------------------------------------------------------------------------------------
@@ -192,7 +230,7 @@ async def _plot(cli: Cli, store: Store, wanted: Wanted) -> None:
 # --- a file ---------------------------------------------------------------------------------------
 
 
-async def _export(cli: Cli, wanted: Wanted, found: AsyncIterator[tuple[Entry, Cursor]]) -> None:
+async def _export(cli: Cli, wanted: Wanted, found: AsyncIterator[Told]) -> None:
     """To stdout, or to FILE; several forms to FILE.csv and FILE.jsonl."""
     if len(wanted.forms) > 1 and wanted.out is None:
         raise CommandError(
@@ -201,10 +239,10 @@ async def _export(cli: Cli, wanted: Wanted, found: AsyncIterator[tuple[Entry, Cu
     count, began = 0, time.monotonic()
     with ExitStack() as files:
         writers = [_writer(form, _target(cli, wanted, form, files)) for form in wanted.forms]
-        async for entry, cursor in found:
+        async for one in found:
             count += 1
             for write in writers:
-                write(entry, cursor)
+                write(*one)
     cli.out.say(f"{count} checks in {time.monotonic() - began:.1f} s")
 
 
@@ -215,7 +253,7 @@ def _target(cli: Cli, wanted: Wanted, form: str, files: ExitStack) -> TextIO:
     return files.enter_context(path.open("w", encoding="utf-8", newline=""))
 
 
-def _writer(form: str, target: TextIO) -> Callable[[Entry, Cursor], object]:
+def _writer(form: str, target: TextIO) -> Callable[[Entry, Cursor, RunResult | None], object]:
     if form == "jsonl":
         return lambda *one: target.write(msgspec.json.encode(entry_line(*one)).decode() + "\n")
     table = csv.writer(target, lineterminator="\n")
@@ -223,8 +261,8 @@ def _writer(form: str, target: TextIO) -> Callable[[Entry, Cursor], object]:
     return lambda *one: table.writerow(_row(*one))
 
 
-def _row(entry: Entry, cursor: Cursor) -> list[object]:
-    line = entry_line(entry, cursor)
+def _row(entry: Entry, cursor: Cursor, result: RunResult | None) -> list[object]:
+    line = entry_line(entry, cursor, result)
     cells = {name: line[name] for name in _COLUMNS} | {"value": _plainly(line["value"])}
     return [_harmless(one) if isinstance(one, str) else one for one in cells.values()]
 

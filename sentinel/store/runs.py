@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
@@ -283,6 +283,15 @@ class Runs(Months):
 
         async def look(connection: AsyncConnection) -> list[RunRecord]:
             return [_record(row) for row in await connection.execute(wanted)]
+
+        return await self._database.read(look)
+
+    async def runs_of(self, rule_id: str, run_ids: Collection[int]) -> dict[int, RunRecord]:
+        """Of some runs of a rule those that are there, by number. Raises StoreUnavailable."""
+        wanted = sa.select(run).where(run.c.id.in_(run_ids), run.c.rule_id == rule_id)
+
+        async def look(connection: AsyncConnection) -> dict[int, RunRecord]:
+            return {row.id: _record(row) for row in await connection.execute(wanted)}
 
         return await self._database.read(look)
 

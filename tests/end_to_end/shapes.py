@@ -258,7 +258,20 @@ class Observation(Document):
     change_kind: ChangeKind | None
     confirmed: bool
     error_code: str | None
+    mode: Literal["http", "headless", "solver"] | None
+    fallback_reason: str | None
+    has_screenshot: bool
+    has_body: bool
     cursor: str
+
+
+class Kept(Document):
+    schema: Literal["sentinel.kept/1"]
+    rule_id: str
+    run_id: str
+    kind: Literal["screenshot", "screenshot-element", "body"]
+    path: str
+    bytes: Count
 
 
 class Delivery(Document):
@@ -651,7 +664,7 @@ class KeyRotation(Document):
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
-        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, RecurringJob, RecurringRemoved, Concurrency, Observation, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
+        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, RecurringJob, RecurringRemoved, Concurrency, Observation, Kept, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
         RuleLine, Import, Carried, Healed, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from sentinel.cli.exits import Exit
 from sentinel.decide import judge, judge_failure, normalise
 from sentinel.model import Extracted, TextValue
 from sentinel.store import Observation, RunResult, Store
+from sentinel.store.blobs import FileBlobs
 from tests.sentinel.cli.conftest import Run
 
 HOUR = 3600.0
@@ -253,3 +255,80 @@ class TestExport:
             ["--export", "xls"], ["--export", "csv,jsonl"], ["--out", "x"], ["--plot", "--export", "csv"],
         ):  # fmt: skip
             assert run("history", "price", *wrong).code == Exit.USAGE
+
+
+class TestKept:
+    """How a check was made, and what was kept of it."""
+
+    @pytest.fixture
+    def drawn(self, run: Run, check: Check, environ: dict[str, str]) -> str:
+        """The number of a run by a browser with its page, and pictures of page and element."""
+        check("price", "20 EUR")
+
+        async def keep() -> str:
+            folder = Path(environ["SENTINEL_STATE_DIR"])
+            blobs = FileBlobs(folder / "blobs", limit=1 << 20)
+            async with Store.open(f"sqlite:///{folder}/sentinel.db") as store:
+                stored = await store.rule("price")
+                value = normalise(Extracted(raw="18 EUR"), stored.rule.normal).value
+                now = BEGAN + HOUR
+                ticket = await store.begin_run("price", "drawn", 9, "schedule", now)
+                result = RunResult(
+                    mode="headless",
+                    fallback_reason="an empty shell: little text and much script",
+                    body_blob=await blobs.put(b"<p>18 EUR</p>", "body"),
+                    screenshot_blob=await blobs.put(b"\x89PNG page", "screenshot"),
+                    element_blob=await blobs.put(b"\xff\xd8\xff element", "screenshot"),
+                )
+                verdict = judge(stored.rule, stored.state, "18 EUR", value, now=now)
+                await store.finish_run(
+                    ticket, result, verdict, "18 EUR", expected_state_version=stored.state.version, now=now
+                )
+            return str(ticket.run_id)
+
+        return anyio.run(keep)
+
+    def test_the_list_says_by_which_way_why_and_what_was_kept(self, run: Run, drawn: str) -> None:
+        newest, first = run("history", "price", "--json").lines
+
+        assert (newest["run_id"], newest["mode"]) == (drawn, "headless")
+        assert newest["fallback_reason"] == "an empty shell: little text and much script"
+        assert (newest["has_screenshot"], newest["has_body"]) == (True, True)
+        assert (first["mode"], first["has_screenshot"], first["has_body"]) == (None, False, False)
+        assert (
+            "headless (an empty shell: little text and much script), page, picture"
+            in run("history", "price").out
+        )
+
+    def test_pictures_and_page_are_written_as_files(
+        self, run: Run, drawn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+
+        told = run("history", "price", "--screenshot", drawn, "--json")
+        assert told.code == Exit.DONE
+        assert [(line["kind"], line["path"]) for line in told.lines] == [
+            ("screenshot", f"price-{drawn}.png"),
+            ("screenshot-element", f"price-{drawn}-element.jpg"),
+        ]
+        assert (tmp_path / f"price-{drawn}.png").read_bytes() == b"\x89PNG page"
+
+        assert run("history", "price", "--body", drawn).code == Exit.DONE
+        assert (tmp_path / f"price-{drawn}.html").read_bytes() == b"<p>18 EUR</p>"
+        assert run("history", "price", "--body", drawn, "--out", "kept.txt").code == Exit.DONE
+        assert (tmp_path / "kept.txt").read_bytes() == b"<p>18 EUR</p>"
+
+    def test_what_was_not_kept_is_told_with_what_is(
+        self, run: Run, drawn: str, environ: dict[str, str]
+    ) -> None:
+        first = run("history", "price", "--json").lines[-1]["run_id"]
+        for option, hint in (("--screenshot", "screenshotOnChange"), ("--body", "checks that failed")):
+            told = run("history", "price", option, first)
+            assert (told.code, hint in told.err) == (Exit.NOT_FOUND, True)
+        assert run("history", "price", "--body", "999").code == Exit.NOT_FOUND
+        assert run("history", "stock", "--body", drawn).code == Exit.NOT_FOUND  # another rule's
+        assert run("history", "price", "--body", "x").code == Exit.USAGE
+        assert run("history", "price", "--body", drawn, "--plot").code == Exit.USAGE
+
+        rmtree(Path(environ["SENTINEL_STATE_DIR"]) / "blobs")
+        assert "is gone" in run("history", "price", "--body", drawn).err
