@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sentinel.decide.schedule import backed_off, check, first_due, in_zone, is_allowed, next_due
@@ -28,6 +28,9 @@ HOURS = st.builds(
 ).filter(lambda one: one.start != one.end)
 #: 2026 and 2027.
 MOMENTS = st.floats(1767225600, 1830297600)
+
+#: A machine that is busy with something else makes no property wrong.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def at(text: str) -> float:
@@ -56,6 +59,7 @@ def by_the_clock(hours: list[ActiveHours], zone: str, moment: float) -> bool:
     return False
 
 
+@UNHURRIED
 @given(hours=st.lists(HOURS, min_size=1, max_size=3), zone=st.sampled_from(ZONES), moment=MOMENTS)
 @example(hours=[ActiveHours(start="02:15", end="02:45")], zone=BRATISLAVA, moment=1792888200.0)
 @example(hours=[ActiveHours(start="23:30", end="00:30")], zone="America/Santiago", moment=1775359800.0)
@@ -63,6 +67,7 @@ def test_hours_are_those_of_the_clock_on_the_wall(hours: list[ActiveHours], zone
     assert is_active(hours, ZoneInfo(zone), moment) == by_the_clock(hours, zone, moment)
 
 
+@UNHURRIED
 @given(hours=st.lists(HOURS, min_size=1, max_size=3), zone=st.sampled_from(ZONES), moment=MOMENTS)
 def test_windows_are_those_hours_apart_from_each_other_and_in_order(
     hours: list[ActiveHours], zone: str, moment: float
@@ -79,6 +84,7 @@ def test_windows_are_those_hours_apart_from_each_other_and_in_order(
         assert not by_the_clock(hours, zone, moment)
 
 
+@UNHURRIED
 @given(
     schedule=st.builds(
         Schedule,
@@ -108,6 +114,7 @@ def test_a_rule_is_due_within_its_hours_whatever_its_interval_jitter_and_failure
     assert first == moment if within(moment) else within(first)
 
 
+@UNHURRIED
 @given(
     hours=st.lists(HOURS, min_size=1, max_size=2),
     zone=st.sampled_from(ZONES),
