@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
@@ -23,8 +24,7 @@ from sentinel.decide.text import shorten
 from sentinel.decide.values import describe, value_json
 from sentinel.errors import CheckFailure
 from sentinel.extract import Extractor
-from sentinel.extract.contained import is_cheap
-from sentinel.extract.matches import each_alone, matches
+from sentinel.extract.matches import each_alone
 from sentinel.model import Extracted, Extraction, Fetched, Rule, RuleState, Value, Verdict
 
 #: Characters of a reading that are shown.
@@ -49,6 +49,8 @@ class Step(msgspec.Struct, frozen=True):
     name: StepName
     ok: bool
     detail: str
+    #: What is well now and may not stay so.
+    warnings: tuple[str, ...] = ()
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -183,7 +185,9 @@ async def _extract(rule: Rule, page: Fetched, extractor: Extractor, steps: list[
         detail = "; ".join([*tries, f"{failure.code}: {failure.detail}".rstrip(": ")])
         raise _Stopped("extract", failure, detail) from failure
     await _tell_tries(rule, page, extractor, found, tries)
-    steps.append(Step("extract", ok=True, detail="; ".join(tries) or shorten(found.raw, SHOWN)))
+    warnings = await _ambiguous(rule, page, extractor, found)
+    detail = "; ".join([*(tries or [shorten(found.raw, SHOWN)]), *(f"warning: {one}" for one in warnings)])
+    steps.append(Step("extract", ok=True, detail=detail, warnings=warnings))
     return found
 
 
@@ -194,19 +198,40 @@ async def _tell_tries(
     for index, step in enumerate(each_alone(rule.extraction) if rule.extraction else ()):
         name = f"{step.method} {step.selector!r}" if step.selector else step.method
         if found is not None and index == found.selector_index:
-            tries.append(f"{name}: {_many(page, step)}{shorten(found.raw, SHOWN)!r}{_sure(found)}")
+            many = _many(await extractor.count(page, step))
+            tries.append(f"{name}: {many}{shorten(found.raw, SHOWN)!r}{_sure(found)}")
             return
         try:
             alone = await extractor.extract(page, step, allow_empty=False)
         except CheckFailure as failure:
             words = _NOTHING.get(failure.code, failure.detail)
-            tries.append(f"{name}: {_many(page, step) or words}".removesuffix(", first "))
+            many = _many(await extractor.count(page, step))
+            tries.append(f"{name}: {many or words}".removesuffix(", first "))
         else:
             tries.append(f"{name}: {shorten(alone.raw, SHOWN)!r}")
 
 
-def _many(page: Fetched, step: Extraction) -> str:
-    count = matches(page, step) if is_cheap(page, step) else None
+async def _ambiguous(rule: Rule, page: Fetched, extractor: Extractor, found: Extracted) -> tuple[str, ...]:
+    """Selectors that gave a value and match more elements than the one that is read."""
+    read: list[tuple[str, Extraction, Extracted]] = []
+    if rule.extraction is not None:
+        read = [("", rule.extraction, found)]
+    else:
+        given = found.fields or {}
+        read = [(f"field {name}: ", rule.fields[name].extraction, one) for name, one in given.items()]
+    told = []
+    for prefix, extraction, one in read:
+        step = next(islice(each_alone(extraction), one.selector_index, None), None)
+        if step is None or step.method not in ("css", "xpath"):
+            continue  # healed, or a method that chooses by itself
+        count = await extractor.count(page, step)
+        if count is not None and count > 1:
+            many = f"{count} elements match {step.selector!r} and the first is read"
+            told.append(f"{prefix}{many}: say more, or give a context")
+    return tuple(told)
+
+
+def _many(count: int | None) -> str:
     return f"{count} match{'' if count == 1 else 'es'}, first " if count else ""
 
 
@@ -276,6 +301,7 @@ def trial_document(trial: Trial) -> dict[str, object]:
         "schema": "sentinel.rule_test/1",
         "rule_id": trial.rule.id,
         "steps": [{"name": s.name, "ok": s.ok, "detail": s.detail} for s in trial.steps],
+        "warnings": [warning for step in trial.steps for warning in step.warnings],
         "raw": trial.raw,
         "value": value_json(trial.value),
         "error_code": trial.error_code,

@@ -13,6 +13,7 @@ import msgspec
 
 from sentinel.child import serve
 from sentinel.errors import CheckFailure
+from sentinel.extract.matches import matches
 from sentinel.extract.reading import extract
 from sentinel.model import Extracted, Extraction, Fetched, Lost
 
@@ -31,6 +32,8 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     extraction: Extraction
     allow_empty: bool = False
     lost: Lost | None = None
+    #: How often the selector matches is all that is asked.
+    count: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -39,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     extracted: Extracted | None
     code: str = ""
     detail: str = ""
+    count: int | None = None
 
 
 def main() -> None:
@@ -58,6 +62,8 @@ def answer(frame: bytes) -> Answer:
             body=b"",
             text=question.text,
         )
+        if question.count:
+            return Answer(None, count=matches(page, question.extraction))
         return Answer(
             extract(page, question.extraction, allow_empty=question.allow_empty, lost=question.lost)
         )

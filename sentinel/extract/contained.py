@@ -77,19 +77,20 @@ class Extractor:
             except CheckFailure as failure:
                 if lost is None or failure.code != "EXTRACT_SELECTOR_NOT_FOUND":
                     raise
-        question = Question(
-            page.final_url or page.url,
-            page.content_type,
-            page.text.encode("utf-8", "replace").decode(),  # a lone surrogate cannot travel
-            extraction,
-            allow_empty,
-            lost,
-        )
+        question = _question(page, extraction, allow_empty=allow_empty, lost=lost)
         async with self._slots:
             answer = await self._ask(question)
         if answer.extracted is None:
             raise CheckFailure(answer.code, answer.detail)
         return answer.extracted
+
+    async def count(self, page: Fetched, extraction: Extraction) -> int | None:
+        """How often the extraction's own selector matches; None where there is nothing to count."""
+        async with self._slots:
+            try:
+                return (await self._ask(_question(page, extraction, count=True))).count
+            except CheckFailure:
+                return None
 
     async def read(
         self, page: Fetched, rule: Rule, elements: Mapping[str, Remembered] = NOTHING_KNOWN
@@ -155,6 +156,25 @@ async def open_extractor(processes: int | None = None) -> AsyncIterator[Extracto
         yield extractor
     finally:
         await extractor.aclose()
+
+
+def _question(
+    page: Fetched,
+    extraction: Extraction,
+    *,
+    allow_empty: bool = False,
+    lost: Lost | None = None,
+    count: bool = False,
+) -> Question:
+    return Question(
+        page.final_url or page.url,
+        page.content_type,
+        page.text.encode("utf-8", "replace").decode(),  # a lone surrogate cannot travel
+        extraction,
+        allow_empty,
+        lost,
+        count,
+    )
 
 
 def is_cheap(page: Fetched, extraction: Extraction) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from selectolax.lexbor import SelectolaxError
 
 from sentinel.errors import CheckFailure
-from sentinel.extract import css, regex
+from sentinel.extract import css, regex, xpath
 from sentinel.extract.page import Page
 from sentinel.extract.step import Step
 from sentinel.model import Extraction, Fetched
@@ -35,12 +35,14 @@ def each_alone(extraction: Extraction) -> Iterator[Extraction]:
 def matches(page: Fetched, extraction: Extraction) -> int | None:
     """Matches of the extraction's own selector; None where its method has nothing to count.
 
-    Only for pages that are cheap to read (`contained.is_cheap`).
+    For the limited child process: what is built to be costly is costly here as well.
     """
     try:
         match extraction.method:
             case "css" if css.trouble(extraction.selector) is None:
                 return len(Page(page).root(extraction.context).css(extraction.selector)[:MOST])
+            case "xpath":
+                return xpath.count(Page(page), extraction.selector, extraction.context)
             case "regex":
                 return _of_pattern(Page(page), extraction)
     except (CheckFailure, SelectolaxError):

@@ -88,6 +88,14 @@ def nodes(page: Page, expression: str, context: str | None = None) -> list[Lexbo
     return [node for node in found if node is not None]
 
 
+def count(page: Page, expression: str, context: str | None = None) -> int | None:
+    """How many nodes match; None where the expression comes to no nodes. Raises as `read`."""
+    tree = _tree(page, context)
+    if not isinstance(_ask(_EMPTY, expression), list):
+        return None
+    return int(_ask(tree.root, f"count({expression})"))
+
+
 def trouble(expression: str) -> Problem | None:
     """What is wrong with an expression, in lxml's words and with the place, or None."""
     if not expression.strip():

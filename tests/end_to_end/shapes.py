@@ -360,6 +360,7 @@ class RuleTest(Document):
     schema: Literal["sentinel.rule_test/1"]
     rule_id: str
     steps: list[Step]
+    warnings: list[str]
     raw: str | None
     value: Json
     error_code: str | None

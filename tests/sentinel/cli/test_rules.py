@@ -234,6 +234,7 @@ class TestTry:
         assert document == {
             "schema": "sentinel.rule_test/1",
             "rule_id": "widget-price",
+            "warnings": [],
             "raw": "17,50 €",
             "value": {"amount": "17.5", "currency": "EUR"} | document["value"],
             "error_code": None,
@@ -299,6 +300,31 @@ class TestTry:
             "ok      css '.cost': no match",
             "regex '([0-9]+) EUR': no match",
             "css '.price': 2 matches, first '99 €'",
+            "warning: 2 elements match '.price' and the first is read: say more, or give a context",
+        ]
+
+    @pytest.mark.parametrize(
+        ("extraction", "warned"),
+        [
+            ('{method: css, selector: ".price"}', ["2 elements match '.price' and the first is read"]),
+            ('{method: css, selector: "#one .price"}', []),
+            ('{method: css, selector: ".price", context: "#one"}', []),
+            ("{method: xpath, selector: \"//*[@class='price']\"}", ["2 elements match \"//*[@class='price']\""]),
+            ("{method: xpath, selector: \"//div[1]/*[@class='price']\"}", []),
+            ("{method: xpath, selector: \"string(//*[@class='price'])\"}", []),
+        ],
+    )
+    def test_a_selector_that_matches_several_elements_is_warned_of_on_a_large_page_too(
+        self, run: Run, file: Path, tmp_path: Path, extraction: str, warned: list[str]
+    ) -> None:
+        file.write_text(file.read_text().replace('{method: css, selector: ".price"}', extraction))
+        page = tmp_path / "new.html"
+        page.write_text(
+            f"<div id=one><b class=price>99 €</b></div>{'<p>x</p>' * 3_000}<div><b class=price>89 €</b></div>"
+        )
+        (found,) = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page), "--json").lines
+        assert [one.partition(":")[0] for one in found["warnings"]] == [
+            f"{one}{'' if 'first' in one else ' and the first is read'}" for one in warned
         ]
 
     def test_a_wall_is_a_step_of_its_own(self, run: Run, thread_site: Site, file: Path) -> None:
