@@ -24,6 +24,7 @@ from streamq.events import Hooks
 from streamq.handlers import Handlers
 from streamq.job import Job, NewJob, Receipt
 from streamq.keys import Lane
+from streamq.limits import Limit
 from streamq.queue import Queue, SyncQueue
 from streamq.recurring import Recurring, RecurringJob
 from streamq.redis_broker import RedisBroker
@@ -48,6 +49,7 @@ __all__ = [
     "Job",
     "Lane",
     "LeaseLost",
+    "Limit",
     "NewJob",
     "NotConfirmed",
     "PayloadTooLarge",

@@ -212,15 +212,17 @@ class StreamStats(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     #: Jobs at once that every worker was asked to run; None: as many as it likes.
     concurrency: int | None = None
+    #: Waiting for a slot or the rate of their limit key, or for the end of the job before them.
+    parked: int = 0
 
     def workers_needed(self, slots: int) -> int:
         """Workers of `slots` jobs each that would have every ready and leased job in hand at once.
 
-        A paused stream needs those that still hold something. While anything is delayed it is at least
-        one: a delayed job becomes ready only where a worker is up to see it.
+        A paused stream needs those that still hold something. While anything is delayed or parked it is at
+        least one: such a job becomes ready only where a worker is up to see it.
         """
         ready = 0 if self.paused else sum(self.ready.values())
-        return max(-(-(ready + self.leased) // max(1, slots)), 1 if self.delayed else 0)
+        return max(-(-(ready + self.leased) // max(1, slots)), 1 if self.delayed or self.parked else 0)
 
 
 class PendingEntry(msgspec.Struct, frozen=True):
@@ -246,7 +248,7 @@ class DeadJob(msgspec.Struct, frozen=True):
     died_ms: int
 
 
-JobState = Literal["ready", "leased", "delayed", "dead", "done", "cancelled", "unknown"]
+JobState = Literal["ready", "leased", "delayed", "parked", "dead", "done", "cancelled", "unknown"]
 
 #: Entries of a lane, and dead letters, that are looked at for one job's id. Not more: a page of 500 costs
 #: the server half a millisecond, and somebody waits for the answer.
@@ -291,8 +293,13 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     #: None for one that was completed, cancelled or not found.
     envelope: Envelope | None = None
     entry_id: str | None = None
-    #: ready: jobs that are before it in its lane.
+    #: ready: jobs that are before it in its lane; parked: that wait for the same and come before it.
     before: int = 0
+    #: parked: jobs of its limit key that run or are about to; the id of the job whose end it waits for
+    #: instead; seconds until its key's rate lets one more start (None: that is not what it waits for).
+    running: int = 0
+    behind: str | None = None
+    free_in: float | None = None
     #: leased: who holds it, for how long, and how long ago that worker renewed it (seconds).
     worker: str | None = None
     held_seconds: float = 0.0
@@ -311,9 +318,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 class Cancellation(msgspec.Struct, frozen=True):
     """What `cancel` found.
 
-    waiting, delayed: it has ended. running: its worker was asked to stop it, whatever the handler says it
-    ends as cancelled. ended: long ago, as `state` says. sought: not found among so many; should it come to
-    a worker within a week, it ends there. unknown: there is no such job, and nothing was changed.
+    waiting (in a lane, or parked), delayed: it has ended. running: its worker was asked to stop it, whatever
+    the handler says it ends as cancelled. ended: long ago, as `state` says. sought: not found among so many;
+    should it come to a worker within a week, it ends there. unknown: there is no such job, and nothing was
+    changed.
     """
 
     job_id: str
@@ -390,7 +398,11 @@ class Broker(Protocol):
         Repeating a call with the same `call_id` within a minute changes nothing and answers the
         same, so a lost reply may be retried. A job whose id (when the caller chose it) or
         uniqueness key is taken is not added: its receipt has `created=False` and the id of the
-        first one.
+        first one. One that may `replace` the job that holds its key does so where that one waits
+        (`replaced`, under the old id), and starts after it where it runs.
+
+        A job of a limit key is ready only while its terms let it start, and parked until then: it never
+        stands in the way of another key's. Slots are given back by whatever ends a delivery.
         """
         ...
 
@@ -502,6 +514,10 @@ class Broker(Protocol):
 
     async def waiting(self, stream: str, *, limit: int = 100) -> list[Waiting]:
         """Ready jobs, lane by lane, each lane's in the order it is taken in."""
+        ...
+
+    async def parked(self, stream: str, *, limit: int = 100) -> list[Envelope]:
+        """Jobs that wait for others of their key; of each key in the order they start in."""
         ...
 
     async def requeue(

@@ -61,6 +61,8 @@ class JobsEnqueued(msgspec.Struct, frozen=True):
     stream: str
     created: int
     duplicate: int
+    #: Put into the place of jobs that waited.
+    replaced: int = 0
 
 
 class TickFired(msgspec.Struct, frozen=True):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from streamq.errors import InvalidJob
 from streamq.keys import MAX_NAME, Lane
+from streamq.limits import Limit
 from streamq.retry import MAX_DELAY, Retry
 
 T = TypeVar("T")
@@ -59,10 +60,16 @@ class NewJob(msgspec.Struct, frozen=True):
     unique: str | None = None
     #: Seconds the uniqueness key is held; None = until the job has ended.
     unique_for: float | None = None
+    #: Put this job into the place of the one that holds `unique` and waits.
+    replace: bool = False
+    #: With `replace`: a job that waits is put off until so many seconds after it was first enqueued at most.
+    max_wait: float | None = None
     headers: dict[str, str] = {}
     retry: Retry | None = None
     #: Seconds one attempt may take; None = the handler's.
     timeout: float | None = None
+    #: The terms under which it may start.
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         if not self.id or len(self.id) > MAX_NAME:
@@ -74,6 +81,7 @@ class NewJob(msgspec.Struct, frozen=True):
         if self.unique_for is not None and not 0.001 <= self.unique_for <= 366 * 86400:
             msg = f"unique_for={self.unique_for!r} is not between 1 ms and 366 days"
             raise InvalidJob(msg)
+        self._check_replace()
         if not 0 <= self.delay <= 12 * MAX_DELAY:
             msg = f"delay={self.delay!r} is not between 0 and {12 * MAX_DELAY:g} seconds"
             raise InvalidJob(msg)
@@ -84,14 +92,35 @@ class NewJob(msgspec.Struct, frozen=True):
             msg = f"timeout={self.timeout!r} is not between 0 and {MAX_TIMEOUT:g} seconds"
             raise InvalidJob(msg)
 
+    def _check_replace(self) -> None:
+        if self.max_wait is not None and not (self.replace and 0.001 <= self.max_wait <= 366 * 86400):
+            raise InvalidJob(
+                f"max_wait={self.max_wait!r} is not 1 ms to 366 days, or nothing is to be replaced"
+            )
+        if not self.replace:
+            return
+        if self.unique is None or self.unique_for is not None:
+            raise InvalidJob(
+                "what is replaced is the job that holds `unique` until it has ended: no unique_for"
+            )
+        if any(ord(c) < 32 for c in self.unique):
+            raise InvalidJob("the uniqueness key of a job that may be replaced has no control characters")
+
 
 class Receipt(msgspec.Struct, frozen=True):
     """What `enqueue` answers."""
 
-    #: The job's id; of a duplicate: the id of the job that was there first.
+    #: The job's id; of a duplicate or a replacement: the id of the job that was there first.
     job_id: str
-    #: False: a job of that id or uniqueness key was already there, and nothing was added.
+    #: False: a job of that id or uniqueness key was already there, and none was added.
     created: bool
+    #: The job of that id was waiting for its start; it is now as this one, under its old id.
+    replaced: bool = False
+
+    @property
+    def outcome(self) -> Literal["created", "duplicate", "replaced"]:
+        """In one word."""
+        return "created" if self.created else "replaced" if self.replaced else "duplicate"
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -114,6 +143,10 @@ class Envelope(msgspec.Struct, frozen=True):
     timeout: float | None = None
     #: Uniqueness key to give back when the job ends.
     unique: str | None = None
+    #: While it waits, a job of the same uniqueness key may take its place.
+    replace: bool = False
+    #: The terms under which it may start.
+    limit: Limit | None = None
     #: What its last delivery came to, in few words: an error, or why it was snoozed. For people.
     note: str = ""
     #: Why the envelope itself does not decode, or None. Such a job is dead-lettered unrun.

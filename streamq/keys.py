@@ -67,6 +67,18 @@ class StreamKeys(msgspec.Struct, frozen=True):
     facts: str
     #: Hash: worker -> what it is asked to do, told with its next heartbeat.
     orders: str
+    #: Limits by key. Sorted set, by name: who holds a slot of which key, in a lane (r) or running (x).
+    limits_held: str
+    #: Sorted set, by name: jobs that wait for a slot or the rate of their key, in the order they get it.
+    limits_parked: str
+    #: Hash beside it: job id -> the envelope.
+    limits_jobs: str
+    #: Sorted set: keys that somebody has to look at again; score = when, ms.
+    limits_due: str
+    #: Sorted set: rate limited keys; score = theoretical arrival time, us.
+    limits_rates: str
+    #: Hash: job that may be replaced while it waits -> its entry.
+    limits_places: str
     #: Stream that wakes one sleeping worker when a new earliest delayed job arrives.
     wake: str
     #: Sorted set: ids of recurring jobs; score = start of the next tick's job, ms (inf: there is none).
@@ -98,6 +110,12 @@ class StreamKeys(msgspec.Struct, frozen=True):
             cancels=part("cancels"),
             facts=part("workers:facts"),
             orders=part("workers:orders"),
+            limits_held=part("limits:held"),
+            limits_parked=part("limits:parked"),
+            limits_jobs=part("limits:jobs"),
+            limits_due=part("limits:due"),
+            limits_rates=part("limits:rates"),
+            limits_places=part("limits:places"),
             wake=part("wake"),
             schedules=part("schedules"),
             schedule_records=part("schedules:records"),
@@ -107,6 +125,14 @@ class StreamKeys(msgspec.Struct, frozen=True):
     def lanes(self) -> tuple[str, str, str]:
         """Keys of the lanes, in the order of `LANES`."""
         return (self.high, self.stream, self.low)
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """Keys of the limits, in the order of `limits_of` in lua/lib/limits.lua."""
+        return (
+            *(self.limits_held, self.limits_parked, self.limits_jobs),
+            *(self.limits_due, self.limits_rates, self.limits_places),
+        )
 
     def unique(self, key: str) -> str:
         """Holds the id of the job that owns the uniqueness key `key`."""

@@ -89,6 +89,7 @@ class _Stream:
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.created = 0
         self.duplicate = 0
+        self.replaced = 0
         self.reclaimed = 0
         self.duration = _Histogram(DURATION_BUCKETS)
         self.wait = _Histogram(WAIT_BUCKETS)
@@ -133,6 +134,7 @@ class Metrics(Collector):
                 numbers = self._of(event.stream)
                 numbers.created += event.created
                 numbers.duplicate += event.duplicate
+                numbers.replaced += event.replaced
             case TickFired():
                 self._of(event.stream).lateness.observe(event.lateness)
             case JobsReclaimed():
@@ -196,6 +198,7 @@ class Metrics(Collector):
                 jobs.add_metric([stream, outcome], count)
             enqueued.add_metric([stream, "created"], numbers.created)
             enqueued.add_metric([stream, "duplicate"], numbers.duplicate)
+            enqueued.add_metric([stream, "replaced"], numbers.replaced)
             reclaimed.add_metric([stream], numbers.reclaimed)
         errors = CounterMetricFamily("streamq_redis_errors", "Calls to Redis that failed.", labels=["kind"])
         for kind, count in self._trouble.items():
@@ -333,6 +336,7 @@ def _states(stats: StreamStats) -> dict[str, int]:
         "ready": sum(stats.ready.values()),
         "leased": stats.leased,
         "delayed": stats.delayed,
+        "parked": stats.parked,
         "dead": stats.dead,
         "done": stats.done,
     }

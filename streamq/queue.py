@@ -23,6 +23,7 @@ from streamq.errors import BrokerUnavailable, InvalidJob, NotConfirmed, PayloadT
 from streamq.events import JobsEnqueued, Observer, tell
 from streamq.job import NewJob, Receipt, new_job_id
 from streamq.keys import Lane, StreamKeys
+from streamq.limits import Limit
 from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
 
@@ -42,6 +43,9 @@ def new_job(
     lane: Lane = "normal",
     unique: str | None = None,
     unique_for: float | None = None,
+    replace: bool = False,
+    max_wait: float | None = None,
+    limit: Limit | None = None,
     headers: Mapping[str, str] | None = None,
     retry: Retry | None = None,
     timeout: float | None = None,
@@ -51,7 +55,10 @@ def new_job(
     `payload`: anything msgspec encodes as JSON; bytes are taken as JSON text already.
     `delay`: seconds from now by the server's clock. `at`: seconds since the epoch instead.
     `unique`: while another job holds this key, enqueueing is a duplicate; held for `unique_for`
-    seconds, or until the job has ended. `job_id`: a second job of that id is a duplicate for a day.
+    seconds, or until the job has ended. `replace`: where that other job waits, this one takes its
+    place, under its id; a delay counts from now on, but not further than `max_wait` seconds from when
+    it was first enqueued. Where it runs, this one starts when it has ended. `limit`: the terms under
+    which it may start. `job_id`: a second job of that id is a duplicate for a day.
     Raises PayloadTooLarge or InvalidJob.
     """
     try:
@@ -71,6 +78,9 @@ def new_job(
         at=at,
         unique=unique,
         unique_for=unique_for,
+        replace=replace,
+        max_wait=max_wait,
+        limit=limit,
         headers=dict(headers or {}),
         retry=retry,
         timeout=timeout,
@@ -161,10 +171,9 @@ class Queue:
     def _told(self, receipts: list[Receipt]) -> list[Receipt]:
         if self._observer is not None:
             created = sum(receipt.created for receipt in receipts)
-            tell(
-                (self._observer,),
-                JobsEnqueued(self.stream, created=created, duplicate=len(receipts) - created),
-            )
+            replaced = sum(receipt.replaced for receipt in receipts)
+            duplicate = len(receipts) - created - replaced
+            tell((self._observer,), JobsEnqueued(self.stream, created, duplicate, replaced))
         return receipts
 
 

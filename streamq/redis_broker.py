@@ -351,6 +351,8 @@ class RedisBroker(RedisInspection, RedisSchedules):
                 entry_id = raw_id.decode()
                 found.append(Lease(stream, entry_id, envelope_of(entry_id, LANES[index], pairs(flat))))
         server_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        if any(lease.envelope.limit is not None for lease in found):
+            found = await self._admitted(stream, found)
         if cancels is not None and found:
             found = await self._with_cancelled(k, found)
         return Wakeup(
@@ -360,6 +362,13 @@ class RedisBroker(RedisInspection, RedisSchedules):
             knocked=knocked,
             rescheduled=rescheduled,
         )
+
+    async def _admitted(self, stream: str, leases: Sequence[Lease]) -> list[Lease]:
+        """Those that may start: a blocking read hands over whatever comes."""
+        limited = [lease for lease in leases if lease.envelope.limit is not None]
+        answers = await self._evaluate(scripts.admit(stream, limited))
+        refused = {lease.key for lease, may in zip(limited, answers, strict=True) if not may}
+        return [lease for lease in leases if lease.key not in refused]
 
     async def _with_cancelled(self, k: StreamKeys, leases: Sequence[Lease]) -> list[Lease]:
         scores = await self._ask("ZMSCORE", k.cancels, *(lease.envelope.id for lease in leases))

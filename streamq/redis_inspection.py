@@ -171,6 +171,16 @@ class RedisInspection:
                 found += [_waiting(raw_id, lane, flat) for raw_id, flat in rows or ()]
         return found
 
+    async def parked(self, stream: str, *, limit: int = 100) -> list[Envelope]:
+        """See `Broker.parked`."""
+        k = StreamKeys.of(stream)
+        places = await self._ask("ZRANGE", k.limits_parked, 0, limit - 1)
+        if not places:
+            return []
+        members = [place.split(b"\n", 2)[2] for place in places]
+        bodies = await self._ask("HMGET", k.limits_jobs, *members)
+        return [scripts.parked_envelope(body)[1] for body in bodies if body is not None]
+
     async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
         """See `Broker.purge`."""
         return await self._evaluate(scripts.purge(stream, entry_ids)) if entry_ids else 0
@@ -209,11 +219,11 @@ class RedisInspection:
         asked = await self._ask("ZSCORE", k.cancels, job_id) is not None
         now = await self._now_ms(stream)
         search = Search(self, k, job_id, look)
-        seen = await self._find_delayed(k, job_id, now, asked=asked)
+        seen = await self._find_held_back(k, job_id, now, asked=asked)
         if seen is None:
             async for place in search.places():
                 return await self._sighting(stream, job_id, place, now, asked=asked)
-            seen = await self._find_delayed(k, job_id, now, asked=asked)
+            seen = await self._find_held_back(k, job_id, now, asked=asked)
         seen = seen or await self._find_ended(stream, job_id, now, look)
         return seen or Sighting(
             stream=stream,
@@ -232,13 +242,14 @@ class RedisInspection:
         of it is refused. Then it is looked for, to end it now, and to say what became of it.
         """
         k = StreamKeys.of(stream)
-        unique = await self._evaluate(scripts.cancel(stream, job_id))
-        if unique is not None:
+        ended = await self._evaluate(scripts.cancel(stream, job_id))
+        if ended is not None:
+            where, unique = ended
             await self._give_back(stream, job_id, unique)
-            return Cancellation(job_id, "delayed")
+            return Cancellation(job_id, where)
         search = Search(self, k, job_id, look)
         async for place in search.places():
-            call = scripts.cancel_entry(stream, place.key, place.entry_id, job_id)
+            call = scripts.cancel_entry(stream, place.lane, place.entry_id, job_id)
             found, about = await self._evaluate(call)
             if found == "running":
                 return Cancellation(job_id, "running", worker=about)
@@ -275,6 +286,36 @@ class RedisInspection:
                 delivered: str = named[b"last-delivered-id"].decode()
                 return delivered
         return "0-0"
+
+    async def _find_held_back(self, k: StreamKeys, job_id: str, now: int, *, asked: bool) -> Sighting | None:
+        delayed = await self._find_delayed(k, job_id, now, asked=asked)
+        return delayed or await self._find_parked(k, job_id, now, asked=asked)
+
+    async def _find_parked(self, k: StreamKeys, job_id: str, now: int, *, asked: bool) -> Sighting | None:
+        body = await self._ask("HGET", k.limits_jobs, job_id)
+        if body is None:
+            return None
+        place, envelope = scripts.parked_envelope(body)
+        group = place.partition("\n")[0].encode("utf-8", "surrogateescape")
+        mine = place.encode("utf-8", "surrogateescape")
+        holders = b"[%b\n" % group, b"(%b\n\xff" % group
+        behind = None
+        if group[:1] == b"u":
+            held = await self._ask("ZRANGEBYLEX", k.limits_held, *holders, "LIMIT", 0, 1)
+            behind = held[0].partition(b"\nxid/")[2].decode("utf-8", "replace") if held else ""
+        due = await self._ask("ZSCORE", k.limits_due, group)
+        return Sighting(
+            stream=k.stream,
+            job_id=job_id,
+            state="parked",
+            server_ms=now,
+            cancel_asked=asked,
+            envelope=envelope,
+            before=int(await self._ask("ZLEXCOUNT", k.limits_parked, holders[0], b"(%b" % mine)),
+            running=int(await self._ask("ZLEXCOUNT", k.limits_held, *holders)),
+            behind=behind,
+            free_in=None if due is None or behind is not None else (int(float(due)) - now) / 1000,
+        )
 
     async def _find_delayed(self, k: StreamKeys, job_id: str, now: int, *, asked: bool) -> Sighting | None:
         body = await self._ask("HGET", k.delayed_jobs, job_id)

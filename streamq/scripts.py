@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Generic, TypeVar, get_args
+from typing import Any, Final, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -45,6 +45,7 @@ from streamq.keys import (
     PROMISE_HORIZON,
     PROMISE_KEPT,
     UNTIL_DONE_LIMIT,
+    Lane,
     StreamKeys,
 )
 from streamq.wire import envelope_of, fields_again, fields_of, pairs
@@ -139,7 +140,7 @@ def _leases(stream: str, reply: Iterable[Any], cancelled: frozenset[str] = froze
 def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Receipt]]:
     """All jobs or none; repeated with the same call id it answers the same and changes nothing."""
     k = StreamKeys.of(stream)
-    keys = [k.call(call_id), *k.lanes, k.delayed, k.delayed_jobs, k.meta, k.wake, k.cancels]
+    keys = [k.call(call_id), *k.lanes, k.delayed, k.delayed_jobs, k.meta, k.wake, k.cancels, *k.limits]
     args: list[Any] = [_ms(CALL_WINDOW), _ms(JOB_ID_WINDOW), _ms(UNTIL_DONE_LIMIT), len(jobs)]
 
     def key_index(key: str) -> int:
@@ -155,6 +156,8 @@ def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Rece
             retry=job.retry,
             timeout=job.timeout,
             unique=holds,
+            replace=job.replace,
+            limit=job.limit,
         )
         args += (
             _LANE_INDEX[job.lane],
@@ -162,7 +165,7 @@ def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Rece
             0 if job.at is None else _ms(job.at),
             key_index(k.job_id(job.id)) if job.id_is_callers else 0,
             key_index(k.unique(job.unique)) if job.unique is not None else 0,
-            0 if job.unique_for is None else _ms(job.unique_for),
+            _unique_ms(job),
             job.id,
             len(fields),
             *fields,
@@ -170,11 +173,23 @@ def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Rece
 
     def read(reply: Any) -> list[Receipt]:
         return [
-            Receipt(_text(first), created=False) if first else Receipt(job.id, created=True)
+            _receipt(_text(first)) if first else Receipt(job.id, created=True)
             for job, first in zip(jobs, reply, strict=True)
         ]
 
     return Call("enqueue", keys, args, read)
+
+
+def _unique_ms(job: NewJob) -> int:
+    """How the uniqueness key is held, as lua/enqueue.lua reads it."""
+    if job.replace:
+        return -1 - (0 if job.max_wait is None else _ms(job.max_wait))
+    return 0 if job.unique_for is None else _ms(job.unique_for)
+
+
+def _receipt(first: str) -> Receipt:
+    """Of a job that was not added: `=` and the id of the first, or `~` and the id of the replaced."""
+    return Receipt(first[1:], created=False, replaced=first[0] == "~")
 
 
 # --- working ---------------------------------------------------------------------------------
@@ -227,6 +242,16 @@ def _finish_words(
             return ("c", *head, envelope.attempt, int(finish.duration * 1000))
 
 
+def _is_limited(envelope: Envelope) -> bool:
+    return envelope.limit is not None or envelope.replace
+
+
+def _limited_words(lease: Lease) -> tuple[Any, ...]:
+    envelope = lease.envelope
+    key = "" if envelope.limit is None else envelope.limit.key
+    return (_LANE_INDEX[envelope.lane], lease.entry_id, envelope.id, key, int(envelope.replace))
+
+
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -257,6 +282,7 @@ def turn(
         k.turns,
         k.wake,
         k.cancels,
+        *k.limits,
     ]
 
     def unique_index(key: str | None) -> int:
@@ -265,7 +291,17 @@ def turn(
         keys.append(k.unique(key))
         return len(keys)
 
-    args: list[Any] = [worker, sequence, free, PROMOTE_LIMIT, retention.done_count, int(register), takes, b""]
+    args: list[Any] = [
+        worker,
+        sequence,
+        free,
+        PROMOTE_LIMIT,
+        retention.done_count,
+        int(register),
+        takes,
+        b"",
+        b"",
+    ]
 
     def place(fields: list[bytes]) -> tuple[int, int]:
         args.extend(fields)
@@ -274,6 +310,9 @@ def turn(
     if finished:
         # One packed argument: encoding each word of each finish for the wire costs more than all the rest.
         args[7] = _pack([_finish_words(finish, unique_index, place) for finish in finished])
+        limited = [finish.lease for finish in finished if _is_limited(finish.lease.envelope)]
+        if limited:
+            args[8] = _pack([_limited_words(lease) for lease in limited])
 
     def read(reply: Any) -> Turn:
         got, refused, paused, next_due, now, concurrency, cancelled = reply
@@ -341,7 +380,18 @@ def adopt(stream: str, worker: str, held: Iterable[Lease]) -> Call[tuple[Lease, 
         got, cancelled = reply
         return _leases(stream, got, frozenset(map(_text, cancelled)))
 
-    return Call("adopt", [*k.lanes, k.cancels], args, read)
+    keys = [*k.lanes, k.cancels, k.meta, k.wake, k.delayed, *k.limits]
+    return Call("adopt", keys, args, read)
+
+
+def admit(stream: str, leases: Sequence[Lease]) -> Call[list[bool]]:
+    """Whether what a blocking read has handed over may start; what may not is parked."""
+    return Call("admit", _limit_keys(stream), _lease_args(leases), lambda reply: [bool(one) for one in reply])
+
+
+def _limit_keys(stream: str) -> list[str]:
+    k = StreamKeys.of(stream)
+    return [*k.lanes, k.meta, k.wake, k.delayed, *k.limits]
 
 
 class TakenBack(msgspec.Struct, frozen=True):
@@ -362,7 +412,8 @@ def _freed(reply: Sequence[bytes]) -> tuple[tuple[str, str], ...]:
 def give_back(stream: str, freed: Sequence[tuple[str, str]]) -> Call[int]:
     """Give uniqueness keys of ended jobs back, where the job still owns its key."""
     k = StreamKeys.of(stream)
-    return Call("give_back", [k.unique(key) for key, _ in freed], [job_id for _, job_id in freed], int)
+    keys = [*_limit_keys(stream), *(k.unique(key) for key, _ in freed)]
+    return Call("give_back", keys, [job_id for _, job_id in freed], int)
 
 
 def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Call[TakenBack]:
@@ -370,7 +421,8 @@ def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) ->
     k = StreamKeys.of(stream)
     keys = [
         *(*k.lanes, k.dead, k.meta, k.workers, k.turns, k.wake),
-        *(k.done, k.cancels, k.facts, k.orders),
+        *(k.done, k.cancels, k.facts, k.orders, k.delayed),
+        *k.limits,
     ]
     args = [worker, "" if beat is None else beat, crash_budget, BATCH_LIMIT]
 
@@ -384,7 +436,7 @@ def reclaim(stream: str, worker: str, *, beat: int | None, crash_budget: int) ->
 def sweep(stream: str, *, idle: float, crash_budget: int) -> Call[TakenBack]:
     """Take back from workers nobody knows."""
     k = StreamKeys.of(stream)
-    keys = [*k.lanes, k.dead, k.meta, k.workers, k.done, k.cancels]
+    keys = [*k.lanes, k.dead, k.meta, k.workers, k.done, k.cancels, k.wake, k.delayed, *k.limits]
     args = [_ms(idle), crash_budget, BATCH_LIMIT]
 
     def read(reply: Any) -> TakenBack:
@@ -429,18 +481,25 @@ def pause(stream: str, *, paused: bool) -> Call[bool]:
     return Call("pause", [k.meta, k.wake], [int(paused)], bool)
 
 
-def cancel(stream: str, job_id: str) -> Call[str | None]:
-    """End a delayed job, answering its uniqueness key ('' = none), or mark the job (None)."""
+def cancel(stream: str, job_id: str) -> Call[tuple[Literal["delayed", "waiting"], str] | None]:
+    """End a delayed or parked job, answering its uniqueness key ('' = none), or mark the job (None)."""
     k = StreamKeys.of(stream)
-    keys = [k.delayed, k.delayed_jobs, k.meta, k.done, k.cancels]
-    return Call("cancel", keys, [job_id], lambda reply: _text(reply[1]) if reply[0] else None)
+    keys = [k.delayed, k.delayed_jobs, k.meta, k.done, k.cancels, k.limits_parked, k.limits_jobs]
+
+    def read(reply: Any) -> tuple[Literal["delayed", "waiting"], str] | None:
+        if not reply[0]:
+            return None
+        return "delayed" if reply[0] == 1 else "waiting", _text(reply[1])
+
+    return Call("cancel", keys, [job_id], read)
 
 
-def cancel_entry(stream: str, lane_key: str, entry_id: str, job_id: str) -> Call[tuple[str, str]]:
+def cancel_entry(stream: str, lane: Lane, entry_id: str, job_id: str) -> Call[tuple[str, str]]:
     """End a cancelled job: ("waiting", its uniqueness key), ("running", its worker) or ("gone", "")."""
     k = StreamKeys.of(stream)
-    keys = [lane_key, k.meta, k.done, k.cancels]
-    return Call("cancel_entry", keys, [entry_id, job_id], lambda reply: (_text(reply[0]), _text(reply[1])))
+    keys = [*k.lanes, k.meta, k.done, k.cancels, k.wake, k.delayed, *k.limits]
+    args = [entry_id, job_id, _LANE_INDEX[lane]]
+    return Call("cancel_entry", keys, args, lambda reply: (_text(reply[0]), _text(reply[1])))
 
 
 def uncancel(stream: str, job_id: str) -> Call[bool]:
@@ -496,7 +555,7 @@ def purge(stream: str, entry_ids: Sequence[str]) -> Call[int]:
 def requeue(stream: str, letters: Sequence[_DeadJob]) -> Call[Requeued]:
     """Make dead letters ready again."""
     k = StreamKeys.of(stream)
-    keys = [*k.lanes, k.dead, k.meta, k.cancels]
+    keys = [*k.lanes, k.dead, k.meta, k.cancels, k.wake, k.delayed, *k.limits]
     args: list[Any] = [_ms(UNTIL_DONE_LIMIT)]
     for letter in letters:
         envelope = letter.envelope
@@ -522,7 +581,7 @@ def stats(stream: str) -> Call[StreamStats]:
     k = StreamKeys.of(stream)
 
     def read(reply: Any) -> StreamStats:
-        *ready, leased, delayed, dead, done, oldest, workers, meta, now = reply
+        *ready, leased, delayed, dead, done, oldest, workers, meta, now, parked = reply
         named = {name: _text(value) for name, value in _flat_pairs(meta).items()}
         asked = named.pop("concurrency", "")
         named.pop("cancels", None)
@@ -538,9 +597,10 @@ def stats(stream: str) -> Call[StreamStats]:
             paused=named.pop("paused", "0") == "1",
             counters={name: int(value) for name, value in named.items() if value.isdigit()},
             concurrency=int(asked) if asked.isdigit() else None,
+            parked=int(parked),
         )
 
-    keys = [*k.lanes, k.delayed, k.dead, k.done, k.workers, k.meta]
+    keys = [*k.lanes, k.delayed, k.dead, k.done, k.workers, k.meta, k.limits_parked]
     return Call("stats", keys, [], read)
 
 
@@ -560,8 +620,23 @@ def limit(stream: str, key: str, *, rate: float, burst: int, who: str, urgent: b
 
 def delayed_envelope(body: bytes, due_ms: int) -> Envelope:
     """The envelope of a delayed job from its hash value: a JSON array of lane and flat fields."""
+    lane, *flat = _words(body)
+    return _stored_envelope(lane, flat, due_ms)
+
+
+def parked_envelope(body: bytes) -> tuple[str, Envelope]:
+    """Place among the parked, and envelope, from a hash value: a JSON array of lane, place, flat fields."""
+    lane, place, *flat = _words(body)
+    return place, _stored_envelope(lane, flat, 0)
+
+
+def _words(body: bytes) -> list[str]:
     # Not msgspec: the script writes a payload's bytes as they are, also where they are not UTF-8.
-    lane, *flat = json.loads(body.decode("utf-8", "surrogateescape"))
+    found: list[str] = json.loads(body.decode("utf-8", "surrogateescape"))
+    return found
+
+
+def _stored_envelope(lane: str, flat: Sequence[str], ms: int) -> Envelope:
     fields = [field.encode("utf-8", "surrogateescape") for field in flat]
     index = int(lane) - 1 if lane in ("1", "2", "3") else 1
-    return envelope_of(f"{due_ms}-0", LANES[index], pairs(fields))
+    return envelope_of(f"{ms}-0", LANES[index], pairs(fields))

@@ -68,6 +68,20 @@ def _delayed(seen: Sighting, around: Surroundings) -> str:
     return f"{words}, after {_cut(note)}" if note else words
 
 
+def _parked(seen: Sighting, _: Surroundings) -> str:
+    limit = seen.envelope.limit if seen.envelope is not None else None
+    before = f"; {_count(seen.before, 'job')} {_are(seen.before)} before it" if seen.before else ""
+    if seen.behind is not None or limit is None:
+        return f"waits until job {seen.behind or '(unknown)'} of the same uniqueness key has ended{before}"
+    if seen.free_in is not None:
+        per = f"{limit.rate:g} a second" + (f", {limit.burst} at once" if limit.burst > 1 else "")
+        free = f"the next may start in {duration(seen.free_in)}"
+        return f"rate limit of key {_cut(limit.key)} ({per}): {free}{before}"
+    if limit.running is not None and seen.running >= limit.running:
+        return f"waits for a slot of key {_cut(limit.key)}: {seen.running} of {limit.running} running{before}"
+    return f"rate limit of key {_cut(limit.key)}: waits until one that is ready has started{before}"
+
+
 def _overdue(seen: Sighting, around: Surroundings) -> str:
     late = f"due for {duration(-seen.due_in)}"
     if around.workers:
@@ -133,6 +147,7 @@ def _unknown(seen: Sighting, around: Surroundings) -> str:
 _EXPLANATIONS: Final[Mapping[JobState, Callable[[Sighting, Surroundings], str]]] = {
     "ready": _ready,
     "delayed": _delayed,
+    "parked": _parked,
     "leased": _leased,
     "dead": _dead,
     "done": _done,

@@ -15,12 +15,14 @@ import msgspec
 from streamq.errors import StreamqError
 from streamq.job import MAX_TIMEOUT, Envelope
 from streamq.keys import MAX_NAME, Lane
+from streamq.limits import Limit
 from streamq.retry import Retry
 
 #: Version of the layout of keys and fields; raised when an older worker could misread.
 FORMAT_VERSION: Final = 1
 
 _retry_decoder = msgspec.json.Decoder(Retry)
+_limit_decoder = msgspec.json.Decoder(Limit)
 _headers_decoder = msgspec.json.Decoder(dict[str, str])
 _encoder = msgspec.json.Encoder()
 
@@ -73,6 +75,8 @@ class _Reader:
             retry=self._retry(),
             timeout=self._timeout(),
             unique=self._text(b"unique") or None,
+            replace=self._fields.get(b"replace", b"") == b"1",
+            limit=self._limit(),
             note=self._fields.get(b"note", b"").decode("utf-8", "replace")[:NOTE_LIMIT],
             defect=self.defect,
         )
@@ -119,6 +123,16 @@ class _Reader:
             self._wrong(f"field 'headers' is not a JSON object of strings: {error}")
             return {}
 
+    def _limit(self) -> Limit | None:
+        raw = self._fields.get(b"limit")
+        if raw is None:
+            return None
+        try:
+            return _limit_decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, StreamqError) as error:
+            self._wrong(f"field 'limit' is not a limit: {error}")
+            return None
+
     def _retry(self) -> Retry | None:
         raw = self._fields.get(b"retry")
         if raw is None:
@@ -130,7 +144,7 @@ class _Reader:
             return None
 
 
-def fields_of(
+def fields_of(  # noqa: C901 - one line for each field
     *,
     job_id: str,
     payload: bytes,
@@ -141,6 +155,8 @@ def fields_of(
     retry: Retry | None = None,
     timeout: float | None = None,
     unique: str | None = None,
+    replace: bool = False,
+    limit: Limit | None = None,
     note: str = "",
 ) -> list[bytes]:
     """Flat field, value, field, value ... of an entry; what has its default is left out."""
@@ -159,6 +175,10 @@ def fields_of(
         flat += (b"timeout", repr(float(timeout)).encode())
     if unique is not None:
         flat += (b"unique", unique.encode())
+    if replace:
+        flat += (b"replace", b"1")
+    if limit is not None:
+        flat += (b"limit", _encoder.encode(limit))
     if note:
         flat += (b"note", note[:NOTE_LIMIT].encode("utf-8", "replace"))
     return flat
@@ -176,6 +196,8 @@ def fields_again(envelope: Envelope, *, attempt: int, crashes: int, note: str = 
         retry=envelope.retry,
         timeout=envelope.timeout,
         unique=envelope.unique,
+        replace=envelope.replace,
+        limit=envelope.limit,
         note=note,
     )
 

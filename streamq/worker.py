@@ -354,7 +354,7 @@ class Worker:
         # In this order: what one stream's jobs put into another is seen there after the first is empty.
         for consumer in self.consumers:
             stats = await self._broker.stats(consumer.stream)
-            if stats.leased or (sum(stats.ready.values()) and not stats.paused):
+            if stats.leased or (sum(stats.ready.values()) and not stats.paused) or stats.parked:
                 return False
             if stats.delayed:
                 # A snoozed job has not ended: it is waited for, however short the burst's own patience.

@@ -18,7 +18,7 @@ from streamq.broker import LOOK, Cancellation, Sighting
 
 app = noun("jobs", "Look at one job in any state, and cancel it.")
 
-State = Literal["ready", "leased", "delayed", "dead", "done"]
+State = Literal["ready", "leased", "delayed", "parked", "dead", "done"]
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Job id.")]
 Look = Annotated[
@@ -97,7 +97,7 @@ async def _cancel(cli: Cli, names: Sequence[str], job_id: str, look: int, *, yes
     async with cli.broker() as broker:
         admin = await _admin(broker, names)
         seen = await admin.find(job_id, look=look)
-        if seen.state in ("ready", "leased", "delayed"):
+        if seen.state in ("ready", "leased", "delayed", "parked"):
             sentence = await admin.why(seen)
             cli.confirm(f"Cancel job {job_id} of {seen.stream} ({sentence})?", yes=yes)
         name, made = await admin.cancel(job_id, look=look)
@@ -189,6 +189,8 @@ async def _jobs(broker: Broker, stream: str, state: State, limit: int) -> list[S
         case "delayed":
             delayed = await broker.delayed(stream, limit=limit)
             return [sighting(one.id, envelope=one, due_in=due) for one, due in delayed]
+        case "parked":
+            return [sighting(one.id, envelope=one) for one in await broker.parked(stream, limit=limit)]
         case "dead":
             letters = await broker.dead(stream, limit=limit)
             return [

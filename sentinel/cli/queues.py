@@ -54,6 +54,7 @@ NUMBERS: Final[Mapping[str, Callable[[StreamStats], float]]] = {
     "ready": lambda s: sum(s.ready.values()),
     "leased": lambda s: s.leased,
     "delayed": lambda s: s.delayed,
+    "parked": lambda s: s.parked,
     "dead": lambda s: s.dead,
     "done": lambda s: s.done,
     "oldest": lambda s: s.oldest_seconds or 0.0,
@@ -147,6 +148,8 @@ def _show_stats(
         empty = ("",) * 8
         if one.ready["high"] or one.ready["low"]:
             rows += [(f"  {lane} lane", number(count), *empty) for lane, count in one.ready.items()]
+        if one.parked:
+            rows.append(("  parked", number(one.parked), *empty))
         if one.paused:
             rows.append(("  paused", "", *empty))
     if again:

@@ -12,7 +12,7 @@ from streamq.why import SILENT
 
 
 def stats_line(stats: StreamStats) -> dict[str, object]:
-    """`streamq.stats/1`; `ready` is all lanes together."""
+    """`streamq.stats/1`; `ready` is all lanes together, `parked` told where there are any."""
     return {
         "schema": "streamq.stats/1",
         "stream": stats.stream,
@@ -24,7 +24,7 @@ def stats_line(stats: StreamStats) -> dict[str, object]:
         "oldest_seconds": None if stats.oldest_seconds is None else round(stats.oldest_seconds, 3),
         "workers": stats.workers,
         "paused": stats.paused,
-    }
+    } | ({"parked": stats.parked} if stats.parked else {})
 
 
 def pending_line(stream: str, entry: PendingEntry) -> dict[str, object]:
@@ -84,7 +84,7 @@ def job_line(seen: Sighting) -> dict[str, object]:
         "crashes": envelope.crashes if envelope else None,
         "enqueued_at": iso_ms(envelope.enqueued_ms) if envelope else None,
         "entry_id": seen.entry_id,
-        "before": seen.before if seen.state == "ready" else None,
+        "before": seen.before if seen.state in ("ready", "parked") else None,
         "worker": seen.worker,
         "held_seconds": round(seen.held_seconds, 3) if leased else None,
         "silent_seconds": round(seen.silent_seconds, 3) if leased else None,

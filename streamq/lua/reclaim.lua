@@ -3,11 +3,13 @@
 -- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> dead (stream)   KEYS[5] -> meta (hash)
 -- KEYS[6] -> workers (hash)   KEYS[7] -> turns (hash)   KEYS[8] -> wake (stream)
 -- KEYS[9] -> done (stream)   KEYS[10] -> cancels (sorted set)   KEYS[11] -> facts (hash)   KEYS[12] -> orders (hash)
+-- KEYS[13] -> delayed (sorted set)   KEYS[14..19] -> limits: held, parked, jobs, due, rates, places
 -- ARGV[1] -> worker   ARGV[2] -> its heartbeat as last seen ('' = whatever it is)
 -- ARGV[3] -> crash budget   ARGV[4] -> limit
 -- Returns { made ready, dead, more (1 = call again), { uniqueness key to give back, its job id, ... }, cancelled }
 --@include lib/cancel
 --@include lib/delay
+--@include lib/limits
 --@include lib/reclaim
 local worker = ARGV[1]
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[6], worker) ~= ARGV[2] then return { 0, 0, 0, {}, 0 } end
@@ -15,7 +17,7 @@ if ARGV[2] ~= '' and redis.call('HGET', KEYS[6], worker) ~= ARGV[2] then return 
 local limit = tonumber(ARGV[4])
 local made = { ready = 0, dead = 0, cancelled = 0 }
 local of = { dead = KEYS[4], meta = KEYS[5], done = KEYS[9], cancels = KEYS[10], budget = tonumber(ARGV[3]),
-  now = server_ms(), freed = {} }
+  now = server_ms(), freed = {}, limits = limits_of(14, { KEYS[1], KEYS[2], KEYS[3] }, KEYS[5], KEYS[8], KEYS[13]) }
 local more = 0
 for lane = 1, 3 do
   local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', '-', '+', limit, worker)

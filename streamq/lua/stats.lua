@@ -1,9 +1,9 @@
 -- One stream in numbers, read in one step. Ready = length less pending: exact, for an ack deletes.
 --
 -- KEYS[1..3] -> lanes high, normal, low   KEYS[4] -> delayed   KEYS[5] -> dead   KEYS[6] -> done
--- KEYS[7] -> workers (hash)   KEYS[8] -> meta (hash)
+-- KEYS[7] -> workers (hash)   KEYS[8] -> meta (hash)   KEYS[9] -> limits: parked (sorted set)
 -- Returns { ready high, normal, low, leased, delayed, dead, done, ms of the oldest ready (-1 = none),
---           workers, { meta field, value, ... }, now ms }
+--           workers, { meta field, value, ... }, now ms, parked }
 --@include lib/delay
 local now = server_ms()
 local ready, leased, oldest = {}, 0, -1
@@ -36,4 +36,5 @@ for lane = 1, 3 do
   end
 end
 return { ready[1], ready[2], ready[3], leased, redis.call('ZCARD', KEYS[4]), redis.call('XLEN', KEYS[5]),
-  redis.call('XLEN', KEYS[6]), oldest, redis.call('HLEN', KEYS[7]), redis.call('HGETALL', KEYS[8]), now }
+  redis.call('XLEN', KEYS[6]), oldest, redis.call('HLEN', KEYS[7]), redis.call('HGETALL', KEYS[8]), now,
+  redis.call('ZCARD', KEYS[9]) }

@@ -1,15 +1,19 @@
--- Takes what has long been in the hands of a worker nobody knows (a reply lost, a foreign consumer).
+-- Takes what has long been in the hands of a worker nobody knows (a reply lost, a foreign consumer), and slots of
+-- limits from entries that somebody has deleted.
 --
 -- KEYS[1..3] -> lanes high, normal, low    KEYS[4] -> dead (stream)   KEYS[5] -> meta (hash)
 -- KEYS[6] -> workers (hash)   KEYS[7] -> done (stream)   KEYS[8] -> cancels (sorted set)
+-- KEYS[9] -> wake (stream)   KEYS[10] -> delayed (sorted set)
+-- KEYS[11..16] -> limits: held, parked, jobs, due, rates, places
 -- ARGV[1] -> idle ms   ARGV[2] -> crash budget   ARGV[3] -> limit
 -- Returns { made ready, dead, { uniqueness key to give back, its job id, ... }, cancelled }
 --@include lib/cancel
 --@include lib/delay
+--@include lib/limits
 --@include lib/reclaim
 local made = { ready = 0, dead = 0, cancelled = 0 }
 local of = { dead = KEYS[4], meta = KEYS[5], done = KEYS[7], cancels = KEYS[8], budget = tonumber(ARGV[2]),
-  now = server_ms(), freed = {} }
+  now = server_ms(), freed = {}, limits = limits_of(11, { KEYS[1], KEYS[2], KEYS[3] }, KEYS[5], KEYS[9], KEYS[10]) }
 for lane = 1, 3 do
   local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', 'IDLE', ARGV[1], '-', '+', ARGV[3])
   if not rows.err then
@@ -19,6 +23,13 @@ for lane = 1, 3 do
         if outcome then made[outcome] = made[outcome] + 1 end
       end
     end
+  end
+end
+-- Any hundred of them: whoever holds one for nothing is met sooner or later.
+for _, slot in ipairs(redis.call('ZRANDMEMBER', KEYS[11], ARGV[3])) do
+  local group, lane, entry = string.match(slot, '^(.*)\n[rx]([123])/(%d+%-%d+)$')
+  if group and #redis.call('XRANGE', KEYS[tonumber(lane)], entry, entry) == 0 then
+    limits().let_go(of.limits, group, tonumber(lane), entry)
   end
 end
 if made.ready + made.dead > 0 then redis.call('HINCRBY', KEYS[5], 'reclaimed', made.ready + made.dead) end

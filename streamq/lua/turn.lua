@@ -4,7 +4,8 @@
 -- KEYS[4] -> delayed (sorted set)   KEYS[5] -> delayed envelopes (hash)
 -- KEYS[6] -> meta (hash)            KEYS[7] -> done (stream)     KEYS[8] -> dead (stream)
 -- KEYS[9] -> workers (hash)         KEYS[10] -> turns (hash)     KEYS[11] -> wake (stream)
--- KEYS[12] -> cancels (sorted set)  KEYS[13..] -> uniqueness keys, referred to by index
+-- KEYS[12] -> cancels (sorted set)  KEYS[13..18] -> limits: held, parked, jobs, due, rates, places
+-- KEYS[19..] -> uniqueness keys, referred to by index
 -- ARGV[1] -> worker       ARGV[2] -> sequence     ARGV[3] -> free slots
 -- ARGV[4] -> promote at most   ARGV[5] -> completed records kept at most   ARGV[6] -> 1 = register the worker
 -- ARGV[7] -> the how many-th take of this worker it is, for the lanes' shares
@@ -15,16 +16,20 @@
 --   'r' lane entry job_id unique_index first n                     release
 --   'c' lane entry job_id unique_index attempt duration_ms         cancelled by a person
 --   where `n` fields are arguments from the `first` on
+-- ARGV[9] -> those of them whose start depends on other jobs, as one MessagePack array ("" = none); each an array:
+--   lane entry job_id limit_key ("" = none) replace (1 = what waits of its uniqueness key may be replaced, 0 = not)
 -- Returns { { {lane, entries}... }, refused lease keys ('!' before those that ended as cancelled),
 --   paused (1|0), ms to the next due (-1 = none), now ms, jobs at once asked for (0 = not),
 --   lease keys of what was taken and is cancelled }
 --@include lib/cancel
 --@include lib/delay
+--@include lib/limits
 --@include lib/finish
 --@include lib/promote
 --@include lib/take
 local lanes = { KEYS[1], KEYS[2], KEYS[3] }
 local worker = ARGV[1]
+local L = limits_of(13, lanes, KEYS[6], KEYS[11], KEYS[4])
 local now = server_ms()
 local flags = redis.call('HMGET', KEYS[6], 'paused', 'cancels', 'concurrency')
 local marks = flags[2] -- false: nobody has cancelled anything, and no job is asked after
@@ -33,11 +38,13 @@ local marks = flags[2] -- false: nobody has cancelled anything, and no job is as
 local function settle(finishes)
   local refused, counts, lane_names = {}, {}, { 'high/', 'normal/', 'low/' }
   local mine = in_hand(lanes, finishes, worker)
+  local limited, gone = ARGV[9] ~= '' and cmsgpack.unpack(ARGV[9]) or {}, {}
 
   -- Whether this worker may end it; it may do so once.
   local function may_end(lane, entry)
     if mine[lane][entry] then
       mine[lane][entry] = nil
+      if limited[1] then gone[lane .. '/' .. entry] = '' end
       return true
     end
     refused[#refused + 1] = lane_names[lane] .. entry
@@ -59,7 +66,7 @@ local function settle(finishes)
   for lane = 1, 3 do drop(lanes[lane], ended[lane]) end
   for _, f in ipairs(done) do
     redis.call('XADD', KEYS[7], '*', 'id', f[4], 'attempt', f[6], 'ms', f[7])
-    if f[5] > 0 then give_back(KEYS[f[5]], f[4]) end
+    if f[5] > 0 then give_back(L, KEYS[f[5]], f[4]) end
   end
   if #done > 0 then
     counts.done = #done
@@ -76,7 +83,7 @@ local function settle(finishes)
       if f[1] ~= 'c' then refused[#refused + 1] = '!' .. lane_names[lane] .. entry end
       drop(lanes[lane], { entry })
       record_cancelled(KEYS[7], KEYS[12], KEYS[6], f[4], attempt, ms)
-      if f[5] > 0 then give_back(KEYS[f[5]], f[4]) end
+      if f[5] > 0 then give_back(L, KEYS[f[5]], f[4]) end
     end
     f[1] = 'c'
   end
@@ -90,14 +97,24 @@ local function settle(finishes)
         count(f[7] == 1 and 'retried' or 'snoozed')
       elseif what == 'b' then
         redis.call('XADD', KEYS[8], '*', 'died', string.format('%d', now), unpack(slice(f[6], f[7])))
-        if unique > 0 then give_back(KEYS[unique], job_id) end
+        if unique > 0 then give_back(L, KEYS[unique], job_id) end
         count('dead')
       else
         -- Ready again under a new id, nothing counted.
-        redis.call('XADD', lanes[lane], '*', unpack(slice(f[6], f[7])))
+        local again = redis.call('XADD', lanes[lane], '*', unpack(slice(f[6], f[7])))
+        if limited[1] then gone[lane .. '/' .. entry] = again end
         count('released')
       end
       drop(lanes[lane], { entry })
+    end
+  end
+  for _, one in ipairs(limited) do
+    local lane, entry, t = one[1], one[2], { id = one[3], group = one[4] ~= '' and 'l' .. one[4], replace = one[5] == 1 }
+    local again = gone[lane .. '/' .. entry] -- nil: it was refused
+    if again == '' then
+      limits().left_lane(L, t, lane, entry)
+    elseif again then
+      limits().keep_slot(L, t, lane, entry, again)
     end
   end
   for what, many in pairs(counts) do redis.call('HINCRBY', KEYS[6], what, many) end
@@ -116,11 +133,12 @@ if ARGV[8] ~= '' then
   end
 end
 
-local next_due = promote(KEYS[4], KEYS[5], lanes, now, ARGV[4])
+local next_due = promote(KEYS[4], KEYS[5], now, ARGV[4], L)
 
 local paused = flags[1] == '1'
-local free, got = tonumber(ARGV[3]), {}
-if free > 0 and not paused then got = take(lanes, worker, free, tonumber(ARGV[7])) end
+local free, got, more = tonumber(ARGV[3]), {}, false
+if free > 0 and not paused then got, more = take(lanes, worker, free, tonumber(ARGV[7]), L) end
+if more then next_due = 0 end -- much may not start: what may comes with the next turn
 local cancelled = marks and among_cancelled(KEYS[12], got) or 0
 -- Refused while memory is short, and then the next heartbeat does it: a worker must be able to drain.
 if ARGV[6] == '1' then redis.pcall('HSETNX', KEYS[9], worker, 0) end

@@ -15,7 +15,10 @@ def look_for(store: StreamStore, stream: str, job_id: str, now: int, look: int) 
         stream=stream, job_id=job_id, state="unknown", server_ms=now, cancel_asked=job_id in store.cancels
     )
     return (
-        _delayed(store, unknown) or _in_lanes(store, unknown, look) or _ended(store, unknown, look)
+        _delayed(store, unknown)
+        or _parked(store, unknown)
+        or _in_lanes(store, unknown, look)
+        or _ended(store, unknown, look)
     ) or msgspec.structs.replace(
         unknown,
         looked=sum(min(look, len(lane.log.entries)) for lane in store.lanes.values()),
@@ -33,6 +36,26 @@ def _delayed(store: StreamStore, seen: Sighting) -> Sighting | None:
                 due_in=(job.due_ms - seen.server_ms) / 1000,
             )
     return None
+
+
+def _parked(store: StreamStore, seen: Sighting) -> Sighting | None:
+    found = store.by_key.find(seen.job_id)
+    if found is None:
+        return None
+    name, job = found
+    group, due = store.by_key.of(name), store.by_key.due.get(name)
+    behind = None
+    if name.startswith("u"):
+        behind = next((str(who).removeprefix("id/") for who in group.held), "")
+    return msgspec.structs.replace(
+        seen,
+        state="parked",
+        envelope=job.envelope,
+        before=group.parked.index(job),
+        running=len(group.held),
+        behind=behind,
+        free_in=None if due is None or behind is not None else (due - seen.server_ms) / 1000,
+    )
 
 
 def _in_lanes(store: StreamStore, seen: Sighting, look: int) -> Sighting | None:

@@ -154,6 +154,13 @@ class MemoryBroker(MemorySchedules):
         receipts = []
         for job in jobs:
             first = self._first_of(store, job, now)
+            if (
+                first is not None
+                and job.replace
+                and not (job.id_is_callers and store.job_ids.get(job.id, now))
+            ):
+                receipts.append(self._replace(store, first, job, now))
+                continue
             if first is None:
                 self._add(store, job, now)
                 self._remember(store, job, now)
@@ -168,20 +175,42 @@ class MemoryBroker(MemorySchedules):
         return first
 
     def _add(self, store: StreamStore, job: NewJob, now: int) -> None:
-        due = _due_ms(job, now)
-        fields = fields_of(
-            job_id=job.id,
-            payload=job.payload,
-            enqueued_ms=now if due > now else None,
-            headers=job.headers,
-            retry=job.retry,
-            timeout=job.timeout,
-            unique=job.unique if job.unique_for is None else None,
-        )
+        self._add_fields(store, job, _fields_of(job), _due_ms(job, now), now)
+
+    def _add_fields(self, store: StreamStore, job: NewJob, fields: Fields, due: int, now: int) -> None:
         if due > now:
-            store.delay(due, job.lane, pairs(fields))
+            store.delay(due, job.lane, {b"enqueued": b"%d" % now} | fields)
         else:
-            store.lanes[job.lane].add(now, pairs(fields))
+            store.by_key.make_ready(job.lane, fields, now)
+
+    def _replace(self, store: StreamStore, holder: str, job: NewJob, now: int) -> Receipt:
+        """In the place of the job that holds the key and waits; after it where it runs. See enqueue.lua."""
+        seen = look_for(store, job.unique or "", holder, now, LOOK)
+        if seen.state == "ready" and holder not in store.by_key.places:
+            seen = msgspec.structs.replace(seen, state="leased")  # of another mode: left alone
+        until_done = _ms(UNTIL_DONE_LIMIT) + max(0, _due_ms(job, now) - now)
+        if seen.state in ("ready", "delayed", "parked") and seen.envelope is not None:
+            fields = _fields_of(job) | {
+                name: value for name, value in _raw(store, holder, seen).items() if name in (b"id", b"behind")
+            }
+            store.take_out(holder, seen)
+            if seen.state == "ready" and seen.entry_id is not None:
+                store.by_key.left_lane(seen.envelope, seen.entry_id, now)
+            due, enqueued = _due_ms(job, now), seen.envelope.enqueued_ms
+            if job.max_wait is not None:
+                due = min(due, enqueued + _ms(job.max_wait))
+            self._add_fields(store, job, fields | {b"enqueued": b"%d" % enqueued}, due, now)
+            store.unique.set(job.unique or "", holder, now, until_done)
+            store.cancels.pop(holder, None)
+            return Receipt(holder, created=False, replaced=True)
+        if seen.state == "leased":
+            store.by_key.wait_behind(job.unique or "", holder, now + until_done)
+            fields = _fields_of(job) | {b"behind": holder.encode()}
+            self._add_fields(store, job, fields, _due_ms(job, now), now)
+        else:
+            self._add(store, job, now)
+        self._remember(store, job, now)
+        return Receipt(job.id, created=True)
 
     def _remember(self, store: StreamStore, job: NewJob, now: int) -> None:
         if job.id_is_callers:
@@ -212,12 +241,13 @@ class MemoryBroker(MemorySchedules):
             store.done.keep(retention.done_count)
             self._promote(store, now)
             taken = [] if store.paused or free <= 0 else self._take(store, worker, free, now)
+            dues = [*(one.due_ms for one in store.delayed[:1]), *store.by_key.due.values()]
             store.workers.setdefault(worker, 0)
             return Turn(
                 leases=self._leases(stream, store, taken),
                 refused=refused,
                 paused=store.paused,
-                next_due=max(0, store.delayed[0].due_ms - now) / 1000 if store.delayed else None,
+                next_due=max(0, min(dues) - now) / 1000 if dues else None,
                 server_ms=now,
                 cancelled=refused & store.ended_as_cancelled,
                 concurrency=store.concurrency,
@@ -251,8 +281,10 @@ class MemoryBroker(MemorySchedules):
         lane = store.lanes[lease.lane]
         if not self._holds(lane, lease, worker):
             return False
+        again: str | None = None
         if isinstance(finish, Cancel) or envelope.id in store.cancels:
             self._drop(lane, lease)
+            store.by_key.left_lane(envelope, lease.entry_id, now)
             ran = finish.duration if isinstance(finish, Done | Cancel) else 0.0
             _record_cancelled(store, envelope, now, ran)
             if not isinstance(finish, Cancel):
@@ -285,8 +317,12 @@ class MemoryBroker(MemorySchedules):
                 fields = fields_again(
                     envelope, attempt=envelope.attempt, crashes=envelope.crashes, note=envelope.note
                 )
-                lane.add(now, pairs(fields))
+                again = lane.add(now, pairs(fields))
                 store.counters["released"] += 1
+        if again is None:
+            store.by_key.left_lane(envelope, lease.entry_id, now)
+        else:
+            store.by_key.keep_slot(envelope, lease.entry_id, again)
         return True
 
     def _holds(self, lane: LaneStore, lease: Lease, worker: str) -> bool:
@@ -297,9 +333,10 @@ class MemoryBroker(MemorySchedules):
 
     def _promote(self, store: StreamStore, now: int) -> None:
         """Make what is due ready, each in the lane it came from."""
+        store.by_key.look_again(now)
         while store.delayed and self._is_due(store.delayed[0].due_ms, now):
             job = store.delayed.pop(0)
-            store.lanes[job.lane].add(now, job.fields | {b"eligible": b"%d" % job.due_ms})
+            store.by_key.make_ready(job.lane, job.fields | {b"eligible": b"%d" % job.due_ms}, now)
 
     def _is_due(self, due_ms: int, now: int) -> bool:
         return due_ms <= now
@@ -310,8 +347,13 @@ class MemoryBroker(MemorySchedules):
         store.takes[worker] += 1
 
         def read(lane: Lane, most: int) -> None:
-            count = min(most, free - len(taken))
-            taken.extend((lane, entry_id) for entry_id in store.lanes[lane].take(worker, count, now))
+            while count := min(most, free - len(taken)):
+                got = store.lanes[lane].take(worker, count, now)
+                kept = self._startable(store, lane, got, now)
+                taken.extend((lane, entry_id) for entry_id in kept)
+                most -= len(kept)
+                if len(kept) == len(got):
+                    return
 
         if store.takes[worker] % LOW_SHARE == 0:
             read("low", 1)
@@ -320,6 +362,11 @@ class MemoryBroker(MemorySchedules):
         for lane in LANES:
             read(lane, free)
         return taken
+
+    def _startable(self, store: StreamStore, lane: Lane, entries: Sequence[str], now: int) -> list[str]:
+        """Those of the entries just handed over that their keys let start; the others are parked."""
+        log = store.lanes[lane].log.entries
+        return [one for one in entries if store.by_key.may_start((lane, one), log[one], now)]
 
     def _leases(
         self, stream: str, store: StreamStore, taken: Iterable[tuple[Lane, str]]
@@ -360,7 +407,11 @@ class MemoryBroker(MemorySchedules):
     def _wakeup(self, stream: str, store: StreamStore, worker: str, *, in_time: bool) -> Wakeup | None:
         """The answer of a wait, or None: nothing is there and there is time left."""
         now = self._now_ms()
-        taken = [(lane, entry_id) for lane in LANES for entry_id in store.lanes[lane].take(worker, 1, now)]
+        taken = [
+            (lane, entry_id)
+            for lane in LANES
+            for entry_id in self._startable(store, lane, store.lanes[lane].take(worker, 1, now), now)
+        ]
         if not taken and not store.knock and in_time:
             return None
         knocked, store.knock = store.knock, False
@@ -473,14 +524,17 @@ class MemoryBroker(MemorySchedules):
             if envelope.id in store.cancels:
                 lane.drop(entry_id)
                 _record_cancelled(store, envelope, now)
+                store.by_key.left_lane(envelope, entry_id, now)
                 cancelled += 1
             elif envelope.crashes >= crash_budget:
                 lane.drop(entry_id)
                 why = f"its worker died {envelope.crashes} times holding it; the last was {owner}"
                 _bury_entry(store, fields, name, reason="crashed", error=why, now=now)
                 _give_back(store, envelope, now)
+                store.by_key.left_lane(envelope, entry_id, now)
             else:
-                self._make_ready_again(lane, entry_id, fields, now)
+                again = self._make_ready_again(lane, entry_id, fields, now)
+                store.by_key.keep_slot(envelope, entry_id, again)
                 ready += 1
         dead = len(entries) - ready - cancelled
         for counter, count in (("reclaimed", ready + dead), ("dead", dead)):
@@ -489,10 +543,10 @@ class MemoryBroker(MemorySchedules):
         store.wake()
         return Reclaimed(ready, dead, cancelled)
 
-    def _make_ready_again(self, lane: LaneStore, entry_id: str, fields: Fields, now: int) -> None:
+    def _make_ready_again(self, lane: LaneStore, entry_id: str, fields: Fields, now: int) -> str:
         """Under a new entry id: whatever the old holder does with the old one is refused."""
         lane.drop(entry_id)
-        lane.add(now, fields)
+        return lane.add(now, fields)
 
     async def retire(self, stream: str, worker: str) -> None:
         """See `Broker.retire`. Who still holds something stays on the list, to be reclaimed."""
@@ -544,7 +598,14 @@ class MemoryBroker(MemorySchedules):
                 paused=store.paused,
                 counters=dict(store.counters),
                 concurrency=store.concurrency,
+                parked=len(store.by_key.parked()),
             )
+
+    async def parked(self, stream: str, *, limit: int = 100) -> list[Envelope]:
+        """See `Broker.parked`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            return [one.envelope for one in self._store(stream).by_key.parked()[:limit]]
 
     async def pending(
         self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
@@ -657,10 +718,12 @@ class MemoryBroker(MemorySchedules):
         with self._lock:
             store, now = self._store(stream), self._now_ms()
             seen = look_for(store, stream, job_id, now, look)
-            if seen.state in ("ready", "delayed") and seen.envelope is not None:
+            if seen.state in ("ready", "delayed", "parked") and seen.envelope is not None:
                 store.take_out(job_id, seen)
                 _record_cancelled(store, seen.envelope, now)
-                return Cancellation(job_id, "waiting" if seen.state == "ready" else "delayed")
+                if seen.state == "ready" and seen.entry_id is not None:
+                    store.by_key.left_lane(seen.envelope, seen.entry_id, now)
+                return Cancellation(job_id, "delayed" if seen.state == "delayed" else "waiting")
             if seen.state == "leased":
                 store.cancels.setdefault(job_id, now)
                 return Cancellation(job_id, "running", worker=seen.worker)
@@ -762,10 +825,39 @@ def _due_ms(job: NewJob, now: int) -> int:
     return now + _ms(job.delay) if job.at is None else _ms(job.at)
 
 
+def _fields_of(job: NewJob) -> Fields:
+    return pairs(
+        fields_of(
+            job_id=job.id,
+            payload=job.payload,
+            headers=job.headers,
+            retry=job.retry,
+            timeout=job.timeout,
+            unique=job.unique if job.unique_for is None else None,
+            replace=job.replace,
+            limit=job.limit,
+        )
+    )
+
+
+def _raw(store: StreamStore, job_id: str, seen: Sighting) -> Fields:
+    """The fields of a job that waits."""
+    if seen.state == "ready" and seen.envelope is not None and seen.entry_id is not None:
+        return store.lanes[seen.envelope.lane].log.entries[seen.entry_id]
+    parked = store.by_key.find(job_id)
+    if parked is not None:
+        return parked[1].fields
+    return next(one.fields for one in store.delayed if one.fields.get(b"id") == job_id.encode())
+
+
 def _give_back(store: StreamStore, envelope: Envelope, now: int) -> None:
     """The job has ended: its uniqueness key is free, if it is still its own."""
-    if envelope.unique is not None:
+    if envelope.unique is None:
+        return
+    if store.unique.get(envelope.unique, now) == envelope.id:
         store.unique.give_back(envelope.unique, envelope.id, now)
+    else:
+        store.by_key.ended(envelope.unique, envelope.id, now)
 
 
 def _keep_unique(store: StreamStore, envelope: Envelope, now: int, keep_ms: int) -> None:
@@ -844,7 +936,7 @@ def _revive(store: StreamStore, letter: DeadJob, now: int) -> None:
     """A dead letter becomes ready: attempt 1, no crashes."""
     del store.dead.entries[letter.entry_id]
     fields = fields_again(letter.envelope, attempt=1, crashes=0)
-    store.lanes[letter.envelope.lane].add(now, pairs(fields))
+    store.by_key.make_ready(letter.envelope.lane, pairs(fields), now)
     store.counters["requeued"] += 1
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from streamq.broker import DeadJob, DoneJob, Order, Sighting, StoredSchedule, WorkerFacts
 from streamq.keys import LANES, PROMISE_HORIZON, PROMISE_KEPT, Lane
+from streamq.testing.limits import KeyLimits, Place
 from streamq.wire import entry_ms
 
 R = TypeVar("R")
@@ -213,7 +214,26 @@ class StreamStore:
         #: Enqueue call id -> its answer, JSON.
         self.calls = Expiring()
         self.limits: dict[str, Limiter] = {}
+        self.by_key = KeyLimits(self)
         self._numbers = 0
+
+    def add_ready(self, lane: Lane, fields: Fields, now_ms: int) -> str:
+        """Append a job to its lane."""
+        return self.lanes[lane].add(now_ms, fields)
+
+    def drop(self, place: Place) -> None:
+        """Acknowledge and delete an entry."""
+        self.lanes[place[0]].drop(place[1])
+
+    def knock_for(self, due_ms: int) -> None:
+        """Somebody has to look at a limit key then."""
+        if not self.delayed or due_ms < self.delayed[0].due_ms:
+            self.knock = True
+
+    def count_parked(self) -> int:
+        """One more job waits for others of its key."""
+        self.counters["parked"] += 1
+        return self.counters["parked"]
 
     def delay(self, due_ms: int, lane: Lane, fields: Fields) -> None:
         """Put a job among the delayed; a new earliest one knocks."""
@@ -228,6 +248,10 @@ class StreamStore:
         if seen.state == "delayed":
             first = next(one for one in self.delayed if one.fields.get(b"id") == job_id.encode())
             self.delayed.remove(first)
+        elif seen.state == "parked":
+            found = self.by_key.find(job_id)
+            if found is not None:
+                self.by_key.take_out(*found)
         elif seen.envelope is not None and seen.entry_id is not None:
             lane = self.lanes[seen.envelope.lane]
             lane.ready.remove(seen.entry_id)

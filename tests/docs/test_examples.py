@@ -31,6 +31,7 @@ def test_every_program_in_the_documents_is_run_here_or_beside_the_producers() ->
         "worker.py",
         "verify.py",
         "reports.py",
+        "tenants.py",
         "steer.py",
         "traced.py",
         "shop.py",
@@ -63,6 +64,14 @@ def test_the_readme_s_producer_and_worker_work_together(redis_port: int, tmp_pat
     assert (first[1], second) == ("True", [first[0], "False"]), "the second one is a duplicate"
     assert ran == [first[0], "1", "a.png"]
     assert (rest, worker.returncode) == ("", 0)
+
+
+def test_the_page_s_limits_hold(redis_port: int, tmp_path: Path) -> None:
+    (tmp_path / "tenants.py").write_text(at(named("tenants.py").text, port=redis_port))
+    lines = start(tmp_path / "tenants.py").communicate(timeout=PATIENCE)[0].split("\n")[:-1]
+    assert len(lines) == 16
+    assert {line.split()[1] for line in lines} == {"1", "2"}, "never three of one tenant"
+    assert {line.split()[0] for line in lines[:4]} == {"big", "small"}
 
 
 def test_the_page_s_recurring_jobs_run_and_are_steered(redis_port: int, tmp_path: Path) -> None:

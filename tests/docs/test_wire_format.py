@@ -16,6 +16,7 @@ from streamq import Every, Recurring, RedisBroker, Retry
 from streamq.broker import Again, Bury, Cancel, Done, Lease, Order, Release
 from streamq.job import NewJob
 from streamq.keys import GROUP, StreamKeys
+from streamq.limits import Limit
 from streamq.schedules import Cron, Record, Schedule
 from streamq.wire import FORMAT_VERSION
 from tests.streamq.rig import Hand, Rig
@@ -83,6 +84,7 @@ async def every_way_of_a_job(rig: Rig, look: Callable[[], Awaitable[None]]) -> N
     await rig.broker.set_paused(rig.stream, paused=True)
     for who in ("first", "second"):
         await rig.broker.limit(rig.stream, "host:shop.test", rate=1, burst=1, who=who)
+    await limited(rig)
     await rig.put(NewJob(payload=b"{}", id="later", delay=60, lane="high"))
     await rig.put(NewJob(payload=b"{}", id="low", lane="low"))
     await look()
@@ -104,6 +106,21 @@ async def controlled(rig: Rig, hand: Hand, look: Callable[[], Awaitable[None]]) 
     (letter,) = await rig.broker.dead(rig.stream)
     await rig.broker.purge(rig.stream, [letter.entry_id])
     await look()
+
+
+async def limited(rig: Rig) -> None:
+    """Some wait for others of their key."""
+    await rig.broker.set_paused(rig.stream, paused=False)
+    hand = rig.hand("limited")
+    await rig.put(NewJob(payload=b"{}", id="first", unique="doc", replace=True))
+    lease = next(one for one in await hand.take(10) if one.envelope.id == "first")
+    await rig.put(NewJob(payload=b"{}", id="second", unique="doc", replace=True, limit=Limit("t", running=1)))
+    await hand.finish(Done(lease))
+    for number in range(2):
+        await rig.put(NewJob(payload=b"{}", id=f"slow-{number}", limit=Limit("slow", rate=0.01)))
+    await hand.take(10)
+    await rig.broker.set_paused(rig.stream, paused=True)
+    await rig.put(NewJob(payload=b"{}", id="third", unique="doc 2", replace=True))
 
 
 async def vanished(rig: Rig, hand: Hand) -> None:

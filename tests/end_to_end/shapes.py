@@ -119,7 +119,7 @@ class Job(Document):
     schema: Literal["streamq.job/1"]
     stream: str
     job_id: str
-    state: Literal["ready", "leased", "delayed", "dead", "done", "cancelled"]
+    state: Literal["ready", "leased", "delayed", "parked", "dead", "done", "cancelled"]
     lane: Literal["high", "normal", "low"] | None
     attempt: Count | None
     crashes: Count | None

@@ -116,6 +116,7 @@ class Rig:
             "ready": sum(stats.ready.values()),
             "leased": stats.leased,
             "delayed": stats.delayed,
+            "parked": stats.parked,
             "dead": stats.dead,
             "done": stats.done,
         }

@@ -96,10 +96,11 @@ class PromotesEarly(MemoryBroker):
 class ReclaimsUnderTheOldId(MemoryBroker):
     """As a plain XAUTOCLAIM does: the old holder's word still counts."""
 
-    def _make_ready_again(self, lane: LaneStore, entry_id: str, fields: Fields, now: int) -> None:
+    def _make_ready_again(self, lane: LaneStore, entry_id: str, fields: Fields, now: int) -> str:
         lane.pending.pop(entry_id)
         lane.log.entries[entry_id] = fields
         lane.ready.appendleft(entry_id)
+        return entry_id
 
 
 class RetriesWithoutLettingGo(MemoryBroker):

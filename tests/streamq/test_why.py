@@ -8,12 +8,15 @@ import pytest
 
 from streamq.broker import DeadJob, DoneJob, Sighting, StreamStats, WorkerFacts, WorkerSeen
 from streamq.job import Envelope
+from streamq.limits import Limit
 from streamq.retry import Retry
 from streamq.why import Surroundings, duration, explain
 
 NOW = 1_767_225_600_000
 ENVELOPE = Envelope(id="j", payload=b"{}")
 SECOND = Envelope(id="j", payload=b"{}", attempt=2, note="TimeoutError:\nno answer")
+SLOTS = Envelope(id="j", payload=b"{}", limit=Limit("k", running=3))
+RATE = Envelope(id="j", payload=b"{}", limit=Limit("shop.test", rate=0.5, burst=2))
 UP = WorkerSeen("w1", 5, 7, 1.0, WorkerFacts(slots=5))
 QUIET = WorkerSeen("w2", 0, 7, 1.0, WorkerFacts(slots=5, quiet=True))
 SILENT = WorkerSeen("w3", 2, 7, 75.0, WorkerFacts(slots=5))
@@ -67,6 +70,26 @@ LINE = "3 jobs are before it in the normal lane and 4 in the lanes above"
             "due in 4 m 10 s, attempt 2 of 3, after TimeoutError: no answer",
         ),
         (seen("delayed", due_in=0.5), {}, "due in 500 ms, attempt 1"),
+        (
+            seen("parked", running=3, before=4, envelope=SLOTS),
+            {},
+            "waits for a slot of key k: 3 of 3 running; 4 jobs are before it",
+        ),
+        (
+            seen("parked", free_in=1.5, envelope=RATE),
+            {},
+            "rate limit of key shop.test (0.5 a second, 2 at once): the next may start in 1 s",
+        ),
+        (
+            seen("parked", running=1, envelope=RATE),
+            {},
+            "rate limit of key shop.test: waits until one that is ready has started",
+        ),
+        (
+            seen("parked", running=1, behind="j0"),
+            {},
+            "waits until job j0 of the same uniqueness key has ended",
+        ),
         (seen("delayed", due_in=-3.0), {"workers": [UP]}, "due for 3 s: the next turn of a worker makes it ready, attempt 1"),
         (seen("delayed", due_in=-3.0), {}, "due for 3 s, and no worker is up for jobs to make it ready, attempt 1"),
         (

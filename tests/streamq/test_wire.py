@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from streamq.job import Envelope
 from streamq.keys import LANES, MAX_NAME, Lane
+from streamq.limits import Limit
 from streamq.retry import Retry
 from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs
 
@@ -21,6 +22,8 @@ NAMES = [
     b"retry",
     b"timeout",
     b"unique",
+    b"replace",
+    b"limit",
 ]
 
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -38,6 +41,9 @@ envelopes = st.builds(
     retry=st.none() | st.builds(Retry, delays=st.lists(st.floats(0, 1000), max_size=4).map(tuple)),
     timeout=st.none() | st.floats(0.001, 1e6),
     unique=st.none() | texts.filter(bool),
+    replace=st.booleans(),
+    limit=st.none()
+    | st.builds(Limit, st.just("k"), running=st.integers(1, 9), rate=st.none() | st.just(0.5)),
 )
 
 
@@ -57,6 +63,8 @@ def test_what_is_written_is_read_again(envelope: Envelope, entry_id: str) -> Non
         "retry",
         "timeout",
         "unique",
+        "replace",
+        "limit",
     ):
         assert getattr(read, name) == getattr(envelope, name), name
 
@@ -93,6 +101,8 @@ def test_what_was_read_can_be_written_and_read_again_without_a_change(
         "retry",
         "timeout",
         "unique",
+        "replace",
+        "limit",
     ):
         assert getattr(second, name) == getattr(first, name), name
 

@@ -27,11 +27,6 @@ local function drop(stream, entries)
   end
 end
 
--- Gives a uniqueness key back, if the job still owns it.
-local function give_back(key, job_id)
-  if redis.call('GET', key) == job_id then redis.call('DEL', key) end
-end
-
 -- A job that goes round once more keeps its uniqueness key until it has ended, however late that is.
 local function keep_longer(key, job_id, ms)
   if redis.call('GET', key) == job_id and redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms) end

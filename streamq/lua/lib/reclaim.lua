@@ -1,9 +1,9 @@
 -- Takes one entry from a worker that is gone: ready again under a new id with one crash more, or dead
 -- when the crash budget is spent, or ended where a person has cancelled it. Returns 'ready', 'dead',
--- 'cancelled' or nil (the entry itself was deleted). Needs lib/cancel.
+-- 'cancelled' or nil (the entry itself was deleted). Needs lib/cancel and lib/limits.
 -- The uniqueness key of a dead one is found only here, so it cannot be among KEYS: it is added to
 -- `freed` (key, job id, ...) and the caller gives it back with lua/give_back.lua.
--- `of`: the keys dead, meta, done and cancels, the crash budget, the server's ms, and `freed`.
+-- `of`: the keys dead, meta, done and cancels, the crash budget, the server's ms, `freed` and `limits`.
 local lane_words = { 'high', 'normal', 'low' }
 local function take_back(lane_key, lane, entry_id, owner, of)
   local dead_key, meta_key, freed = of.dead, of.meta, of.freed
@@ -40,7 +40,7 @@ local function take_back(lane_key, lane, entry_id, owner, of)
   crashes = crashes + 1
   fields[#fields + 1] = 'crashes'
   fields[#fields + 1] = string.format('%d', crashes)
-  local outcome = 'ready'
+  local outcome, t = 'ready', terms(fields)
   if redis.call('ZSCORE', of.cancels, job_id) then
     outcome = 'cancelled'
     record_cancelled(of.done, of.cancels, meta_key, job_id, attempt, 0)
@@ -50,7 +50,8 @@ local function take_back(lane_key, lane, entry_id, owner, of)
     redis.call('XADD', dead_key, '*', 'died', string.format('%d', of.now), 'reason', 'crashed', 'error', why,
       'attempts', attempt, 'lane', lane_words[lane], unpack(fields))
   else
-    redis.call('XADD', lane_key, '*', unpack(fields))
+    local again = redis.call('XADD', lane_key, '*', unpack(fields))
+    if t then limits().keep_slot(of.limits, t, lane, entry_id, again) end
   end
   if unique and outcome ~= 'ready' then
     freed[#freed + 1] = unique
@@ -58,5 +59,6 @@ local function take_back(lane_key, lane, entry_id, owner, of)
   end
   redis.call('XACK', lane_key, 'workers', entry_id)
   redis.call('XDEL', lane_key, entry_id)
+  if t and outcome ~= 'ready' then limits().left_lane(of.limits, t, lane, entry_id) end
   return outcome
 end

@@ -165,21 +165,19 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "zrem-first": Mutant(
         "a due job is dropped from the delayed and not made ready",
         "storm",
-        _in_lua(
-            "local added = redis.pcall('XADD', lanes[lane], '*', unpack(fields))", "local added = 1", "turn"
-        ),
+        _in_lua("if not pcall(make_ready, L, lane, fields) then return 0 end", "", "turn"),
     ),
     "unique-kept": Mutant(
         "the uniqueness key of a job that is over is not given back",
         "storm",
-        _in_lua("if redis.call('GET', key) == job_id then redis.call('DEL', key) end", "", "turn"),
+        _in_lua("    redis.call('DEL', key)\n    return 1", "    return 1", "turn"),
     ),
     "retry-kept": Mutant(
         "a job that is to run again is not let go",
         "storm",
         _in_lua(
-            "      drop(lanes[lane], { entry })\n    end\n  end\n  for what",
-            "    end\n  end\n  for what",
+            "      drop(lanes[lane], { entry })\n    end\n  end\n  for _, one in ipairs(limited)",
+            "    end\n  end\n  for _, one in ipairs(limited)",
             "turn",
         ),
     ),
