@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -238,23 +238,35 @@ class RedisBroker(RedisInspection, RedisSchedules):
 
     async def can_confirm(self, stream: str, durability: Durability) -> None:
         """See `Broker.can_confirm`."""
-        if durability not in self._confirmable:
-            for command in _probes(durability):
+        if durability in self._confirmable:
+            return
+        questions, reply = _questions(durability), None
+        with contextlib.suppress(StopIteration):
+            while True:
+                command = questions.send(reply)
                 try:
-                    await self._nodes.call(stream, *command)
+                    reply = await self._nodes.call(stream, *command)
+                except redis.exceptions.NoPermissionError:
+                    reply = {}
                 except (redis.RedisError, OSError) as error:
                     raise _why_not_confirmed(error) from error
-            self._confirmable.add(durability)
+        self._confirmable.add(durability)
 
     def can_confirm_blocking(self, stream: str, durability: Durability) -> None:
         """`can_confirm` for programs without an event loop."""
-        if durability not in self._confirmable:
-            for command in _probes(durability):
+        if durability in self._confirmable:
+            return
+        questions, reply = _questions(durability), None
+        with contextlib.suppress(StopIteration):
+            while True:
+                command = questions.send(reply)
                 try:
-                    self._nodes.call_blocking(stream, command)
+                    (reply,) = self._nodes.call_blocking(stream, command)
+                except redis.exceptions.NoPermissionError:
+                    reply = {}
                 except (redis.RedisError, OSError) as error:
                     raise _why_not_confirmed(error) from error
-            self._confirmable.add(durability)
+        self._confirmable.add(durability)
 
     async def confirm(self, stream: str, jobs: int, *, call_id: str, durability: Durability) -> None:
         """See `Broker.confirm`."""
@@ -530,9 +542,26 @@ class RedisBroker(RedisInspection, RedisSchedules):
         return facts
 
 
-def _probes(durability: Durability) -> list[tuple[Any, ...]]:
-    """Commands that fail where it cannot be confirmed, and do nothing."""
-    return [("WAITAOF", 1, 0, 1)] if durability.fsync else []
+def _questions(durability: Durability) -> Generator[tuple[Any, ...], Any, None]:
+    """Commands that find out whether the server can confirm that; each is sent what was answered, and an
+    empty answer where the user may not ask.
+
+    WAITAOF answers too early where appendfsync is everysec, in Redis 7.2 to 7.4 and in Valkey, 9.1 included
+    (redis#13793; `python -m bench.losses` shows it). With `always` the answer to the write is enough.
+    """
+    if not durability.fsync:
+        return
+    if (yield "WAITAOF", 1, 0, 1) == {}:
+        raise BrokerRefused("durability fsync needs a user who may call WAITAOF")
+    info = yield "INFO", "server"
+    if info.get("server_name") != "valkey" and _version(str(info.get("redis_version"))) >= (8,):
+        return
+    found = yield "CONFIG", "GET", "appendfsync"
+    if b"always" not in found:
+        raise BrokerRefused(
+            "durability fsync needs appendfsync always on this server, and a user who may read that by CONFIG"
+            " GET: with everysec its WAITAOF confirms before the job is on the disk, which Redis 8 does not"
+        )
 
 
 def _confirmation(stream: str, jobs: int, call_id: str, durability: Durability) -> list[tuple[Any, ...]]:

@@ -13,6 +13,8 @@ from streamq.durability import durability_of
 from streamq.errors import BrokerRefused, InvalidJob
 from tests.support import fleets, servers
 
+LOGGED = {"appendonly": "yes", "appendfsync": "everysec"}
+
 
 def _program(name: str) -> Path:
     found = {"valkey": servers.find_valkey, "redis": servers.find_redis}[name]()
@@ -34,6 +36,14 @@ def replica(pair: fleets.Sentinels) -> Iterator[fleets.Server]:
     found = pair.replica()
     yield found
     found.resume()
+
+
+@pytest.fixture
+def newest_redis() -> Path:
+    found = servers.find_newest_redis()
+    if found is None:
+        pytest.skip("Redis (newest) was not found: ./dev test-servers gets it")
+    return found
 
 
 @pytest.fixture
@@ -93,6 +103,7 @@ async def test_a_program_without_an_event_loop_has_the_same(pair: fleets.Sentine
 
         def produce() -> None:
             assert queue.enqueue(1, durability="replicas:1").created
+            pair.holder("").ask("CONFIG", "SET", "appendfsync", "always")
             assert queue.enqueue(2, durability="fsync").created
             with pytest.raises(NotConfirmed):
                 queue.enqueue_many([3, 4], durability="replicas:5")
@@ -102,9 +113,7 @@ async def test_a_program_without_an_event_loop_has_the_same(pair: fleets.Sentine
 
 
 async def test_a_job_on_the_disk_is_there_after_the_server_was_killed(tmp_path: Path) -> None:
-    server = fleets.Server(
-        _program("valkey"), tmp_path / "server", config={"appendonly": "yes", "appendfsync": "everysec"}
-    )
+    server = fleets.Server(_program("valkey"), tmp_path / "server", config=LOGGED | {"appendfsync": "always"})
     try:
         async with RedisBroker.from_url(server.url) as broker:
             await Queue("jobs", broker, durability="fsync").enqueue({"a": 1})
@@ -115,16 +124,35 @@ async def test_a_job_on_the_disk_is_there_after_the_server_was_killed(tmp_path: 
         server.stop()
 
 
-@pytest.mark.parametrize(("name", "why"), [("valkey", "appendonly yes"), ("redis", "WAITAOF")])
+@pytest.mark.parametrize(
+    ("name", "config", "why"),
+    [
+        ("redis", LOGGED, "WAITAOF"),  # 7.0 has none
+        ("valkey", {}, "appendonly yes"),
+        ("valkey", LOGGED, "appendfsync always"),  # its WAITAOF answers before the disk has it
+    ],
+    ids=["too-old", "no-file", "too-early"],
+)
 async def test_a_server_that_cannot_confirm_is_told_before_anything_is_written(
-    name: str, why: str, tmp_path: Path
+    name: str, config: dict[str, str], why: str, tmp_path: Path
 ) -> None:
-    server = fleets.Server(_program(name), tmp_path / "server")  # Redis 7.0; Valkey without a file
+    server = fleets.Server(_program(name), tmp_path / "server", config=config)
     try:
         async with RedisBroker.from_url(server.url) as broker:
             with pytest.raises(BrokerRefused, match=why):
                 await Queue("jobs", broker).enqueue({"a": 1}, durability="fsync")
             assert server.ask("DBSIZE") == 0
+    finally:
+        server.stop()
+
+
+async def test_a_server_that_waits_for_its_disk_confirms_with_everysec(
+    tmp_path: Path, newest_redis: Path
+) -> None:
+    server = fleets.Server(newest_redis, tmp_path / "server", config=LOGGED)
+    try:
+        async with RedisBroker.from_url(server.url) as broker:
+            assert (await Queue("jobs", broker).enqueue({"a": 1}, durability="fsync")).created
     finally:
         server.stop()
 
