@@ -6,6 +6,7 @@ in the night that an hour comes twice, what lies in a window by the clock does s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -25,13 +26,13 @@ Window = tuple[float, float]
 
 def is_active(hours: Sequence[ActiveHours], zone: ZoneInfo, now: float) -> bool:
     """Whether `now` lies in one of the windows; it does where there are none."""
-    today = datetime.fromtimestamp(now, zone).date()
+    today = _day_of(zone, now)
     return not hours or any(start <= now < end for start, end in _windows_of(hours, zone, today))
 
 
 def windows(hours: Sequence[ActiveHours], zone: ZoneInfo, now: float) -> Iterator[Window]:
     """The windows that end after `now`, in their order; those that touch are one. Two weeks of them."""
-    today = datetime.fromtimestamp(now, zone).date()
+    today = _day_of(zone, now)
     open_: Window | None = None
     for number in range(_FORESIGHT):
         for start, end in _windows_of(hours, zone, today + timedelta(days=number)):
@@ -53,6 +54,11 @@ def days_of(hours: ActiveHours) -> frozenset[int]:
     for name in hours.days:
         found |= _GROUPS[name] if name in _GROUPS else {_NAMES.index(name)}
     return frozenset(found or range(7))
+
+
+def _day_of(zone: ZoneInfo, now: float) -> date:
+    """The local day; a datetime of the last fraction of a microsecond would be the next day's."""
+    return datetime.fromtimestamp(math.floor(now), zone).date()
 
 
 def _windows_of(hours: Sequence[ActiveHours], zone: ZoneInfo, day: date) -> list[Window]:
