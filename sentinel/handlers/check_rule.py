@@ -52,6 +52,8 @@ log = logging.getLogger("sentinel.check")
 
 #: Every tenth fetch is a full one, whatever the validators say (domain.md, Fetch).
 FULL_FETCH_EVERY: Final = 10
+#: Runs among which the last good one is looked for.
+RECENT_RUNS: Final = 20
 #: Times a judgement is made anew because another check of the rule was committed meanwhile.
 REJUDGE: Final = 3
 #: A server that asks for more patience than this is asked at the next interval instead (seconds).
@@ -206,10 +208,23 @@ class CheckRuleHandler:
                 page = await self._fetch(stored, job)
         except FetchFailure as failure:
             return Reading(_result(failure.partial, failure), failure=failure, page=failure.partial)
+        if page.not_modified and await self._is_elsewhere(stored, page, job):
+            return await self._look(_unvalidated(stored), job)
         if page.not_modified:
             return Reading(_result(page), not_modified=True, page=page)
         reading = await self._understand(stored, page)
         return await self._look_again(stored, job, reading)
+
+    async def _is_elsewhere(self, stored: StoredRule, page: Fetched, job: Job[RunRule]) -> bool:
+        """Whether "as it was" was said of another page than the last good one: validators are a page's own.
+
+        Asked where the rule's own address sends on, and that may be to somewhere else each time.
+        """
+        if page.final_url == stored.rule.url:
+            return False
+        runs = await self._store.runs(stored.rule.id, RECENT_RUNS)
+        known = [run.result.final_url for run in runs if run.status == "ok" and run.job_id != job.id]
+        return not known or known[0] != page.final_url
 
     async def _look_again(self, stored: StoredRule, job: Job[RunRule], first: Reading) -> Reading:
         """What a browser sees, where the first look was by HTTP and came to nothing; else the first."""
@@ -446,6 +461,13 @@ def _afresh(stored: StoredRule, job: Job[RunRule]) -> StoredRule:
     return msgspec.structs.replace(stored, state=msgspec.structs.replace(stored.state, backoff=0))
 
 
+def _unvalidated(stored: StoredRule) -> StoredRule:
+    """The same, as if nothing were known that a server could call as it was."""
+    return msgspec.structs.replace(
+        stored, state=msgspec.structs.replace(stored.state, etag=None, last_modified=None)
+    )
+
+
 def _unhelped(reading: Reading, failure: CheckFailure, rests: float) -> Reading:
     """The same, and why no browser looked this time. `rests`: seconds until one does."""
     said = f"{failure.detail}; a browser did not help either, it looks again in {rests / 60:.0f} min"
@@ -528,10 +550,12 @@ def _learned(state: RuleState, reading: Reading, *, now: float | None) -> RuleSt
     page, value = reading.page, reading.value
     new = page is not None and now is not None and not modes.was_remembered(page)
     headers = page.headers if page is not None else {}
+    # A document that is as it was says nothing of what a browser's scripts put into it.
+    by_http = page is not None and page.mode == "http"
     return msgspec.structs.replace(
         state,
-        etag=headers.get("etag"),
-        last_modified=headers.get("last-modified"),
+        etag=headers.get("etag") if by_http else None,
+        last_modified=headers.get("last-modified") if by_http else None,
         conditional_count=0,
         mode_that_worked=_asked_first(page) if page is not None and new else state.mode_that_worked,
         mode_since=now if new else state.mode_since,

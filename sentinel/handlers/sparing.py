@@ -133,9 +133,10 @@ class Sparing:
         `delay`: seconds that the host itself wants between two. A person waits for the rate, but not
         behind the rules of the host, of which thousands may wait.
         """
-        if self._rate is None:
+        rates = [rate for rate in (self._rate, 1 / delay if delay else None) if rate is not None]
+        if not rates:
             return
-        rate = min(self._rate, 1 / delay) if delay else self._rate
+        rate = min(rates)
         wait = await self._broker.limit(
             RULES_RUN,
             f"host:{rate_key(rule.url)}",

@@ -29,7 +29,12 @@ class Healing(Part):
             if not healed:
                 return ()
             # A check under way has judged by what was before: it judges anew.
-            values: dict[str, Any] = {"version": rule_state.c.version + 1}
+            # The next one reads the page: a 304 would say "as it was" of what is to be read otherwise.
+            values: dict[str, Any] = {
+                "version": rule_state.c.version + 1,
+                "etag": None,
+                "last_modified": None,
+            }
             if accept:
                 changed = _with_fallbacks(stored.rule, healed)
                 await connection.execute(

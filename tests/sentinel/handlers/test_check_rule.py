@@ -14,13 +14,13 @@ from sentinel.errors import StaleWorker
 from sentinel.events import AlertRecorded, ChangeConfirmed, RunEnded
 from sentinel.handlers.check_rule import FetchFailed
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN, DispatchAlert, RunRule
-from sentinel.model import AlertPolicy, Condition, Confirm, FetchProfile, Normalization
+from sentinel.model import AlertPolicy, Condition, Confirm, Extraction, FetchProfile, Normalization
 from sentinel.store.tables import rule as rule_table
 from streamq import DeadLetter, Snooze
 from tests.sentinel.conftest import both_databases
 from tests.sentinel.handlers.checking import NOT_MODIFIED, WIDGET, Hand, World, page, tagged
 from tests.sentinel.store.things import every_row
-from tests.support.http import Reply, Route
+from tests.support.http import RawHandler, Reply, Request, Route, send
 
 TWICE = AlertPolicy(require_consecutive=2, channels=["ops"])
 
@@ -304,6 +304,65 @@ async def test_a_failed_check_does_not_forget_the_validators_of_the_last_good_on
     await checks.check(*[checks.job() for _ in range(3)])
     assert checks.validators() == [None, '"a"', '"a"']
     assert [seen.raw for seen in await checks.seen()] == ["100 €"] * 2
+
+
+def by_tag(body: str, etag: str) -> RawHandler:
+    """A server that knows its page: 304 to whoever has it."""
+
+    whole = Reply(body=body, headers={"ETag": etag, "Vary": "Cookie, Accept-Language"}, close=True)
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        known = request.headers.get("if-none-match") == etag
+        await send(NOT_MODIFIED if known else whole, request, writer)
+
+    return answer
+
+
+async def test_an_edited_selector_reads_a_page_that_is_as_it_was(checks: World) -> None:
+    body = "<b class=price>100 €</b><i class=other>7 €</i>"
+    await checks.watch(by_tag(body, 'W/"a"'))
+    await checks.check(checks.job(), checks.job())
+    assert checks.validators() == [None, 'W/"a"']
+
+    await checks.load(checks.rule(extraction=Extraction(method="css", selector=".other")))
+    await checks.check()
+    assert await checks.stable() == "7 €"
+    await checks.load(checks.rule(extraction=Extraction(method="css", selector=".gone")))
+    await checks.check()
+    assert (await checks.last_run()).result.error_code == "EXTRACT_SELECTOR_NOT_FOUND"
+
+
+async def test_an_edit_of_cookies_or_language_asks_for_the_whole_page(checks: World) -> None:
+    await checks.watch(by_tag("<b class=price>100 €</b>", '"a"'))
+    await checks.check()
+    for fetch in (FetchProfile(cookies={"currency": "usd"}), FetchProfile(geo="de-AT")):
+        await checks.load(checks.rule(fetch=fetch))
+        await checks.check()
+    assert checks.validators() == [None, None, None]
+
+
+async def test_as_it_was_of_another_page_than_the_last_one_is_not_believed(checks: World) -> None:
+    # Given a page that sends on, and places that count their versions alike
+    checks.site.route("/one", by_tag("<b class=price>100 €</b>", '"1"'))
+    checks.site.route("/two", by_tag("<b class=price>80 €</b>", '"1"'))
+    await checks.watch(Reply(status=302, headers={"Location": "/one"}))
+    await checks.check(checks.job(), checks.job())
+    assert (await checks.last_run()).result.not_modified
+
+    checks.site.route("/widget", Reply(status=302, headers={"Location": "/two"}))
+    await checks.check()
+
+    run = await checks.last_run()
+    assert (run.result.not_modified, run.result.http_status) == (False, 200)
+    assert await checks.stable() == "80 €"
+
+
+async def test_a_304_that_nobody_asked_for_is_an_error(checks: World) -> None:
+    await checks.watch([page("100 €"), NOT_MODIFIED])
+    await checks.check(checks.job(), checks.job())
+    assert checks.validators() == [None, None]
+    assert (await checks.last_run()).result.error_code == "FETCH_HTTP_4XX"
+    assert await checks.stable() == "100 €"
 
 
 # --- whether and how ----------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sentinel.model import FetchProfile
+from streamq import Snooze
 from tests.sentinel.handlers.checking import World, page
 from tests.support.http import Reply
 
@@ -44,3 +47,23 @@ async def test_a_robots_txt_that_cannot_be_had_or_is_too_large_forbids_everythin
         run = (await checks.last_run()).result
         assert run.error_code == "FETCH_ROBOTS"
         assert "cannot be read" in (run.error_detail or "")
+
+
+@pytest.mark.parametrize("rate", [3.0, None])
+async def test_crawl_delay_is_the_time_between_two_checks_of_the_host(
+    checks: World, rate: float | None
+) -> None:
+    checks.site.route("/robots.txt", Reply(body="User-agent: *\nCrawl-delay: 20", content_type="text/plain"))
+    checks.site.route("/widget", page())
+    await checks.load(checks.rule(), checks.rule("gadget"), robots="obey")
+    handler = checks.new_handler(rate_per_domain=rate)
+    await handler(checks.job())
+    waiting = checks.job("gadget")
+    with pytest.raises(Snooze) as waits:
+        await handler(waiting)
+    assert 19 < waits.value.seconds <= 20
+    assert len(checks.site.requests_to("/widget")) == 1
+
+    checks.clock.advance(21)
+    await handler(waiting)
+    assert len(checks.site.requests_to("/widget")) == 2

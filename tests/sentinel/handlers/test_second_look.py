@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sentinel.model import FetchProfile
 from sentinel.store.blobs import FileBlobs
 from tests.sentinel.fetch.browsing import PRIVATE, new_pool, the_program
 from tests.sentinel.handlers.checking import World, page
-from tests.support.http import Reply
+from tests.support.http import Reply, Request, send
 from tests.support.png import size
 
 DAY = 86400.0
@@ -66,6 +67,21 @@ async def test_where_http_finds_nothing_a_browser_looks_and_is_remembered_for_a_
     assert (run.status, run.result.mode, run.result.fallback_reason) == ("ok", "http", None)
     state = await looking.state()
     assert state.mode_that_worked == "http"
+
+
+async def test_a_shell_that_is_as_it_was_says_nothing_of_what_scripts_put_into_it(looking: World) -> None:
+    shell = late("19,99 €")
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        whole = Reply(body=shell.body, headers={"ETag": '"build-7"'}, close=True)
+        await send(Reply(status=304) if "if-none-match" in request.headers else whole, request, writer)
+
+    await looking.watch(answer)
+    await looking.check()
+    looking.clock.advance(7 * DAY)  # HTTP is tried again
+    shell = late("9,99 €")
+    await looking.check()
+    assert await looking.stable() == "9,99 €"
 
 
 async def test_force_teaches_nothing(looking: World) -> None:
