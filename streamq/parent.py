@@ -22,6 +22,11 @@ FD_VARIABLE: Final = "STREAMQ_PARENT_FD"
 WHOLE: Final = 4096
 
 
+def child_environment(given: Mapping[str, str] | None, fd: int) -> dict[str, str]:
+    """The environment of a process that is to tell us how it is; `given`: None: as ours."""
+    return {**(os.environ if given is None else given), FD_VARIABLE: str(fd)}
+
+
 def is_supervised(environ: Mapping[str, str]) -> bool:
     """A `Supervisor` has started this process."""
     return FD_VARIABLE in environ
@@ -54,7 +59,7 @@ class Parent:
         return f"<Parent at fd {self._fd}>"
 
     @classmethod
-    def found(cls, environ: MutableMapping[str, str]) -> Self | None:
+    def found(cls, environ: MutableMapping[str, str] = os.environ) -> Self | None:
         """None: nobody above listens. The variable is taken out: children of ours have nothing to say."""
         named = environ.pop(FD_VARIABLE, "")
         try:

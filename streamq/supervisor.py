@@ -29,7 +29,7 @@ import msgspec
 
 from streamq.broker import Broker
 from streamq.errors import InvalidJob
-from streamq.parent import FD_VARIABLE
+from streamq.parent import child_environment
 from streamq.vouching import Watch
 
 log = logging.getLogger("streamq.supervisor")
@@ -353,13 +353,12 @@ class Supervisor:
     async def _launch(self, number: int, mouth: int) -> anyio.abc.Process:
         """`mouth`: where it tells how it is."""
         command = self._command(number) if callable(self._command) else self._command
-        env = {**(os.environ if self._env is None else self._env), FD_VARIABLE: str(mouth)}
         return await anyio.open_process(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, str(self._options.stop_timeout), *command],
             stdin=self._lifeline,
             stdout=None,  # ours: what a process has to say is for those who read us
             stderr=None,
-            env=env,
+            env=child_environment(self._env, mouth),
             pass_fds=(mouth,),
             # Ctrl-C in a terminal is for us, who pass it on once; else it would come twice.
             start_new_session=True,

@@ -186,7 +186,7 @@ class Worker:
                 clock=self._clock,
                 learned=self._learned,
                 tell=self._tell,
-                parent=Parent.found(os.environ),
+                parent=Parent.found(),
             )
             heart.start()
             background.start_soon(self._recycle, heart)
