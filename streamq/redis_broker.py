@@ -162,7 +162,11 @@ class RedisBroker(RedisInspection, RedisSchedules):
     # --- running scripts ---------------------------------------------------------------------
 
     async def _evaluate(self, call: Call[A]) -> A:
-        return await self._run(call, self._nodes.call)
+        """For calls that need no group: where one is missed all the same, trying again may help."""
+        try:
+            return await self._run(call, self._nodes.call)
+        except _NoGroup as error:
+            raise BrokerUnavailable(str(error)) from error
 
     async def _run(self, call: Call[A], ask: Callable[..., Awaitable[Any]]) -> A:
         by_sha, by_text, what = _evaluation(call)

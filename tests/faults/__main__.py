@@ -4,6 +4,8 @@ python -m tests.faults                                  all parts, full: 100,000
 python -m tests.faults storm --jobs 20000 --kills 60 --freezes 12
 python -m tests.faults points --share 0.05              a twentieth of the kill points
 python -m tests.faults mutants                          the harness held by engines with one bug each
+python -m tests.faults drills refusals                  zombies, attempts, lateness, a blocked loop; error codes x calls
+python -m tests.faults outages recovery                 clock, power, memory, disk, FLUSHALL; time to recover
 python -m tests.faults --short                          every part, small: some minutes
 
 Prints a table and keeps it as bench/results/DATE-faults-PART.txt. Exit code 1: something was broken.
@@ -12,14 +14,27 @@ Prints a table and keeps it as bench/results/DATE-faults-PART.txt. Exit code 1: 
 from __future__ import annotations
 
 import argparse
+import logging
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import anyio
+import msgspec
+
+from streamq import RedisBroker
+from tests.faults.nemesis import drills as drill
 from tests.faults.nemesis import report
 from tests.faults.nemesis.caught import catch
+from tests.faults.nemesis.checker import quantile
+from tests.faults.nemesis.ledger import Ledger
 from tests.faults.nemesis.mutants import MUTANTS
+from tests.faults.nemesis.outages import cut_power, jump, survive
 from tests.faults.nemesis.points import run_points
+from tests.faults.nemesis.refusals import CODES, SITES, matrix, refuse
 from tests.faults.nemesis.report import Row
 from tests.faults.nemesis.storm import Plan, run_storm
 
@@ -59,17 +74,86 @@ def storm(options: argparse.Namespace) -> list[Row]:
         _none("R4", "fence, attempt or crash count wrong", verdict.order, ""),
         Row(
             id="R5",
-            what="killed worker's job starts again",
+            what="killed worker's job starts again, in the storm (who would take it is killed too)",
             figure=late,
-            target=f"p99 at most lease + 2 s = {plan.lease + 2:g} s",
             run=f"{len(verdict.recovery)} jobs, lease {plan.lease:g} s",
-            good=verdict.share(0.99) <= plan.lease + 2,
         ),
         _none("R12", "delayed jobs early", verdict.early, f"{len(verdict.lateness):,} delayed"),
         _none("R13", "attempts of failing jobs wrong", verdict.retries, ""),
         _none("", "uniqueness keys held after the end", verdict.unique_held, ""),
         _none("", "ended and never enqueued", verdict.invented, ""),
     ]
+
+
+def recovery(options: argparse.Namespace) -> list[Row]:
+    """R5: kills far apart, so that somebody lives who takes the jobs."""
+    kills = 4 if options.short else 20
+    plan = Plan(
+        jobs=1000 * kills, seed=options.seed, kills=kills, lease=options.lease, renew=options.lease / 4
+    )
+    verdict = run_storm(msgspec.structs.replace(plan, seconds=0.1), told=_say)
+    p99 = verdict.share(0.99)
+    return [
+        Row(
+            id="R5",
+            what="killed worker's job starts again",
+            figure=f"p50 {verdict.share(0.5):.2f} s, p99 {p99:.2f} s",
+            target=f"p99 at most lease + 2 s = {plan.lease + 2:g} s",
+            run=f"{len(verdict.recovery)} jobs of {kills} kills, {plan.jobs:,} jobs, seed {plan.seed}",
+            good=p99 <= plan.lease + 2 and not verdict.broken,
+        )
+    ]
+
+
+def outages(options: argparse.Namespace) -> list[Row]:
+    """R7, R10, R18: the server's clock, power, memory, disk and data."""
+    logging.disable()
+    rows = []
+    for what in ("memory", "disk", "flushall", "groups"):
+        found = anyio.run(survive, what)
+        rows.append(
+            Row(
+                id="R18",
+                what={
+                    "memory": "no memory (maxmemory)",
+                    "disk": "no disk (the append-only file may not grow)",
+                    "flushall": "FLUSHALL; jobs put in after it",
+                    "groups": "every consumer group destroyed",
+                }[what],
+                figure=f"{found.lost} lost",
+                target="0, and no restart of the worker",
+                run=f"{found.jobs} jobs, felt as: {found.felt or 'nothing'}, {found.again} ran again",
+                good=found.good,
+            )
+        )
+    try:
+        for hours in (1.0, -1.0):
+            moved = jump(hours)
+            rows.append(
+                Row(
+                    id="R10",
+                    what=f"the server's clock jumps by {hours:+g} h",
+                    figure=f"{moved.stolen} stolen, {moved.lost} lost, recovered in {moved.recovered:.1f} s",
+                    target="0, 0, two leases",
+                    run=f"lease {moved.lease:g} s, one of two workers killed after the jump",
+                    good=not moved.stolen and not moved.lost and 0 < moved.recovered <= 2 * moved.lease + 1,
+                )
+            )
+        for mode, limit in (("always", 0.0), ("everysec", 2.0), ("no", None)):
+            cut = cut_power(mode, seconds=1.5 if options.short else 5.0)
+            rows.append(
+                Row(
+                    id="R7",
+                    what=f"power cut, appendfsync {mode}",
+                    figure=f"{cut.lost:,} of {cut.acknowledged:,} lost, the last {cut.window:.2f} s",
+                    target={"always": "0", "everysec": "the last second, two at most", "no": ""}[mode],
+                    run=f"{1.5 if options.short else 5.0:g} s of enqueues",
+                    good=cut.whole and (limit is None or cut.window <= limit),
+                )
+            )
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        _say(f"clock and power left out: {error}")
+    return rows
 
 
 def _none(figure: str, what: str, found: int | Sequence[int], run: str) -> Row:
@@ -141,10 +225,95 @@ def mutants(options: argparse.Namespace) -> list[Row]:
     ]
 
 
+def drills(options: argparse.Namespace) -> list[Row]:
+    """R4, R12, R13, R16, a thousand times each."""
+    many = 200 if options.short else 1000
+    logging.disable()
+    with drill.server() as running, tempfile.TemporaryDirectory(prefix="sq-drills-") as folder:
+
+        async def all_three() -> tuple[drill.Zombies, drill.Retries, drill.Lateness]:
+            async with RedisBroker.from_url(running.url) as broker:
+                ledger = Ledger(Path(folder) / "effects.db")
+                return (
+                    await drill.zombies(broker, ledger, many),
+                    await drill.retries(broker, many),
+                    await drill.lateness(broker, rate=many, seconds=2 if options.short else 10),
+                )
+
+        stale, failing, delayed = anyio.run(all_three)
+        stood = drill.blocked(running, jobs=100)
+    p50, p99 = quantile(delayed.late, 0.5) * 1000, quantile(delayed.late, 0.99) * 1000
+    exact = failing.attempts == {3: many} and failing.letters == {3: many}
+    zombies = f"{many:,} zombies, {stale.tried:,} ends tried"
+    return [
+        _none("R4", "ends of a stale worker accepted", stale.accepted, zombies),
+        _none("R4", "leases a stale heartbeat kept", stale.renewed, zombies),
+        _none("R4", "fenced writes of a stale worker let through", stale.written, zombies),
+        Row(
+            id="R13",
+            what="always failing jobs: attempts -> jobs",
+            figure=f"{failing.attempts}",
+            target=f"{{3: {many}}}, as many dead letters",
+            run=f"letters {failing.letters}, attempts before their delay {failing.early}",
+            good=exact and not failing.early,
+        ),
+        _none(
+            "R12",
+            "delayed jobs early",
+            delayed.early,
+            f"{delayed.jobs:,} jobs, {delayed.rate:,} due a second",
+        ),
+        Row(
+            id="R12",
+            what="lateness",
+            figure=f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+            target="p99 at most 250 ms",
+            run="one worker that does nothing else",
+            good=p99 <= 250,
+        ),
+        Row(
+            id="R16",
+            what=f"handler that blocks its loop for {stood.blocked:g} s, lease {stood.lease:g} s",
+            figure=f"{stood.lost} lost, {stood.again} ran again",
+            target="0, 0",
+            run=f"{stood.jobs} jobs; last start in the worker beside it {stood.beside:.1f} s,"
+            f" in its own {stood.behind:.1f} s after the start",
+            good=not stood.lost and not stood.again,
+        ),
+    ]
+
+
+def refused(options: argparse.Namespace) -> list[Row]:
+    """R11: error codes at calls."""
+    logging.disable()
+    codes = [text.partition(" ")[0] for text in CODES]
+    if options.short:
+        codes = codes[::4]
+    with drill.server() as running:
+        cells = anyio.run(refuse, running, codes, SITES)
+    print(matrix(cells))
+    good = sum(cell.good for cell in cells)
+    run = f"{len(codes)} codes at {', '.join(SITES)}"
+    return [
+        Row(
+            id="R11",
+            what="error codes x calls: goes on, or ends with a clear refusal",
+            figure=f"{good} of {len(cells)}",
+            target="all",
+            run=run,
+            good=good == len(cells),
+        )
+    ]
+
+
 PARTS: Mapping[str, Callable[[argparse.Namespace], list[Row]]] = {
     "storm": storm,
+    "recovery": recovery,
     "points": points,
     "mutants": mutants,
+    "drills": drills,
+    "refusals": refused,
+    "outages": outages,
 }
 
 

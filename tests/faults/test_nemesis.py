@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from streamq import RedisBroker
 from tests.faults.nemesis.caught import catch
 from tests.faults.nemesis.checker import End, Verdict, check
 from tests.faults.nemesis.crew import Work, name_of
+from tests.faults.nemesis.drills import blocked, lateness, retries, server, zombies
 from tests.faults.nemesis.history import Event
-from tests.faults.nemesis.ledger import Entry
+from tests.faults.nemesis.ledger import Entry, Ledger
 from tests.faults.nemesis.mutants import MUTANTS
+from tests.faults.nemesis.outages import cut_power, jump, survive
 from tests.faults.nemesis.points import KINDS, run_points
+from tests.faults.nemesis.refusals import CODES, SITES, matrix, refuse
 from tests.faults.nemesis.storm import Plan, run_storm
 from tests.support.servers import find_valkey
 
@@ -55,6 +62,96 @@ def test_a_planted_bug_is_caught(name: str) -> None:
 
     print(f"\n{name}: {found.evidence} ({found.seconds:.1f} s)")
     assert found.evidence
+
+
+@needs_valkey
+async def test_stale_holders_are_refused_whatever_they_try_and_attempts_are_exact(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "effects.db")
+    with server() as running:
+        async with RedisBroker.from_url(running.url) as broker:
+            stale = await zombies(broker, ledger, 100)
+            failing = await retries(broker, 50)
+    ledger.close()
+
+    assert (stale.tried, stale.accepted, stale.renewed, stale.written, stale.ended_once) == (
+        400,
+        0,
+        0,
+        0,
+        100,
+    )
+    assert (failing.attempts, failing.letters, failing.early) == ({3: 50}, {3: 50}, 0)
+
+
+@needs_valkey
+async def test_delayed_jobs_are_not_early_where_hundreds_are_due_each_second() -> None:
+    with server() as running:
+        async with RedisBroker.from_url(running.url) as broker:
+            delayed = await lateness(broker, rate=300, seconds=1)
+
+    assert (len(delayed.late), delayed.early) == (300, 0)
+
+
+@needs_valkey
+def test_a_handler_that_blocks_its_loop_for_three_leases_keeps_its_jobs() -> None:
+    with server() as running:
+        found = blocked(running, jobs=30)
+
+    assert (found.lost, found.again) == (0, 0)
+
+
+@needs_valkey
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["LOADING", "NOGROUP", "NOPERM"],
+        pytest.param([text.partition(" ")[0] for text in CODES], marks=pytest.mark.soak, id="all"),
+    ],
+)
+async def test_whatever_a_server_answers_the_worker_goes_on_or_ends_with_a_clear_refusal(
+    codes: list[str],
+) -> None:
+    with server() as running:
+        cells = await refuse(running, codes, SITES)
+
+    print(f"\n{matrix(cells)}")
+    assert [cell for cell in cells if not cell.good] == []
+
+
+@needs_valkey
+@pytest.mark.parametrize("what", ["memory", "disk", "flushall", "groups"])
+async def test_a_worker_goes_on_without_a_restart_when_the_server_is_well_again(what: str) -> None:
+    found = await survive(what)
+
+    print(f"\n{found}")
+    assert found.good
+
+
+#: The shims are compiled on the spot.
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler was found")
+
+
+@needs_valkey
+@needs_compiler
+@pytest.mark.parametrize("hours", [1, pytest.param(-1, marks=pytest.mark.soak)])
+def test_a_jump_of_the_servers_clock_steals_no_job_and_strands_none(hours: int) -> None:
+    found = jump(hours)
+
+    print(f"\n{found}")
+    assert (found.stolen, found.lost) == (0, 0)
+    assert found.recovered > 0
+
+
+@needs_valkey
+@needs_compiler
+@pytest.mark.parametrize("mode", ["always", pytest.param("everysec", marks=pytest.mark.soak)])
+def test_a_power_cut_takes_nothing_that_was_synced(mode: str) -> None:
+    found = cut_power(mode, seconds=0.5 if mode == "always" else 3.0)
+
+    print(f"\n{found}")
+    assert found.whole
+    assert found.acknowledged > 0
+    assert found.window <= {"always": 0.0, "everysec": 2.0}[mode]
 
 
 # --- the checker on histories made by hand ------------------------------------------------------------

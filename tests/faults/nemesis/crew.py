@@ -41,6 +41,8 @@ class Work(msgspec.Struct, frozen=True):
     fails: int = 0
     #: Snoozes once, before its first attempt counts.
     snoozes: bool = False
+    #: Blocks the event loop for its seconds, instead of waiting.
+    blocks: bool = False
     #: Due so many milliseconds of the wall clock, or 0.
     due_ms: int = 0
 
@@ -92,7 +94,9 @@ def handlers_of(
         ledger.begin(name, job.fence)
         facts = {"job": made.number, "attempt": job.attempt, "crashes": job.crashes, "fence": job.fence}
         history.write("start", **facts, wall_ms=wall_ms)
-        if made.seconds:
+        if made.blocks:
+            time.sleep(made.seconds)  # noqa: ASYNC251 - that is what is tried
+        elif made.seconds:
             await asyncio.sleep(made.seconds)
         if made.snoozes and job.attempt == 1 and ledger.may_snooze(name):
             history.write("snoozed", **facts)

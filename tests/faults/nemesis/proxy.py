@@ -104,7 +104,7 @@ class Proxy:
 
     def _name(self, words: list[bytes]) -> str:
         """The script's name, or the command's."""
-        if words[0].upper() == b"EVALSHA":
+        if words[0].upper().startswith(b"EVALSHA"):  # also the one that only reads
             return self._sites.get(words[1], "another script")
         return words[0].decode().upper()
 
