@@ -1,12 +1,17 @@
 """Fires the ticks of recurring jobs: in every worker, at the moment, and without asking in between.
 
 A worker knows when the next tick is: from its own last look, from every heartbeat, and from the knock that a
-new earliest tick makes. All workers look at that moment; the broker lets one of them add the job.
+new earliest tick makes. The worker that leads looks at that moment, the others a tenth of a second later, and
+the broker lets one of them add the job: so nothing hangs on the leader, and where ticks are many, the others
+do not ask for each of them.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -24,9 +29,11 @@ from streamq.schedules import fire
 
 log = logging.getLogger("streamq.worker")
 
-#: Seconds that a worker leaves the first look to the one that leads: where many are up, all but one then find
-#: the tick fired.
-COURTESY: Final = 0.01
+#: Seconds for which the others leave a tick to the worker that leads; by then one look tells of all that were
+#: due meanwhile, most often that they are fired.
+COURTESY: Final = 0.1
+#: Ticks that are fired at the same time.
+AT_ONCE: Final = 16
 #: Looks in a row at one stream at most: a batch of missed ticks each.
 LOOKS: Final = 1000
 
@@ -87,24 +94,31 @@ class Ticker:
         """Put what the code declares into the broker, and fire what is due; later, where that fails."""
         for stream in self._consumers:
             self._incomplete.add(stream)
-            await self._look_politely(stream)
+            await self._try_to_look(stream)
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             self._changed = anyio.Event()
             now = self._clock.monotonic()
-            due = [stream for stream, at in self._at.items() if at is not None and at <= now]
+            looks = [(self._look_time(stream), stream) for stream in self._consumers]
+            due = [stream for when, stream in looks if when is not None and when <= now]
             for stream in due:
-                await self._look_politely(stream)
+                await self._try_to_look(stream)
             if not due:
-                soonest = min((at for at in self._at.values() if at is not None), default=None)
+                soonest = min((when for when, _ in looks if when is not None), default=None)
                 with anyio.move_on_after(None if soonest is None else soonest - now):
                     await self._changed.wait()
 
-    async def _look_politely(self, stream: str) -> None:
-        if not self._consumers[stream].peers.leads:
-            await anyio.sleep(COURTESY)
+    def _look_time(self, stream: str) -> float | None:
+        """Monotonic seconds of the next look, courtesy included."""
+        at = self._at[stream]
+        return at if at is None or self._leads(stream) else at + COURTESY
+
+    def _leads(self, stream: str) -> bool:
+        return self._consumers[stream].peers.leads
+
+    async def _try_to_look(self, stream: str) -> None:
         try:
             if stream in self._incomplete:
                 await self._declare(stream)
@@ -121,28 +135,65 @@ class Ticker:
     async def _look(self, stream: str) -> None:
         self._at[stream] = None
         if not self._stopped:
-            seconds = await fire_due(self._broker, stream, self._tell)
+            seconds = await fire_due(self._broker, stream, self._tell, in_order=self._leads(stream))
             if seconds is not None:
                 self._look_at(stream, self._clock.monotonic() + seconds)
 
 
-async def fire_due(broker: Broker, stream: str, tell: Callable[[Event], None]) -> float | None:
+async def fire_due(
+    broker: Broker, stream: str, tell: Callable[[Event], None], *, in_order: bool = True
+) -> float | None:
     """Fire every tick of the stream that is due; seconds until the next, None: there is none.
 
-    Raises TemporaryError; what was fired by then is fired, and nothing is fired twice.
+    `in_order`: the longest due first; else as it comes, for whoever helps one that does so. Raises
+    TemporaryError; what was fired by then is fired, and nothing is fired twice.
     """
     for _ in range(LOOKS):
         due = await broker.due_schedules(stream)
-        following = [] if due.next_due is None else [due.next_due]
-        again = False
-        for stored in due.found:
-            next_ms = await _fire(broker, stream, stored, due.server_ms, tell)
-            if next_ms is not None:
-                again = again or next_ms <= due.server_ms
-                following.append((next_ms - due.server_ms) / 1000)
-        if not again:
+        found = due.found if in_order else random.sample(due.found, len(due.found))
+        next_ms = await _fire_all(broker, stream, found, due.server_ms, tell)
+        following = [(at - due.server_ms) / 1000 for at in next_ms]
+        if due.next_due is not None:
+            following.append(due.next_due)
+        if min(next_ms, default=math.inf) > due.server_ms:
             return min(following, default=None)
     return 0.0
+
+
+async def _fire_all(
+    broker: Broker,
+    stream: str,
+    found: Sequence[StoredSchedule],
+    now_ms: int,
+    tell: Callable[[Event], None],
+) -> list[int]:
+    """Fire what is due of each, some at a time; when those that have a next tick are due, ms.
+
+    One after the other, a server or a machine that is slow to answer would hold up all that are behind.
+    """
+    following: list[int] = []
+    troubles: list[TemporaryError] = []
+    waiting = deque(found)
+
+    async def one_by_one() -> None:
+        while waiting and not troubles:
+            try:
+                next_ms = await _fire(broker, stream, waiting.popleft(), now_ms, tell)
+            except TemporaryError as error:
+                troubles.append(error)
+            else:
+                if next_ms is not None:
+                    following.append(next_ms)
+
+    if len(waiting) == 1:
+        await one_by_one()
+    else:
+        async with anyio.create_task_group() as group:
+            for _ in range(min(AT_ONCE, len(waiting))):
+                group.start_soon(one_by_one)
+    if troubles:
+        raise troubles[0]
+    return following
 
 
 async def _fire(
