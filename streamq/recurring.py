@@ -3,7 +3,7 @@
     recurring = Recurring("reports", broker, payload_type=Report)
     await recurring.add("nightly", Cron("0 3 * * *", timezone="Europe/Bratislava"), Report("all"))
 
-Any worker of the stream fires the ticks (`streamq.ticker`); nobody leads. Every change is made from the
+Any worker of the stream fires the ticks (`streamq.ticker`). Every change is made from the
 record that was seen, and refused where that is another one by now: then it is decided anew.
 """
 
