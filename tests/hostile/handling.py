@@ -51,6 +51,11 @@ def _raises(error: BaseException) -> Callable[[], None]:
     return raising
 
 
+def _loops() -> None:
+    while True:
+        pass
+
+
 async def _sleeps() -> None:
     await anyio.sleep_forever()
 
@@ -58,6 +63,7 @@ async def _sleeps() -> None:
 #: Stream -> what its handler does with each job.
 DOES: Final[dict[str, Callable[[], Any]]] = {
     "exits": _exits,
+    "loops": _loops,
     "base": _raises(BaseException("bare")),
     "interrupt": _raises(KeyboardInterrupt()),
     "system-exit": _raises(SystemExit(0)),
@@ -72,6 +78,8 @@ DOES: Final[dict[str, Callable[[], Any]]] = {
 #: What a row says in words -> its streams, how often each job is tried, and what it must die of.
 SCENES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "handler: os._exit(1)": (("exits",), "crashed"),
+    # Its process is ended each time, and after three it is buried.
+    "handler: while True: pass": (("loops",), "crashed"),
     "handler: raises BaseException / KeyboardInterrupt / SystemExit": (
         ("base", "interrupt", "system-exit"),
         "exhausted",
@@ -95,7 +103,7 @@ def handlers() -> Handlers:
             if done is not None:
                 await done
 
-        made.on(stream, dict[str, Any], retry=RETRY, timeout=0.5)(handle)
+        made.on(stream, dict[str, Any], retry=RETRY, timeout=0.5, hard_limit=2.0)(handle)
 
     for stream, does in DOES.items():
         add(stream, does)
