@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from sentinel.model import AlertPolicy
 from tests.sentinel.handlers.checking import WIDGET, World
 from tests.support.http import Reply
@@ -138,3 +140,18 @@ class TestAPersonDecides:
 
         assert (await checks.last_run()).result.error_code == "EXTRACT_SELECTOR_NOT_FOUND"
         assert await checks.store.settle_healing(WIDGET, accept=False, now=checks.clock.time()) == ()
+
+    async def test_undone_the_next_check_reads_the_page_whatever_its_validators_say(
+        self, checks: World
+    ) -> None:
+        tagged = dataclasses.replace(shop("100,00 €", name="amount"), headers={"ETag": '"a"'})
+        await checks.watch(shop("100,00 €"))
+        await checks.check()
+        await checks.check_each(tagged)
+        assert (await checks.state()).etag == '"a"'
+
+        await checks.store.settle_healing(WIDGET, accept=False, now=checks.clock.time())
+        await checks.check_each(tagged)
+
+        assert checks.validators()[-1] is None
+        assert (await checks.last_run()).result.error_code == "EXTRACT_SELECTOR_NOT_FOUND"
