@@ -35,6 +35,9 @@ async def redis_rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 async def _on_server(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     url, holder_url = request.getfixturevalue("_shared").fresh_urls(request.param, request)
     async with RedisBroker.from_url(url) as broker, aioredis.Redis.from_url(holder_url) as client:
+        # A greeting by TLS takes longer than the delays of some tests: not in the middle of one.
+        await broker.ping()
+        await client.ping()
         yield Rig(broker, client)
 
 
