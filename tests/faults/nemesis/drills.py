@@ -60,7 +60,6 @@ class Zombies(msgspec.Struct, frozen=True):
 async def zombies(broker: RedisBroker, ledger: Ledger, jobs: int) -> Zombies:
     """Every job is taken, taken away, taken by another; then its first holder comes back and tries everything."""
     queue = Queue("zombies", broker)
-    await queue.enqueue_many(range(jobs))
     numbers = itertools.count(1)
 
     async def turn(worker: str, *finished: Finish, free: int = 0) -> tuple[Sequence[Lease], frozenset[str]]:
@@ -68,7 +67,8 @@ async def zombies(broker: RedisBroker, ledger: Ledger, jobs: int) -> Zombies:
         return told.leases, told.refused
 
     tried = accepted = renewed = written = ended = 0
-    for _ in range(0, jobs, _BATCH):
+    for first in range(0, jobs, _BATCH):
+        await queue.enqueue_many(range(first, min(jobs, first + _BATCH)))
         stale, _ = await turn("zombie", free=_BATCH)
         for lease in stale:
             ledger.begin(lease.envelope.id, lease.fence)

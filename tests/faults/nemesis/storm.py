@@ -32,9 +32,7 @@ from tests.faults.nemesis.nursery import Nursery
 from tests.faults.nemesis.proxy import Proxy
 from tests.support.servers import find_valkey
 
-#: Jobs that have not ended at most. What is taken from a dead worker goes to the end of its lane: behind a long
-#: backlog the time until it starts would be the backlog's, not the recovery's.
-_AHEAD = 300
+#: Jobs that are put in at once, at most.
 _CHUNK = 50
 #: Seconds between looks at how far it has come.
 _LOOK = 0.02
@@ -64,6 +62,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     renew: float = 0.25
     #: Seconds a handler takes on average.
     seconds: float = 0.01
+    #: Jobs that have not ended, at most. What is taken from a dead worker goes to the end of its lane: behind a
+    #: backlog the time until it starts is the backlog's, not the recovery's.
+    ahead: int = 300
     mutant: str = ""
     #: Seconds without a job ending after which what is left is stuck.
     patience: float = 20.0
@@ -117,10 +118,11 @@ class Storm:
     async def _produce(self, broker: RedisBroker) -> None:
         queue = Queue(STREAM, broker)
         plan = self.plan
-        for first in range(0, plan.jobs, _CHUNK):
-            while first - self._ended > _AHEAD:  # noqa: ASYNC110 - workers in other processes tell nobody
+        chunk = min(_CHUNK, max(1, plan.ahead // 2))
+        for first in range(0, plan.jobs, chunk):
+            while first - self._ended > plan.ahead - chunk:  # noqa: ASYNC110 - workers in other processes tell nobody
                 await anyio.sleep(_LOOK)
-            numbers = range(first, min(plan.jobs, first + _CHUNK))
+            numbers = range(first, min(plan.jobs, first + chunk))
             works = [self._work(number) for number in numbers]
             self._works |= {one.number: one for one in works}
             while True:
