@@ -268,6 +268,7 @@ class MemoryBroker(MemorySchedules):
         if last == sequence:
             return refused
         store.ended_as_cancelled -= refused  # nobody asks for that turn again
+        store.ended_as_cancelled -= {finish.lease.key for finish in finished}  # it ended by another's word
         refused = frozenset(
             finish.lease.key for finish in finished if not self._finish(store, worker, finish, now)
         )

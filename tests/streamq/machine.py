@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from streamq.broker import Again, Bury, Cancel, Done, Finish, Lease, Reclaimed, Release
 from streamq.keys import LANES, Lane
+from streamq.limits import Limit
 from tests.streamq.rig import Rig, job
 
 R = TypeVar("R")
@@ -30,7 +31,9 @@ WORKERS = ("alice", "bob", "carol")
 some = st.integers(0, 999)
 worker_names = st.sampled_from(WORKERS)
 kinds = st.sampled_from(["done", "retry", "snooze", "bury", "release", "cancel"])
-delays = st.sampled_from([0.0, 0.5, 30.0, FAR])
+delays = st.sampled_from([0.0, 0.5, 0.5, 30.0, FAR])
+LIMITS = {"one": Limit("one", running=1), "two": Limit("two", running=2)}
+limit_keys = st.sampled_from([None, None, *LIMITS])
 
 
 @dataclass
@@ -51,6 +54,14 @@ class ModelJob:
     fences: list[int] = field(default_factory=list)
     #: A person has cancelled it, and it has not ended.
     cancelled: bool = False
+    limit: str | None = None
+    #: Order in which it came to wait, among the delayed or the parked.
+    order: int = 0
+    #: While it waits, the next of its uniqueness key takes its place.
+    replaceable: bool = False
+    #: Id of the job that has to end first; parked for that, not for its limit.
+    behind: str | None = None
+    parked_behind: bool = False
 
 
 @dataclass
@@ -82,25 +93,58 @@ class BrokerMachine(RuleBasedStateMachine):
         #: Heartbeats of the workers on the broker's list.
         self.beats: dict[str, int] = {}
         self.owners: dict[str, int] = {}
+        #: Uniqueness key -> ids of jobs whose end the next one of it waits for.
+        self.tickets: dict[str, set[str]] = {"k1": set(), "k2": set()}
+        self.orders = itertools.count()
         self.paused = False
         # A wait and a turn on a new stream make its groups; what they do then is another test's.
         self._take("alice", free=1)
 
     # --- producers ---------------------------------------------------------------------------
 
-    @rule(lane=st.sampled_from(LANES), unique=st.sampled_from([None, None, "k1", "k2"]), delay=delays)
-    def enqueue(self, lane: Lane, unique: str | None, delay: float) -> None:
-        self._enqueue([(lane, unique, delay)], repeat=False)
+    @rule(
+        lane=st.sampled_from(LANES),
+        unique=st.sampled_from([None, None, "k1", "k2"]),
+        delay=delays,
+        limit=limit_keys,
+    )
+    def enqueue(self, lane: Lane, unique: str | None, delay: float, limit: str | None) -> None:
+        self._enqueue([(lane, unique, delay, limit)], repeat=False)
+
+    @rule(lane=st.sampled_from(LANES), unique=st.sampled_from(["k1", "k2"]), delay=delays, limit=limit_keys)
+    def replace(self, lane: Lane, unique: str, delay: float, limit: str | None) -> None:
+        """The last one wins: in the place of one that waits, behind one that runs."""
+        number, delay = next(self.numbers), self._delay(delay)
+        new = job(number, lane=lane, unique=unique, delay=delay, limit=LIMITS.get(limit or ""), replace=True)
+        now = self._now()
+        (receipt,) = self._run(self.rig.put(new))
+        owner = self.jobs[self.owners[unique]] if unique in self.owners else None
+        model = ModelJob(number, lane, unique=unique, job_id=new.id, limit=limit, replaceable=True)
+        if owner is not None and (
+            owner.place in ("delayed", "parked") or (owner.place == "ready" and owner.replaceable)
+        ):
+            assert receipt.replaced
+            del self.jobs[owner.number]
+            model.job_id, model.behind, model.fences = owner.job_id, owner.behind, owner.fences
+        else:
+            assert receipt.created
+            if owner is not None:
+                model.behind = owner.job_id
+                self.tickets[unique].add(owner.job_id)
+        assert receipt.job_id == model.job_id
+        self.jobs[number], self.owners[unique] = model, number
+        self._advance()
+        self._wait_or_be_ready(model, now + round(delay * 1000) if delay else 0)
 
     @rule(
         batch=st.lists(
-            st.tuples(st.sampled_from(LANES), st.sampled_from([None, "k1", "k2"]), delays),
+            st.tuples(st.sampled_from(LANES), st.sampled_from([None, "k1", "k2"]), delays, limit_keys),
             min_size=2,
             max_size=4,
         ),
         repeat=st.booleans(),
     )
-    def enqueue_many(self, batch: list[tuple[Lane, str | None, float]], repeat: bool) -> None:
+    def enqueue_many(self, batch: list[tuple[Lane, str | None, float, str | None]], repeat: bool) -> None:
         self._enqueue(batch, repeat=repeat)
 
     @rule(lane=st.sampled_from(LANES))
@@ -110,11 +154,11 @@ class BrokerMachine(RuleBasedStateMachine):
         self._run(self.rig.inject({"payload": str(number), "id": "twin"}, lane))
         self.jobs[number] = ModelJob(number, lane, job_id="twin")
 
-    def _enqueue(self, batch: Sequence[tuple[Lane, str | None, float]], *, repeat: bool) -> None:
+    def _enqueue(self, batch: Sequence[tuple[Lane, str | None, float, str | None]], *, repeat: bool) -> None:
         numbers = [next(self.numbers) for _ in batch]
         new = [
-            job(number, lane=lane, unique=unique, delay=self._delay(delay))
-            for number, (lane, unique, delay) in zip(numbers, batch, strict=True)
+            job(number, lane=lane, unique=unique, delay=self._delay(delay), limit=LIMITS.get(limit or ""))
+            for number, (lane, unique, delay, limit) in zip(numbers, batch, strict=True)
         ]
         call_id = f"{numbers[0]}"
         now = self._now()
@@ -127,11 +171,13 @@ class BrokerMachine(RuleBasedStateMachine):
             if owner is not None:
                 assert receipt.job_id == self.jobs[owner].job_id
                 continue
-            self.jobs[number] = model = ModelJob(number, one.lane, unique=one.unique, job_id=one.id)
+            limit = one.limit.key if one.limit else None
+            self.jobs[number] = model = ModelJob(
+                number, one.lane, unique=one.unique, job_id=one.id, limit=limit
+            )
             if one.unique is not None:
                 self.owners[one.unique] = number
-            if one.delay:
-                model.place, model.due_ms = "delayed", now + round(one.delay * 1000)
+            self._wait_or_be_ready(model, now + round(one.delay * 1000) if one.delay else 0)
 
     # --- workers -----------------------------------------------------------------------------
 
@@ -240,9 +286,10 @@ class BrokerMachine(RuleBasedStateMachine):
         answer = self._run(self.rig.broker.cancel(self.rig.stream, one.job_id))
         assert answer.worker == one.holder
         match one.place:
-            case "ready" | "delayed":
-                assert answer.found == ("waiting" if one.place == "ready" else "delayed")
+            case "ready" | "delayed" | "parked":
+                assert answer.found == ("delayed" if one.place == "delayed" else "waiting")
                 self._end(one, "cancelled")
+                self._advance()
             case "leased":
                 assert answer.found == "running"
                 one.cancelled = True
@@ -283,12 +330,13 @@ class BrokerMachine(RuleBasedStateMachine):
             assert (answer.ready, answer.duplicate) == ((), (one.job_id,))
             return
         assert (answer.ready, answer.duplicate) == ((one.job_id,), ())
-        one.place, one.attempt, one.crashes = "ready", 1, 0
+        one.attempt, one.crashes = 1, 0
         if one.unique is not None:
             self.owners[one.unique] = one.number
+        self._wait_or_be_ready(one, 0)
 
     @precondition(lambda self: self.time_moves)
-    @rule(seconds=st.sampled_from([0.001, 0.499, 0.5, 1.0, 30.0, FAR]))
+    @rule(seconds=st.sampled_from([0.001, 0.499, 0.499, 0.5, 1.0, 30.0, FAR]))
     def time_passes(self, seconds: float) -> None:
         self._run(self.rig.let_pass(seconds))
 
@@ -421,20 +469,53 @@ class BrokerMachine(RuleBasedStateMachine):
                     one.place = "ready"
                 case Again():
                     one.place, one.due_ms = "delayed", now + round(finish.delay * 1000)
+                    one.order = next(self.orders)
                     one.attempt += finish.counts
+        self._advance()
         self._promote()
         return refused, cancelled
 
     def _promote(self) -> None:
         now = self._now()
-        for one in self.jobs.values():
-            if one.place == "delayed" and one.due_ms <= now:
+        due = [one for one in self.jobs.values() if one.place == "delayed" and one.due_ms <= now]
+        for one in sorted(due, key=lambda one: (one.due_ms, one.order)):
+            self._wait_or_be_ready(one, 0)
+
+    def _wait_or_be_ready(self, one: ModelJob, due_ms: int) -> None:
+        """Delayed until then, parked for others of its key, or ready."""
+        one.order, one.place = next(self.orders), "nowhere"
+        one.parked_behind = not due_ms and one.behind in self.tickets.get(one.unique or "", ())
+        if due_ms:
+            one.place, one.due_ms = "delayed", due_ms
+        elif one.parked_behind or (one.limit and not self._may_start(one.limit)):
+            one.place = "parked"
+        else:
+            one.place = "ready"
+
+    def _may_start(self, limit: str) -> bool:
+        mine = [one.place for one in self.jobs.values() if one.limit == limit and not one.parked_behind]
+        return "parked" not in mine and self._slots(limit) > 0
+
+    def _slots(self, limit: str) -> int:
+        mine = [one for one in self.jobs.values() if one.limit == limit and one.place in ("ready", "leased")]
+        return (LIMITS[limit].running or 0) - len(mine)
+
+    def _advance(self) -> None:
+        """Whoever waits for what is free now is ready."""
+        for one in sorted(self.jobs.values(), key=lambda one: (LANES.index(one.lane), one.order)):
+            if one.place != "parked":
+                continue
+            if one.parked_behind and not self.tickets[one.unique or ""]:
+                self._wait_or_be_ready(one, 0)
+            elif not one.parked_behind and one.limit and self._slots(one.limit) > 0:
                 one.place = "ready"
 
     def _end(self, one: ModelJob, place: str) -> None:
         one.place, one.cancelled = place, False
         if one.unique is not None and self.owners.get(one.unique) == one.number:
             del self.owners[one.unique]
+        elif one.unique is not None:
+            self.tickets[one.unique].discard(one.job_id)
 
     def _taken(self, name: str, leases: Sequence[Lease], free: int) -> None:
         ready = sum(one.place == "ready" for one in self.jobs.values())
@@ -456,6 +537,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def _all_crash(self, lost: Sequence[ModelJob], made: Reclaimed) -> None:
         """Their worker died; what was made of them is what should be."""
         came_to = Counter(self._crash(one) for one in lost)
+        self._advance()
         assert (made.ready, made.dead, made.cancelled) == (
             came_to["ready"],
             came_to["dead"],

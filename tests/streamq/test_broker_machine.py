@@ -175,7 +175,41 @@ class GivesTheCancelledToTheNext(MemoryBroker):
             store.cancels = asked
 
 
+class KeepsSlots(MemoryBroker):
+    """A job that waits for its retry holds its slot."""
+
+    def _finish(self, store: StreamStore, worker: str, finish: Finish, now: int) -> bool:
+        held = {name: dict(group.held) for name, group in store.by_key.groups.items()}
+        done = super()._finish(store, worker, finish, now)
+        if done and isinstance(finish, Again):
+            for name, slots in held.items():
+                store.by_key.of(name).held.update(slots)
+        return done
+
+
+class CountsRunningOnly(MemoryBroker):
+    """What is ready and not yet taken counts for nothing."""
+
+    def _promote(self, store: StreamStore, now: int) -> None:
+        for group in store.by_key.groups.values():
+            group.held = {place: runs for place, runs in group.held.items() if runs}
+        super()._promote(store, now)
+
+
+class ReplacesWhatRuns(MemoryBroker):
+    """The next of a uniqueness key does not wait for the one that runs."""
+
+    def _promote(self, store: StreamStore, now: int) -> None:
+        for name in [name for name in store.by_key.groups if name.startswith("u")]:
+            store.by_key.of(name).held.clear()
+            store.by_key.advance(name, now)
+        super()._promote(store, now)
+
+
 MUTANTS: list[type[MemoryBroker]] = [
+    KeepsSlots,
+    CountsRunningOnly,
+    ReplacesWhatRuns,
     ForgetsCancellations,
     GivesTheCancelledToTheNext,
     AcksWithoutOwnership,
