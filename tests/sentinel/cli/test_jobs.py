@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from sentinel.cli.exits import Exit
-from streamq import Handlers, Job, NewJob, RedisBroker, Worker, WorkerOptions
+from streamq import Handlers, Job, Limit, NewJob, RedisBroker, Worker, WorkerOptions
 from streamq.broker import Again, Bury, Lease
 from tests.end_to_end.shapes import checked
 from tests.sentinel.cli.conftest import Run
@@ -173,6 +173,26 @@ class TestJobs:
         assert shown.splitlines()[1].split()[1:4] == ["normal", "1", "0"]
         none = run("jobs", "list", "--stream", "alerts:dispatch", "--state", "ready")
         assert "no job of alerts:dispatch is ready" in none.err
+
+    def test_a_job_that_waits_for_others_of_its_key_says_so(self, run: Run, on_broker: OnBroker) -> None:
+        limit = Limit("shop.test", running=1)
+        jobs = [NewJob(payload=payload(f"r{n}").encode(), id=f"l{n}", limit=limit) for n in range(3)]
+        on_broker(lambda broker: broker.enqueue(S, jobs, call_id="limited"))
+        on_broker(lambda broker: take(broker, 5))
+
+        why = run("jobs", "why", "l2").out.strip()
+        listed = run("jobs", "list", "--stream", S, "--state", "parked", "--json").lines
+        (line,) = run("stats", "--stream", S, "--json").lines
+
+        assert why == "waits for a slot of key shop.test: 1 of 1 running; 1 job is before it"
+        assert [(one["job_id"], one["state"], checked(one)) for one in listed] == [
+            ("l1", "parked", "streamq.job/1"),
+            ("l2", "parked", "streamq.job/1"),
+        ]
+        assert (line["leased"], line["ready"], line["parked"]) == (1, 0, 2)
+        assert "parked" in run("stats", "--stream", S).out
+        cancelled = run("jobs", "cancel", "l1", "--yes", "--json").lines
+        assert [one["found"] for one in cancelled] == ["waiting"]
 
 
 # --- dead letters -----------------------------------------------------------------------------------------
