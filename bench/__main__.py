@@ -66,7 +66,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="write them to bench/results/DATE-FORM.json")
     parser.add_argument("--show", type=Path, help="measure nothing: print the tables of this file")
     options = parser.parse_args(argv)
-    options.scenarios = _chosen(parser, options.scenarios)
+    options.scenarios = _chosen(parser, options.scenarios, options.form)
     options.programs = _programs(parser, options.engines)
     if options.keep:
         kind = options.form if options.server == "valkey" else f"{options.form}-{Path(options.server).name}"
@@ -74,10 +74,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _chosen(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[Scenario]:
+def _chosen(parser: argparse.ArgumentParser, words: Sequence[str], form: str) -> list[Scenario]:
     """A whole name is that scenario; the start of names is all of those."""
     chosen: set[str] = set()
-    for word in words or [""]:
+    if not words:
+        return [one for one in SCENARIOS.values() if one.by_default or form == "long"]
+    for word in words:
         found = {word} & set(SCENARIOS) or {name for name in SCENARIOS if name.startswith(word)}
         if not found:
             parser.error(f"no scenario starts with {word!r}; there are {', '.join(SCENARIOS)}")
@@ -155,8 +157,8 @@ def _measure(
         found = Measure(
             scenario=scenario.name, engine=program.name, round=round_number, jobs=jobs, trouble=str(failure)
         )
-    told = found.trouble or (f"{found.rate:,.0f} jobs/s" if found.rate else f"{found.bytes:,.0f} bytes a job")
-    _say(f"round {round_number}: {scenario.name:13} {program.name:8} {told}")
+    told = found.trouble or table.figure(found)
+    _say(f"round {round_number}: {scenario.name:13} {program.name:13} {told}")
     return found
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +52,10 @@ def _ours(name: str, title: str) -> Program:
     return Program(name, title, (sys.executable, "-m", f"bench.engines.{name}"))
 
 
-def _peer(name: str, title: str) -> Program:
+def _peer(name: str, title: str, *, share: float = 0.25) -> Program:
     python = PEERS / name / "bin/python"
     command = (str(python), "-m", f"bench.engines.{name}")
-    return Program(name, title, command, needs=PEERS / name / ".set-up", share=0.25)
+    return Program(name, title, command, needs=PEERS / name / ".set-up", share=share)
 
 
 #: In the order in which they run and are told.
@@ -66,9 +69,15 @@ PROGRAMS: Mapping[str, Program] = {
             ("node", str(ROOT / "bench/engines/bullmq.mjs")),
             needs=NODE_MODULES / "bullmq/package.json",
         ),
+        _peer("bullmq_python", "BullMQ (Python)"),
         _peer("taskiq", "taskiq-redis (stream)"),
         _peer("saq", "SAQ"),
         _peer("streaq", "streaQ"),
+        _peer("arq", "arq"),
+        _peer("dramatiq", "Dramatiq"),
+        _peer("huey", "huey"),
+        _peer("celery", "Celery"),
+        _peer("rq", "RQ", share=0.05),
         _ours("raw", "raw loop (the limit)"),
     )
 }
@@ -77,17 +86,11 @@ PROGRAMS: Mapping[str, Program] = {
 def call(program: Program, verb: str, *words: str, deadline: float = 120.0) -> dict[str, Any]:
     """Run the engine's program and return what its last line says. Raises EngineFailed."""
     command = [*program.command, verb, *words]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-        "NODE_ENV": "production",
-    }
     try:
         ended = subprocess.run(
             command,
             cwd=ROOT,
-            env=environment,
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -106,6 +109,35 @@ def call(program: Program, verb: str, *words: str, deadline: float = 120.0) -> d
     except (ValueError, IndexError, AssertionError):
         pass
     raise EngineFailed(f"{program.name} {verb} (exit {ended.returncode}): {_last_words(ended.stderr)}")
+
+
+@contextmanager
+def running(program: Program, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the engine, beside what the block does; killed at its end, with all that it started."""
+    worker = subprocess.Popen(
+        [*program.command, "work", *words],
+        cwd=ROOT,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield worker
+    finally:
+        kill(worker)
+
+
+def kill(worker: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to a worker and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "NODE_ENV": "production"}
 
 
 def _last_words(text: str) -> str:

@@ -27,6 +27,14 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reads: float | None = None
     #: Bytes the server's memory grew, per job.
     bytes: float | None = None
+    #: Milliseconds from when a job could start to its start, half and 99 % of the jobs; how many were early.
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    early: int | None = None
+    #: Seconds until all had run.
+    seconds: float | None = None
+    #: Commands the server ran a second while nobody had anything to do.
+    idle: float | None = None
     #: Jobs that never ran before the deadline.
     missing: int | None = None
     #: Jobs that ran more than once.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -92,6 +95,24 @@ class Server:
         # SYNC: Valkey frees in the background by default, and would be counted as smaller and busier later.
         self._client.execute_command("FLUSHALL SYNC")  # type: ignore[no-untyped-call]
         self._client.config_resetstat()
+
+    @contextmanager
+    def appending(self, *, on: bool) -> Iterator[None]:
+        """With an append-only file, fsync every second, for as long as the block lasts."""
+        if not on:
+            yield
+            return
+        self._client.config_set("appendfsync", "everysec")
+        self._client.config_set("appendonly", "yes")
+        try:
+            while True:
+                info: Any = self._client.info("persistence")
+                if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
+                    break
+                time.sleep(0.05)
+            yield
+        finally:
+            self._client.config_set("appendonly", "no")
 
     def counters(self) -> Counters:
         """As of now."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
+from typing import Final
+
+import msgspec
 
 from bench.measure import Measure, Results
 
@@ -23,69 +26,87 @@ def render(results: Results, titles: dict[str, str], names: dict[str, str]) -> s
 
 def best(measures: Iterable[Measure]) -> Measure:
     """The run that was disturbed least: the fastest, or the smallest, or one that at least ended."""
-    return max(measures, key=lambda one: (one.rate or 0.0, -(one.bytes or 0.0), one.trouble is None))
+    return max(measures, key=lambda one: (one.rate or 0.0, -(_less(one) or 0.0), one.trouble is None))
+
+
+def figure(measure: Measure) -> str:
+    """What it came to, in a word."""
+    if measure.rate is not None:
+        return f"{measure.rate:,.0f} jobs/s"
+    if measure.bytes is not None:
+        return f"{measure.bytes:,.0f} bytes a job"
+    if measure.p50_ms is not None:
+        return f"{measure.p50_ms:,.2f} ms, 99 %: {_number(measure.p99_ms, '{:,.2f}')} ms"
+    if measure.idle is not None:
+        return f"{measure.idle:,.1f} commands a second"
+    return f"{_number(measure.seconds, '{:,.1f}')} s"
+
+
+def _less(one: Measure) -> float | None:
+    """The figure of which less is better, where there is one."""
+    return next((v for v in (one.bytes, one.p99_ms, one.seconds, one.idle) if v is not None), None)
+
+
+class _Column(msgspec.Struct, frozen=True):
+    head: str
+    #: A cell, of all runs of an engine, its best one and streamq's best.
+    cell: Callable[[Sequence[Measure], Measure, Measure | None], str]
+    #: Shown where some run has it.
+    of: Callable[[Measure], object]
+
+
+def _plain(head: str, field: str, form: str) -> _Column:
+    return _Column(
+        head, lambda _, top, __: _number(getattr(top, field), form), lambda one: getattr(one, field)
+    )
+
+
+def _median(found: Sequence[Measure], _: Measure, __: Measure | None) -> str:
+    rates = [one.rate for one in found if one.rate is not None]
+    return _number(median(rates) if rates else None, "{:,.0f}")
+
+
+def _ratio(_: Sequence[Measure], top: Measure, ours: Measure | None) -> str:
+    mine, its = (ours.rate, top.rate) if ours and ours.rate else (ours and _less(ours), _less(top))
+    return _number(mine / its if mine and its else None, "{:.2f} ×")
+
+
+_COLUMNS: Final = (
+    _plain("jobs", "jobs", "{:,}"),
+    _plain("jobs/s", "rate", "{:,.0f}"),
+    _Column("median", _median, lambda one: one.rate),
+    _plain("bytes/job", "bytes", "{:,.0f}"),
+    _plain("50 %", "p50_ms", "{:,.2f}"),
+    _plain("99 %", "p99_ms", "{:,.2f}"),
+    _plain("seconds", "seconds", "{:,.1f}"),
+    _plain("commands/s", "idle", "{:,.1f}"),
+    _Column("streamq is", _ratio, lambda _: True),
+    _plain("process µs", "process_us", "{:.1f}"),
+    _plain("server µs", "server_us", "{:.1f}"),
+    _plain("commands", "commands", "{:.2f}"),
+    _plain("reads", "reads", "{:.2f}"),
+    _plain("early", "early", "{:,}"),
+    _Column("lost", lambda found, _, __: _sum([one.missing for one in found]), lambda one: one.missing),
+    _Column("twice", lambda found, _, __: _sum([one.twice for one in found]), lambda one: one.twice),
+)
 
 
 def _scenario(title: str, measures: Sequence[Measure], names: dict[str, str]) -> str:
     engines = {name: [one for one in measures if one.engine == name] for name in names}
     runs = {name: found for name, found in engines.items() if found}
-    in_bytes = any(one.bytes is not None for one in measures)
     ours = best(runs[OURS]) if OURS in runs else None
-    rows = [_memory_head() if in_bytes else _rate_head()]
-    for name, found in runs.items():
-        rows.append(
-            _memory_row(names[name], found, ours) if in_bytes else _rate_row(names[name], found, ours)
-        )
+    columns = [column for column in _COLUMNS if any(column.of(one) is not None for one in measures)]
+    rows = [["engine", *(column.head for column in columns)]]
+    rows += [
+        [names[name], *(column.cell(found, best(found), ours) for column in columns)]
+        for name, found in runs.items()
+    ]
     rounds = max(len(found) for found in runs.values())
     counted = f"best of {rounds}" if rounds > 1 else "one round"
     notes = [
         f"  {names[name]}: {one.trouble}" for name, found in runs.items() for one in found if one.trouble
     ]
     return "\n".join([f"{title} ({counted})", *_aligned(rows), *notes])
-
-
-def _rate_head() -> list[str]:
-    head = [
-        "engine",
-        "jobs",
-        "jobs/s",
-        "median",
-        "streamq is",
-        "process µs",
-        "server µs",
-        "commands",
-        "reads",
-    ]
-    return [*head, "lost", "twice"]
-
-
-def _rate_row(name: str, found: Sequence[Measure], ours: Measure | None) -> list[str]:
-    top = best(found)
-    rates = [one.rate for one in found if one.rate is not None]
-    ratio = ours.rate / top.rate if ours and ours.rate and top.rate else None
-    return [
-        name,
-        f"{top.jobs:,}",
-        _number(top.rate, "{:,.0f}"),
-        _number(median(rates) if rates else None, "{:,.0f}"),
-        _number(ratio, "{:.2f} ×"),
-        _number(top.process_us, "{:.1f}"),
-        _number(top.server_us, "{:.1f}"),
-        _number(top.commands, "{:.2f}"),
-        _number(top.reads, "{:.2f}"),
-        _sum([one.missing for one in found]),
-        _sum([one.twice for one in found]),
-    ]
-
-
-def _memory_head() -> list[str]:
-    return ["engine", "jobs", "bytes/job", "streamq is"]
-
-
-def _memory_row(name: str, found: Sequence[Measure], ours: Measure | None) -> list[str]:
-    top = best(found)
-    ratio = ours.bytes / top.bytes if ours and ours.bytes and top.bytes else None
-    return [name, f"{top.jobs:,}", _number(top.bytes, "{:,.0f}"), _number(ratio, "{:.2f} ×")]
 
 
 def _number(value: float | None, form: str) -> str:

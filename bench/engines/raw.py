@@ -36,6 +36,9 @@ class _Producer:
                 pipe.execute_command("XADD", STREAM, "*", "payload", msgspec.json.encode(payload))
             await pipe.execute()
 
+    async def later(self, payload: Payload, seconds: float) -> None:
+        raise SystemExit("the raw loop has no delayed jobs")
+
 
 class Raw:
     """See the module."""
@@ -45,7 +48,7 @@ class Raw:
     settings: ClassVar = {"turn": "XACK + XDEL + XREADGROUP COUNT concurrency, one pipeline"}
 
     @asynccontextmanager
-    async def producer(self, url: str) -> AsyncIterator[Producer]:
+    async def producer(self, url: str, retries: bool) -> AsyncIterator[Producer]:
         async with aioredis.Redis.from_url(url, protocol=2) as client:
             yield _Producer(client)
 
@@ -53,7 +56,10 @@ class Raw:
         decoder = msgspec.json.Decoder(RunRule)
 
         async def count(payload: bytes) -> None:
-            ran(decoder.decode(payload).rule_id)
+            rule_id = decoder.decode(payload).rule_id
+            if ran.slow:
+                await ran.pause(rule_id)
+            ran(rule_id)
 
         client: Any = aioredis.Redis.from_url(url, protocol=2)
         async with client:

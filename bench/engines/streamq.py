@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from prometheus_client import CollectorRegistry
 
-from bench.engines.face import Payload, Producer, Ran, run
+from bench.engines.face import RETRY_DELAY, Payload, Producer, Ran, run
 from bench.engines.rule import RunRule
-from streamq import Handlers, Job, Queue, RedisBroker, Worker
+from streamq import Handlers, Job, Queue, RedisBroker, Retry, Worker
 from streamq.metrics import Metrics
 
 STREAM = "rules:run"
@@ -26,6 +26,9 @@ class _Producer:
     async def many(self, payloads: Sequence[Payload]) -> None:
         await self._queue.enqueue_many(payloads)
 
+    async def later(self, payload: Payload, seconds: float) -> None:
+        await self._queue.enqueue(payload, delay=seconds)
+
 
 class Streamq:
     """See the module."""
@@ -39,15 +42,19 @@ class Streamq:
     }
 
     @asynccontextmanager
-    async def producer(self, url: str) -> AsyncIterator[Producer]:
+    async def producer(self, url: str, retries: bool) -> AsyncIterator[Producer]:
         async with RedisBroker.from_url(url) as broker:
             yield _Producer(Queue(STREAM, broker))
 
     async def work(self, url: str, concurrency: int, ran: Ran) -> None:
         handlers = Handlers()
 
-        @handlers.on(STREAM, RunRule, concurrency=concurrency)
+        retry = Retry(delays=(RETRY_DELAY,)) if ran.fails else Retry()
+
+        @handlers.on(STREAM, RunRule, concurrency=concurrency, retry=retry)
         async def count(job: Job[RunRule]) -> None:
+            if ran.slow:
+                await ran.pause(job.payload.rule_id)
             ran(job.payload.rule_id)
 
         metrics = Metrics(CollectorRegistry(), streams=[STREAM])

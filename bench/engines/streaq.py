@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from streaq import Worker
+from streaq import StreaqRetry, Worker
 
-from bench.engines.face import Payload, Producer, Ran, run
+from bench.engines.face import RETRY_DELAY, FailedOnce, Payload, Producer, Ran, run
 
 
 class _Producer:
@@ -22,12 +22,22 @@ class _Producer:
     async def many(self, payloads: Sequence[Payload]) -> None:
         await self._worker.enqueue_many([self._task.enqueue(payload) for payload in payloads])
 
+    async def later(self, payload: Payload, seconds: float) -> None:
+        await self._task.enqueue(payload).start(delay=seconds)
 
-def _build(url: str, concurrency: int, ran: Ran) -> tuple[Worker[Any], Any]:
+
+def _build(url: str, concurrency: int, ran: Ran | None) -> tuple[Worker[Any], Any]:
     worker: Worker[Any] = Worker(redis_url=url, concurrency=concurrency)
 
     async def count(payload: dict[str, Any]) -> None:
-        ran(payload["ruleId"])
+        if ran is None:
+            return
+        if ran.slow:
+            await ran.pause(payload["ruleId"])
+        try:
+            ran(payload["ruleId"])
+        except FailedOnce as error:
+            raise StreaqRetry(str(error), delay=RETRY_DELAY) from error
 
     return worker, worker.task(name="count")(count)
 
@@ -44,8 +54,8 @@ class Streaq:
     }
 
     @asynccontextmanager
-    async def producer(self, url: str) -> AsyncIterator[Producer]:
-        worker, task = _build(url, 10, lambda _: None)
+    async def producer(self, url: str, retries: bool) -> AsyncIterator[Producer]:
+        worker, task = _build(url, 10, None)
         async with worker:
             yield _Producer(worker, task)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from taskiq import AsyncTaskiqDecoratedTask
+from taskiq import AsyncTaskiqDecoratedTask, SmartRetryMiddleware
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
 
-from bench.engines.face import Payload, Producer, Ran, run
+from bench.engines.face import RETRY_DELAY, Payload, Producer, Ran, run
 
 
 class _Producer:
@@ -24,14 +24,24 @@ class _Producer:
     async def many(self, payloads: Sequence[Payload]) -> None:
         await asyncio.gather(*(self.one(payload) for payload in payloads))
 
+    async def later(self, payload: Payload, seconds: float) -> None:
+        raise SystemExit("delayed jobs need a scheduler of another package")
 
-def _build(url: str, ran: Ran) -> tuple[RedisStreamBroker, AsyncTaskiqDecoratedTask[Any, Any]]:
-    broker = RedisStreamBroker(url)
+
+def _build(
+    url: str, ran: Callable[[str], None], *, slow: Ran | None = None, retries: bool = False
+) -> tuple[RedisStreamBroker, AsyncTaskiqDecoratedTask[Any, Any]]:
+    broker: Any = RedisStreamBroker(url)
+    if retries:
+        again = SmartRetryMiddleware(default_retry_count=2, default_delay=RETRY_DELAY, use_jitter=False)
+        broker = broker.with_middlewares(again)
 
     async def count(payload: dict[str, Any]) -> None:
+        if slow is not None and slow.slow:
+            await slow.pause(payload["ruleId"])
         ran(payload["ruleId"])
 
-    return broker, broker.register_task(count, task_name="count")
+    return broker, broker.register_task(count, task_name="count", retry_on_error=retries)
 
 
 class Taskiq:
@@ -47,14 +57,14 @@ class Taskiq:
     }
 
     @asynccontextmanager
-    async def producer(self, url: str) -> AsyncIterator[Producer]:
-        broker, task = _build(url, lambda _: None)
+    async def producer(self, url: str, retries: bool) -> AsyncIterator[Producer]:
+        broker, task = _build(url, lambda _: None, retries=retries)
         await broker.startup()
         yield _Producer(task)
         await broker.shutdown()
 
     async def work(self, url: str, concurrency: int, ran: Ran) -> None:
-        broker, _ = _build(url, ran)
+        broker, _ = _build(url, ran, slow=ran, retries=ran.fails)
         broker.is_worker_process = True
         await broker.startup()
         await run_receiver_task(broker, max_async_tasks=concurrency)

@@ -12,14 +12,22 @@ class Drain:
     """One worker process, `concurrency` jobs at once."""
 
     every_round = True
+    by_default = True
     sizes = Sizes(quick=8_000, short=20_000, long=100_000)
 
-    def __init__(self, *, concurrency: int) -> None:
+    def __init__(self, *, concurrency: int, appendonly: bool = False) -> None:
         self._concurrency = concurrency
-        self.name = f"drain-{concurrency}"
+        self._appendonly = appendonly
+        self.name = f"appendonly-{concurrency}" if appendonly else f"drain-{concurrency}"
         self.title = f"drain, one worker process, concurrency {concurrency}"
+        if appendonly:
+            self.title += ", append-only file, fsync every second"
 
     def measure(self, program: Program, server: Server, setting: Setting, *, round_number: int) -> Measure:
+        with server.appending(on=self._appendonly):
+            return self._measure(program, server, setting, round_number)
+
+    def _measure(self, program: Program, server: Server, setting: Setting, round_number: int) -> Measure:
         jobs = max(1, round(setting.jobs * program.share))
         call(
             program, "enqueue", "--url", server.url, "--jobs", str(jobs), "--bulk", deadline=setting.deadline

@@ -12,6 +12,7 @@ class Enqueue:
     """Producers only; no worker runs."""
 
     every_round = True
+    by_default = True
 
     def __init__(self, *, bulk: bool) -> None:
         self._bulk = bulk

@@ -37,6 +37,8 @@ class Scenario(Protocol):
     sizes: Sizes
     #: What varies is measured in every round; what does not, in the first.
     every_round: bool
+    #: Measured unless it is named; else in the long form or by its name only: it takes minutes an engine.
+    by_default: bool
 
     def measure(self, program: Program, server: Server, setting: Setting, *, round_number: int) -> Measure:
         """One engine, once, on a server that holds nothing. Raises EngineFailed."""
