@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import msgspec
 
 from streamq.broker import (
@@ -105,6 +107,10 @@ class StreamConsumer:
         self._slots = Slots(
             Executor(registration), registration.concurrency, started=self._on_started, ended=self._on_ended
         )
+        #: Held by the heart for as long as a beat takes.
+        self.beating = threading.Lock()
+        #: It has said goodbye, and nobody beats for it any more.
+        self.gone = False
         #: Lease key -> job; the heartbeat thread reads a copy of it.
         self._held: dict[str, Running] = {}
         self._finished: list[Running] = []
@@ -422,9 +428,15 @@ class StreamConsumer:
         """Leave nothing behind that somebody would wait a lease for."""
         try:
             with anyio.move_on_after(GOODBYE, shield=True):
+                await anyio.to_thread.run_sync(self._beat_no_more, abandon_on_cancel=True)
                 await self._broker.retire(self.stream, self._worker)
         except StreamqError as error:
             log.warning("retire_failed", extra={"stream": self.stream, "error": str(error)})
+
+    def _beat_no_more(self) -> None:
+        """Wait for the beat that is on its way: one that came after the goodbye would undo it."""
+        with self.beating:
+            self.gone = True
 
     # --- telling --------------------------------------------------------------------------------
 

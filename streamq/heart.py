@@ -7,6 +7,7 @@ ended by anything but the end of its process, and the heart is what still beats 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -68,17 +69,23 @@ class Heart(threading.Thread):
                 self._beat(consumer)
 
     def _beat(self, consumer: StreamConsumer) -> None:
+        with consumer.beating:
+            if consumer.gone:
+                return
+            renewal = self._renewed(consumer)
+        if renewal is not None:
+            # The loop may have closed: then we are on the way out.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._learned, consumer, renewal)
+
+    def _renewed(self, consumer: StreamConsumer) -> Renewal | None:
         try:
-            renewal = self._broker.renew(consumer.stream, self._worker, consumer.held(), consumer.facts())
+            return self._broker.renew(consumer.stream, self._worker, consumer.held(), consumer.facts())
         except StreamqError as error:
             self._tell(BrokerTrouble(type(error).__name__, str(error)))
         except Exception:
             log.exception("heartbeat_failed", extra={"stream": consumer.stream})
-        else:
-            try:
-                self._loop.call_soon_threadsafe(self._learned, consumer, renewal)
-            except RuntimeError:
-                return  # the loop has closed: we are on the way out
+        return None
 
     def report(self) -> None:
         """Tell the parent how we are; end the process where a job is past its hard limit."""

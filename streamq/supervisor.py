@@ -342,6 +342,8 @@ class Supervisor:
                     await child.wait()
                 self._settled = self._settled or child.returncode is None
                 returncode = await child.wait()
+            # A worker that has reported had reached its broker: what ended it was not its start.
+            self._settled = self._settled or watch.report is not None
             process.recycling = watch.recycling
         except BaseException:
             await self._end(process, child)

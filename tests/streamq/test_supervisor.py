@@ -130,6 +130,14 @@ class TestStarts:
         assert (result.exit_code, (tmp_path / "starts").read_text()) == (139, "x\n" * 3)
         assert result.failure == "process 0 was ended by SIGSEGV, dead 3 times in a row soon after its start"
 
+    async def test_a_no_of_one_that_had_begun_to_work_is_no_word_on_the_start(self, tmp_path: Path) -> None:
+        report = """{"worker": "w", "streams": {}, "lease": 10, "renew": 3}"""
+        worked = f"echo '{report}' > /proc/self/fd/$STREAMQ_PARENT_FD; echo x >> {tmp_path}/starts; exit 1"
+
+        result = await supervise(worked)
+
+        assert (result.exit_code, (tmp_path / "starts").read_text()) == (1, "x\n" * 3)
+
     async def test_ending_well_again_and_again_is_a_failure_outside_a_burst(self) -> None:
         assert (await supervise("exit 0")).exit_code == 1
 
