@@ -184,7 +184,9 @@ def is_cheap(page: Fetched, extraction: Extraction) -> bool:
     text = page.text
     if len(text) > SMALL_TEXT:
         return False
-    tags = text.count("<") - text.count("</")
+    tags = text.count("<")  # with those that close: most pages have few enough all the same
+    if tags > SMALL_TAGS:
+        tags -= text.count("</")
     if tags > SMALL_TAGS:
         return False
     if html.left_open(text) * tags > SMALL_REOPENED:
