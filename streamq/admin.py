@@ -7,8 +7,8 @@ jobs to run.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import anyio
 import msgspec
@@ -26,10 +26,13 @@ from streamq.broker import (
     WorkerSeen,
 )
 from streamq.clock import Clock, SystemClock
+from streamq.errors import InvalidPayload
+from streamq.letters import DeadFilter
+from streamq.load import RECORDS, Load, look, measure
 from streamq.retry import Retry
 from streamq.why import Surroundings, explain
 
-__all__ = ["Admin", "Surroundings", "WorkerView", "explain"]
+__all__ = ["Admin", "DeadFilter", "Load", "Surroundings", "WorkerView", "explain"]
 
 #: Dead letters read, requeued or purged in one call.
 PAGE: Final = 200
@@ -85,12 +88,16 @@ class Admin:
         streams: Sequence[str],
         *,
         retries: Mapping[str, Retry] | None = None,
+        payload_types: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`retries`: the retry policies of the streams, for words such as `attempt 2 of 3`."""
+        """`retries`: the retry policies of the streams, for words such as `attempt 2 of 3`.
+        `payload_types`: what an edited payload is held against, by stream; of others, any JSON will do.
+        """
         self._broker = broker
         self._streams = tuple(streams)
         self._retries = dict(retries or {})
+        self._payload_types = dict(payload_types or {})
         self._clock = clock or SystemClock()
 
     def __repr__(self) -> str:
@@ -128,12 +135,21 @@ class Admin:
 
     # --- dead letters -----------------------------------------------------------------------------
 
-    async def dead_letters(self, stream: str) -> AsyncIterator[DeadJob]:
-        """All of a stream's, newest first, a page at a time."""
+    async def dead_letters(
+        self,
+        stream: str,
+        wanted: DeadFilter = DeadFilter(),  # noqa: B008 - frozen
+    ) -> AsyncIterator[DeadJob]:
+        """A stream's that are meant, newest first, a page at a time. To look at them first is the dry run of
+        `requeue` and `purge`, which take their `entry_id`s.
+        """
         before: str | None = None
         while page := await self._broker.dead(stream, limit=PAGE, before=before):
             for letter in page:
-                yield letter
+                if wanted.ends_at(letter):
+                    return
+                if wanted.accepts(letter):
+                    yield letter
             before = page[-1].entry_id
 
     async def requeue(
@@ -144,7 +160,13 @@ class Admin:
         rate: float | None = None,
         payloads: Mapping[str, bytes] | None = None,
     ) -> Requeued:
-        """Make dead letters ready again, in this order, at most `rate` of them a second."""
+        """Make dead letters ready again, in this order, at most `rate` of them a second.
+
+        `payloads`, by entry id, are put in the place of those that were wrong. Raises InvalidPayload where
+        one of them does not fit its stream's type; nothing was changed then.
+        """
+        for entry_id, payload in (payloads or {}).items():
+            self._check_payload(stream, entry_id, payload)
         size = PAGE if rate is None else max(1, min(PAGE, int(rate * DRAIN_LOOK)))
         ready: list[str] = []
         duplicate: list[str] = []
@@ -156,6 +178,12 @@ class Admin:
             ready += made.ready
             duplicate += made.duplicate
         return Requeued(tuple(ready), tuple(duplicate))
+
+    def _check_payload(self, stream: str, entry_id: str, payload: bytes) -> None:
+        try:
+            msgspec.json.decode(payload, type=self._payload_types.get(stream, Any))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidPayload(f"the payload for dead letter {entry_id} of {stream}: {error}") from error
 
     async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
         """Delete dead letters; how many there were."""
@@ -171,14 +199,38 @@ class Admin:
 
         What is delayed stays, and producers are not stopped: nothing in Redis could.
         """
+        return await self._until(stream, _is_empty, within)
+
+    async def settled(self, stream: str, *, within: float | None = None) -> StreamStats:
+        """Pause the stream and wait until nothing of it is in hand, at most so many seconds; how it is then.
+
+        What waits stays where it is, for whoever resumes the stream.
+        """
+        await self._broker.set_paused(stream, paused=True)
+        return await self._until(stream, _is_at_rest, within)
+
+    async def _until(
+        self, stream: str, so: Callable[[StreamStats], bool], within: float | None
+    ) -> StreamStats:
         deadline = None if within is None else self._clock.monotonic() + within
         while True:
             stats = await self._broker.stats(stream)
-            if not stats.leased and not sum(stats.ready.values()):
-                return stats
-            if deadline is not None and self._clock.monotonic() >= deadline:
+            if so(stats) or (deadline is not None and self._clock.monotonic() >= deadline):
                 return stats
             await anyio.sleep(DRAIN_LOOK)
+
+    async def load(self, stream: str, *, over: float = 0.0) -> Load:
+        """How much work comes in and how long it takes: `load.workers_needed(slots)`.
+
+        Looked at twice, `over` seconds apart; 0: once, and what comes in is taken for what was done of late.
+        """
+        before = None
+        if over > 0:
+            before = look(await self._broker.stats(stream), self._clock.monotonic())
+            await anyio.sleep(over)
+        stats = await self._broker.stats(stream)
+        now = look(stats, self._clock.monotonic())
+        return measure(stats, await self._broker.done(stream, limit=RECORDS), now=now, before=before)
 
     async def workers(self) -> list[WorkerView]:
         """Who works on the streams, by name."""
@@ -207,3 +259,11 @@ class Admin:
                     return answer
                 await anyio.sleep(ANSWER_LOOK)
         return None
+
+
+def _is_empty(stats: StreamStats) -> bool:
+    return not stats.leased and not sum(stats.ready.values())
+
+
+def _is_at_rest(stats: StreamStats) -> bool:
+    return not stats.leased

@@ -219,7 +219,8 @@ class StreamStats(msgspec.Struct, frozen=True):
         """Workers of `slots` jobs each that would have every ready and leased job in hand at once.
 
         A paused stream needs those that still hold something. While anything is delayed or parked it is at
-        least one: such a job becomes ready only where a worker is up to see it.
+        least one: such a job becomes ready only where a worker is up to see it. `load.Load.workers_needed`
+        knows how long they run, too.
         """
         ready = 0 if self.paused else sum(self.ready.values())
         return max(-(-(ready + self.leased) // max(1, slots)), 1 if self.delayed or self.parked else 0)

@@ -36,6 +36,7 @@ from streamq.events import (
     ReadCompleted,
     TickFired,
 )
+from streamq.load import RECORDS, Load, Look, look, measure
 
 #: Outcomes that are exported. `released` is none: the job is where it was before.
 OUTCOMES: Final = ("done", "retried", "snoozed", "dead", "cancelled", "lease_lost")
@@ -56,6 +57,8 @@ MAX_KINDS: Final = 32
 GAUGES_MAX_AGE: Final = 1.0
 #: Seconds a look at the streams may take before the scrape does without.
 GAUGES_TIMEOUT: Final = 2.0
+#: Seconds over which what comes into a stream is counted, for `streamq_workers_needed`.
+ARRIVALS_OVER: Final = 60.0
 
 
 class _Histogram:
@@ -283,7 +286,9 @@ class QueueGauges(Collector):
         self._leads = leads
         self._clock = clock or SystemClock()
         self._looked_at: float | None = None
-        self._stats: tuple[StreamStats, ...] = ()
+        self._loads: tuple[Load, ...] = ()
+        #: Stream -> looks of the last minute, oldest first, and the one before them.
+        self._looks: dict[str, list[Look]] = {}
         self._lock = anyio.Lock()
         registry.register(self)
 
@@ -293,17 +298,28 @@ class QueueGauges(Collector):
             now = self._clock.monotonic()
             if self._looked_at is not None and now - self._looked_at < GAUGES_MAX_AGE:
                 return
-            self._stats = await self._look()
+            self._loads = await self._look()
             self._looked_at = self._clock.monotonic()
 
-    async def _look(self) -> tuple[StreamStats, ...]:
+    async def _look(self) -> tuple[Load, ...]:
         # An old number is worse than none: alerts have "absent" for the latter.
         with anyio.move_on_after(GAUGES_TIMEOUT):
             try:
-                return tuple([await self._broker.stats(name) for name in self._slots if self._leads(name)])
+                return tuple([await self._load(name) for name in self._slots if self._leads(name)])
             except StreamqError:
                 return ()
         return ()
+
+    async def _load(self, stream: str) -> Load:
+        stats = await self._broker.stats(stream)
+        now = look(stats, self._clock.monotonic())
+        records = await self._broker.done(stream, limit=RECORDS)
+        looks = self._looks.setdefault(stream, [])
+        while len(looks) > 1 and looks[1].at <= now.at - ARRIVALS_OVER:
+            del looks[0]
+        load = measure(stats, records, now=now, before=looks[0] if looks else None)
+        looks.append(now)
+        return load
 
     def collect(self) -> Iterable[Metric]:
         """What `refresh` found."""
@@ -318,16 +334,17 @@ class QueueGauges(Collector):
         )
         needed = GaugeMetricFamily(
             "streamq_workers_needed",
-            "Workers like this one that would have every ready and leased job in hand.",
+            "Workers like this one that keep up with what arrives and work off what waits within a minute.",
             labels=["stream"],
         )
-        for stats in self._stats:
+        for load in self._loads:
+            stats = load.stats
             for state, count in _states(stats).items():
                 jobs.add_metric([stats.stream, state], count)
             oldest.add_metric([stats.stream], stats.oldest_seconds or 0.0)
             paused.add_metric([stats.stream], int(stats.paused))
             slots = stats.concurrency or self._slots[stats.stream]
-            needed.add_metric([stats.stream], stats.workers_needed(slots))
+            needed.add_metric([stats.stream], load.workers_needed(slots))
         return jobs, oldest, paused, needed
 
 

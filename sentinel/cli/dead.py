@@ -18,7 +18,7 @@ from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Stream, Streams, Yes, noun
 from sentinel.cli.values import UNITS, iso_ms, option, pair, past
 from streamq import Broker
-from streamq.admin import Admin
+from streamq.admin import Admin, DeadFilter
 from streamq.broker import DeadJob
 
 app = noun("dead", "Look at dead letters, make them run again, delete them.")
@@ -36,33 +36,6 @@ Match = Annotated[
 ]
 
 
-class Filter(msgspec.Struct, frozen=True):
-    """Which dead letters are meant; everything given must hold."""
-
-    job_ids: frozenset[str] = frozenset()
-    reasons: frozenset[str] = frozenset()
-    error: str = ""
-    since_ms: float | None = None
-    until_ms: float | None = None
-    fields: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def is_everything(self) -> bool:
-        """Nothing was asked for in particular."""
-        return self == Filter()
-
-    def accepts(self, letter: DeadJob) -> bool:
-        """This one is meant."""
-        return (
-            (not self.job_ids or letter.envelope.id in self.job_ids)
-            and (not self.reasons or letter.reason in self.reasons)
-            and self.error.lower() in letter.error.lower()
-            and (self.since_ms is None or letter.died_ms >= self.since_ms)
-            and (self.until_ms is None or letter.died_ms < self.until_ms)
-            and all(_says(letter, path, value) for path, value in self.fields)
-        )
-
-
 def _filter(
     *,
     job_ids: Sequence[str] | None = None,
@@ -71,8 +44,8 @@ def _filter(
     since: str | None,
     until: str | None,
     match: Sequence[str] | None,
-) -> Filter:
-    return Filter(
+) -> DeadFilter:
+    return DeadFilter(
         job_ids=frozenset(job_ids or ()),
         reasons=frozenset(reason or ()),
         error=error or "",
@@ -82,23 +55,9 @@ def _filter(
     )
 
 
-def _says(letter: DeadJob, path: str, value: str) -> bool:
-    """The payload's field at `path` is `value`, compared as text (`true`, `3`, `null` as JSON has them)."""
-    found = shapes.payload_of(letter.envelope.payload)
-    for name in path.split("."):
-        if not isinstance(found, dict) or name not in found:
-            return False
-        found = found[name]
-    return (found if isinstance(found, str) else msgspec.json.encode(found).decode()) == value
-
-
-async def _letters(broker: Broker, stream: str, wanted: Filter) -> AsyncIterator[DeadJob]:
+def _letters(broker: Broker, stream: str, wanted: DeadFilter) -> AsyncIterator[DeadJob]:
     """Matching dead letters, newest first, a page at a time."""
-    async for letter in Admin(broker, [stream]).dead_letters(stream):
-        if wanted.since_ms is not None and letter.died_ms < wanted.since_ms:
-            return  # they only get older
-        if wanted.accepts(letter):
-            yield letter
+    return Admin(broker, [stream]).dead_letters(stream, wanted)
 
 
 @app.command("list")
@@ -119,7 +78,7 @@ def list_(
     return cli.run(lambda: _list(cli, stream or streams.KNOWN, wanted, limit))
 
 
-async def _list(cli: Cli, names: Sequence[str], wanted: Filter, limit: int) -> int:
+async def _list(cli: Cli, names: Sequence[str], wanted: DeadFilter, limit: int) -> int:
     found: list[tuple[str, DeadJob]] = []
     reasons: Counter[tuple[str, str]] = Counter()
     async with cli.broker() as broker:
@@ -185,7 +144,7 @@ def show(
 async def _show_one(cli: Cli, names: Sequence[str], job_id: str) -> int:
     async with cli.broker() as broker:
         for name in names:
-            async for letter in _letters(broker, name, Filter(job_ids=frozenset((job_id,)))):
+            async for letter in _letters(broker, name, DeadFilter(job_ids=frozenset((job_id,)))):
                 _show_whole(cli, name, letter)
                 return Exit.DONE
     raise CommandError(Exit.NOT_FOUND, f"no dead letter of job {job_id}", "sentinel-worker dead list")
@@ -247,7 +206,7 @@ def requeue(
 
 
 async def _requeue(
-    cli: Cli, stream: str, wanted: Filter, edits: Edits, rate: float | None, *, dry_run: bool, yes: bool
+    cli: Cli, stream: str, wanted: DeadFilter, edits: Edits, rate: float | None, *, dry_run: bool, yes: bool
 ) -> int:
     async with cli.broker() as broker:
         stats = await streams.look(broker, stream)
@@ -267,7 +226,7 @@ async def _requeue(
     return _tell_requeued(cli, stream, len(letters), len(made.ready), len(made.duplicate))
 
 
-async def _meant(broker: Broker, stream: str, wanted: Filter) -> list[DeadJob]:
+async def _meant(broker: Broker, stream: str, wanted: DeadFilter) -> list[DeadJob]:
     """The letters that are meant. Raises CommandError where a job that was named has none."""
     letters = [letter async for letter in _letters(broker, stream, wanted)]
     missing = wanted.job_ids - {letter.envelope.id for letter in letters}
@@ -366,7 +325,7 @@ def purge(
     return cli.run(lambda: _purge(cli, stream, wanted, dry_run=dry_run, yes=yes))
 
 
-async def _purge(cli: Cli, stream: str, wanted: Filter, *, dry_run: bool, yes: bool) -> int:
+async def _purge(cli: Cli, stream: str, wanted: DeadFilter, *, dry_run: bool, yes: bool) -> int:
     purged = 0
     async with cli.broker() as broker:
         stats = await streams.look(broker, stream)
@@ -406,7 +365,7 @@ def export(
     return cli.run(lambda: _export(cli, stream, wanted))
 
 
-async def _export(cli: Cli, stream: str, wanted: Filter) -> int:
+async def _export(cli: Cli, stream: str, wanted: DeadFilter) -> int:
     written = 0
     async with cli.broker() as broker:
         await streams.look(broker, stream)

@@ -18,10 +18,10 @@ from sentinel.cli.output import Output
 from sentinel.cli.parts import Limit, Stream, Streams, verbs
 from sentinel.cli.values import brief, duration, number, option
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
-from streamq import Broker
 from streamq.admin import Admin
-from streamq.broker import PendingEntry, Reclaimed, StreamStats
+from streamq.broker import DoneJob, PendingEntry, Reclaimed, StreamStats
 from streamq.handlers import CRASH_BUDGET
+from streamq.load import measure
 
 app = verbs()
 
@@ -107,12 +107,10 @@ async def _stats(cli: Cli, names: Sequence[str], watch: float | None, limits: Se
                 for one in found:
                     cli.out.document(shapes.stats_line(one))
             else:
-                rates = [await _rate(broker, one) for one in found]
-                slots = {
-                    RULES_RUN: cli.settings.concurrency_rules,
-                    ALERTS_DISPATCH: cli.settings.concurrency_alerts,
-                }
-                _show_stats(cli.out, found, rates, slots=slots, again=watch is not None)
+                records = [await broker.done(one.stream, limit=RATE_RECORDS) for one in found]
+                needed = [_needed(cli, one, ended) for one, ended in zip(found, records, strict=True)]
+                rates = [_rate(ended) for ended in records]
+                _show_stats(cli.out, found, rates, needed, again=watch is not None)
             broken = [f"{one.stream}: {limit.text}" for one in found for limit in limits if limit.met_by(one)]
             for text in broken:
                 cli.out.error([text])
@@ -125,12 +123,12 @@ def _show_stats(
     out: Output,
     found: Sequence[StreamStats],
     rates: Sequence[str],
+    needed: Sequence[int],
     *,
-    slots: Mapping[str, int],
     again: bool,
 ) -> None:
     rows: list[Sequence[object]] = []
-    for one, rate in zip(found, rates, strict=True):
+    for one, rate, workers in zip(found, rates, needed, strict=True):
         rows.append(
             (
                 one.stream,
@@ -142,7 +140,7 @@ def _show_stats(
                 brief(one.oldest_seconds),
                 rate,
                 _failed(one),
-                f"{one.workers}/{_needed(one, slots)}",
+                f"{one.workers}/{workers}",
             )
         )
         empty = ("",) * 8
@@ -162,16 +160,18 @@ def _show_stats(
     out.stdout.flush()
 
 
-def _needed(stats: StreamStats, slots: Mapping[str, int]) -> int:
-    """Workers that would have all of it in hand, if each ran as many jobs at once as it is told to."""
-    return stats.workers_needed(stats.concurrency or slots.get(stats.stream, DEFAULT_SLOTS))
+def _needed(cli: Cli, stats: StreamStats, records: Sequence[DoneJob]) -> int:
+    """Workers that would be enough, if each ran as many jobs at once as it is told to."""
+    settings = cli.settings
+    slots = {RULES_RUN: settings.concurrency_rules, ALERTS_DISPATCH: settings.concurrency_alerts}
+    each = stats.concurrency or slots.get(stats.stream, DEFAULT_SLOTS)
+    return measure(stats, records).workers_needed(each)
 
 
-async def _rate(broker: Broker, stats: StreamStats) -> str:
+def _rate(records: Sequence[DoneJob]) -> str:
     """Jobs done in a minute, from the completed records that are kept."""
-    if not stats.done:
+    if not records:
         return "-"
-    records = await broker.done(stats.stream, limit=RATE_RECORDS)
     # The server's clock wrote them; the newest stands for its "now", for ours may differ.
     records = [r for r in records if r.outcome == "done"]
     recent = [r for r in records if r.finished_ms > records[0].finished_ms - 60_000]
@@ -305,15 +305,22 @@ def resume(context: typer.Context, stream: Stream) -> int:
 def drain(
     context: typer.Context,
     stream: Stream,
+    *,
+    pause: Annotated[
+        bool, typer.Option("--pause", help="Take no more first: wait only for what is in hand.")
+    ] = False,
     timeout: Annotated[
         float | None, typer.Option(parser=duration, metavar="DURATION", help="Give up after this: exit 7.")
     ] = None,
 ) -> int:
     """Wait until nothing waits or runs in a stream; what is delayed stays.
 
-    Nothing is stopped: a drain ends when producers pause. Workers must be up.
+    Nothing is stopped: a drain ends when producers pause. Workers must be up. With --pause no worker takes
+    another job, what waits stays, and the stream stays paused until `resume`.
     """
     cli = cli_of(context)
+    if pause:
+        return cli.run(lambda: _settle(cli, stream, timeout))
     return cli.run(lambda: _drain(cli, stream, timeout))
 
 
@@ -327,14 +334,25 @@ async def _drain(cli: Cli, stream: str, within: float | None) -> int:
         after = await Admin(broker, [stream]).drained(stream, within=within)
     left = sum(after.ready.values()) + after.leased
     if cli.out.json:
-        document = {"schema": "streamq.drained/1", "stream": stream, "drained": not left}
-        cli.out.document(
-            document | {"ready": sum(after.ready.values()), "leased": after.leased, "delayed": after.delayed}
-        )
+        cli.out.document(shapes.drained_line(after, drained=not left))
     if left:
         cli.out.error([f"{stream} is not drained: {left - after.leased} wait, {after.leased} run"])
         return Exit.NO
     cli.out.say(f"{stream} is drained" + (f"; {number(after.delayed)} are delayed" if after.delayed else ""))
+    return Exit.DONE
+
+
+async def _settle(cli: Cli, stream: str, within: float | None) -> int:
+    async with cli.broker() as broker:
+        await streams.look(broker, stream)
+        after = await Admin(broker, [stream]).settled(stream, within=within)
+    if cli.out.json:
+        cli.out.document(shapes.drained_line(after, drained=not after.leased))
+    if after.leased:
+        cli.out.error([f"{stream} is paused, and {after.leased} still run"])
+        return Exit.NO
+    waiting = sum(after.ready.values())
+    cli.out.say(f"{stream} is paused and nothing of it runs; {number(waiting)} wait until it is resumed")
     return Exit.DONE
 
 

@@ -27,6 +27,18 @@ def stats_line(stats: StreamStats) -> dict[str, object]:
     } | ({"parked": stats.parked} if stats.parked else {})
 
 
+def drained_line(stats: StreamStats, *, drained: bool) -> dict[str, object]:
+    """`streamq.drained/1`."""
+    return {
+        "schema": "streamq.drained/1",
+        "stream": stats.stream,
+        "drained": drained,
+        "ready": sum(stats.ready.values()),
+        "leased": stats.leased,
+        "delayed": stats.delayed,
+    }
+
+
 def pending_line(stream: str, entry: PendingEntry) -> dict[str, object]:
     """`streamq.pending/1`."""
     return {

@@ -398,3 +398,21 @@ class TestWorkers:
         assert "no worker is up" in run("drain", "--stream", S, "--timeout", "0").err
         run("pause", "--stream", S)
         assert "is paused" in run("drain", "--stream", S, "--timeout", "0").err
+
+    def test_drain_with_pause_waits_for_what_is_in_hand_only(
+        self, run: Run, worker: Worker, hold: threading.Event
+    ) -> None:
+        for rule in "abc":
+            enqueued(run, rule=rule)
+        up(run)
+
+        not_yet = run("drain", "--stream", S, "--pause", "--timeout", "0.1")
+        hold.set()
+        done = run("drain", "--stream", S, "--pause", "--json").lines[0]
+
+        assert not_yet.code == Exit.NO
+        assert "still run" in not_yet.err
+        assert (done["drained"], done["leased"], checked(done)) == (True, 0, "streamq.drained/1")
+        assert done["ready"] >= 1
+        assert "wait until it is resumed" in run("drain", "--stream", S, "--pause").err
+        assert run("stats", "--stream", S, "--json").lines[0]["paused"] is True
