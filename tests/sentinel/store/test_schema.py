@@ -10,10 +10,12 @@ import anyio
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from sentinel.errors import SchemaNotCurrent, SettingsError, StoreUnavailable
-from sentinel.store import SchemaStatus, Store
+from sentinel.store import SchemaStatus, Store, schema
 from sentinel.store.tables import metadata
 
 
@@ -25,6 +27,35 @@ async def test_migrations_make_exactly_the_tables_that_the_code_uses(store: Stor
             )
         )
     assert differences == []
+
+
+def test_the_folder_of_versions_says_what_alembic_reads_in_them() -> None:
+    config = Config()
+    config.set_main_option("script_location", "sentinel:store/migrations")
+    scripts = ScriptDirectory.from_config(config)
+    known = [script.revision for script in scripts.walk_revisions()]
+    assert (schema._known(), schema._head()) == (known[::-1], scripts.get_current_head())
+
+
+_OPENED = """
+import sys, anyio
+from sentinel.store import Store
+
+async def main() -> None:
+    async with Store.open(sys.argv[1]) as store:
+        assert (await store.migrate()).is_current
+    print("alembic" in sys.modules)
+
+anyio.run(main)
+"""
+
+
+async def test_who_finds_the_schema_current_does_not_load_what_makes_it(database_url: str) -> None:
+    found = []
+    for _ in range(2):
+        ended = await anyio.run_process([sys.executable, "-c", _OPENED, database_url])
+        found.append(ended.stdout.decode().strip())
+    assert found == ["True", "False"]
 
 
 async def test_migrating_again_changes_nothing(store: Store) -> None:
