@@ -168,7 +168,8 @@ def _supervise(cli: Cli, *, burst: bool, name: str | None) -> Exit:
                 options=SupervisorOptions(burst=burst, stop_timeout=settings.drain_timeout + LET_GO),
                 broker=broker,
             )
-            cli.out.say(f"{settings.processes} worker processes, redis {settings.redis.safe}")
+            many = "process" if settings.processes == 1 else "processes"
+            cli.out.say(f"{settings.processes} worker {many}, redis {settings.redis.safe}")
             return await supervisor.run()
 
     result = anyio.run(main)
