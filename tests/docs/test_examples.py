@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import redis
 
 from sentinel.app import new_webhook_secret
 from sentinel.channels import SigningKey, sign
+from streamq.testing import MemoryBroker, drain
 from tests.end_to_end.programs import PATIENCE
 from tests.support.documents import REPOSITORY, at, blocks, named
 
@@ -36,8 +38,21 @@ def test_every_program_in_the_documents_is_run_here_or_beside_the_producers() ->
         "traced.py",
         "shop.py",
         "test_shop.py",
+        "hello.py",
+        "views.py",
+        "surgery.py",
     }
-    assert written == here | {"producer.sh", "producer-many.sh", "producer.mjs"}
+    moved = {name for pair in MOVED for name in pair}
+    assert written == here | moved | {"producer.sh", "producer-many.sh", "producer.mjs"}
+
+
+#: The same job in another queue and in ours.
+MOVED = [
+    ("celery_images.py", "streamq_for_celery.py"),
+    ("rq_images.py", "streamq_for_rq.py"),
+    ("arq_images.py", "streamq_for_arq.py"),
+    ("bullmq_images.mjs", "streamq_for_bullmq.py"),
+]
 
 
 def start(path: Path) -> subprocess.Popen[str]:
@@ -64,6 +79,63 @@ def test_the_readme_s_producer_and_worker_work_together(redis_port: int, tmp_pat
     assert (first[1], second) == ("True", [first[0], "False"]), "the second one is a duplicate"
     assert ran == [first[0], "1", "a.png"]
     assert (rest, worker.returncode) == ("", 0)
+
+
+def test_the_page_s_first_job_is_greeted(redis_port: int, tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(at(named("hello.py").text, port=redis_port))
+    ran = start(tmp_path / "hello.py")
+    assert (ran.communicate(timeout=PATIENCE)[0], ran.returncode) == ("hello Eva\n", 0)
+
+
+def test_a_view_without_an_event_loop_enqueues(redis_port: int) -> None:
+    space: dict[str, Any] = {}
+    exec(compile(at(named("views.py").text, port=redis_port), "views.py", "exec"), space)  # noqa: S102 - our own page
+    first, second = (space["sign_up"]("Eva").split() for _ in range(2))
+    assert (first[1], second) == ("created", [first[0], "duplicate"])
+    assert redis.Redis(port=redis_port).xlen("greetings") == 1
+
+
+def test_the_page_s_surgery_succeeds(redis_port: int, tmp_path: Path) -> None:
+    (tmp_path / "surgery.py").write_text(at(named("surgery.py").text, port=redis_port))
+    dead, delayed, after = start(tmp_path / "surgery.py").communicate(timeout=PATIENCE)[0].splitlines()
+    assert dead.startswith("dead - dead for ")
+    assert "nothing_to_charge after 1 attempt" in dead
+    assert delayed.startswith("delayed - due in 59 m")
+    assert after == "done delayed 0 0"
+
+
+@pytest.mark.parametrize(("theirs", "ours"), MOVED)
+async def test_the_same_job_of_another_queue_runs_in_ours(theirs: str, ours: str) -> None:
+    space: dict[str, Any] = {"__name__": "ours"}
+    exec(compile(named(ours).text, ours, "exec"), space)  # noqa: S102 - our own page
+    broker = MemoryBroker()
+    await space["send"](broker)
+    drained = await drain(broker, space["handlers"])
+    assert (len(drained.done), drained.dead) == (1, ())
+
+
+@pytest.mark.parametrize(("theirs", "ours"), MOVED)
+def test_the_other_queue_takes_its_job_where_the_bench_has_set_it_up(
+    theirs: str, ours: str, tmp_path: Path
+) -> None:
+    (tmp_path / theirs).write_text(named(theirs).text)
+    if theirs.endswith(".py"):
+        compile(named(theirs).text, theirs, "exec")
+    interpreter = _interpreter_of(theirs)
+    if interpreter is None:
+        pytest.skip(f"nothing here runs {theirs}")
+    checked = subprocess.run(
+        [*interpreter, tmp_path / theirs], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def _interpreter_of(theirs: str) -> list[str] | None:
+    if theirs.endswith(".mjs"):
+        node = shutil.which("node")
+        return None if node is None else [node, "--check"]
+    python = REPOSITORY / ".venv/bench" / theirs.partition("_")[0] / "bin/python"
+    return [str(python)] if python.exists() else None
 
 
 def test_the_page_s_limits_hold(redis_port: int, tmp_path: Path) -> None:
