@@ -9,13 +9,25 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
+from sentinel.cli.channels import channel_id_of
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import Exit
 from sentinel.cli.parts import Limit, noun
 from sentinel.cli.values import iso
 from sentinel.decide.alerting import Plan, plan
 from sentinel.errors import NotFound, Severity
-from sentinel.store import AlertState, Attempt, Delivery, Joined, Outlook, Place, Store, StoredAlert, Together
+from sentinel.store import (
+    AlertState,
+    Attempt,
+    Delivery,
+    Joined,
+    Outlook,
+    Place,
+    Store,
+    StoredAlert,
+    Together,
+    UnreadableChannel,
+)
 
 app = noun("alerts", "Alerts, and what became of them.")
 
@@ -294,13 +306,15 @@ def _explain(cli: Cli, outlook: Outlook, decided: Plan) -> None:
 
 def _troubles(outlook: Outlook, decided: Plan) -> dict[str, str]:
     """Channels that it is meant for and that nobody will be told on."""
-    known = {one.channel.id: one for one in outlook.channels}
+    known = {channel_id_of(one): one for one in outlook.channels}
     escalated = [channel for one in decided.escalations for channel in one.channels]
     troubles = {}
     for channel_id in (*decided.channels, *escalated):
         stored = known.get(channel_id)
         if stored is None:
             troubles[channel_id] = "there is no such channel"
+        elif isinstance(stored, UnreadableChannel):
+            troubles[channel_id] = stored.problem
         elif not stored.channel.enabled:
             troubles[channel_id] = (
                 f"switched off{f': {stored.disabled_reason}' if stored.disabled_reason else ''}"
@@ -432,7 +446,7 @@ def _user() -> str:
 async def _must_exist(store: Store, alert_id: str, channels: list[str]) -> None:
     """Raises NotFound."""
     alert = await store.alert(alert_id)
-    known = {one.channel.id for one in await store.channels(alert.workspace_id)}
+    known = await store.channel_ids(alert.workspace_id)
     for channel_id in channels:
         if channel_id not in known:
             raise NotFound(f"no channel {channel_id} in workspace {alert.workspace_id}")

@@ -26,7 +26,7 @@ from sentinel.model import Channel, ChannelType, Document, RulesFile, Workspace
 from sentinel.rulefile import build, dump
 from sentinel.rulefile.output import fields_of, plain
 from sentinel.settings import MASK
-from sentinel.store import Resealed, Store, StoredChannel
+from sentinel.store import Resealed, Store, StoredChannel, UnreadableChannel
 
 app = noun("channels", "Channels: look at, add, try, switch, rotate keys.")
 preview.register(app)
@@ -52,24 +52,23 @@ def list_(context: typer.Context, *, workspace: InWorkspace = None) -> int:
         elif not channels:
             cli.out.say("no channels; sentinel-worker channels add, or rules import FILE.yaml")
         else:
-            cli.out.table(
-                ("CHANNEL", "WORKSPACE", "TYPE", "STATE", "CREDENTIALS", "TO"),
-                [
-                    (
-                        stored.channel.id,
-                        stored.workspace_id,
-                        stored.channel.type,
-                        "on" if stored.channel.enabled else f"off {stored.disabled_reason or ''}".strip(),
-                        " ".join(f"{n}:{_where(ref)}" for n, ref in _references(stored.channel).items())
-                        or "-",
-                        _target(stored.channel),
-                    )
-                    for stored in channels
-                ],
-            )
+            names = ("CHANNEL", "WORKSPACE", "TYPE", "STATE", "CREDENTIALS", "TO")
+            cli.out.table(names, [_row(stored) for stored in channels])
+            for stored in channels:
+                if isinstance(stored, UnreadableChannel):
+                    cli.out.warn(stored.problem)
         return Exit.DONE
 
     return cli.run(run)
+
+
+def _row(stored: StoredChannel | UnreadableChannel) -> tuple[str, ...]:
+    if isinstance(stored, UnreadableChannel):
+        return (stored.channel_id, stored.workspace_id, stored.type, "unreadable", "-", "-")
+    channel = stored.channel
+    state = "on" if channel.enabled else f"off {stored.disabled_reason or ''}".strip()
+    places = " ".join(f"{name}:{_where(ref)}" for name, ref in _references(channel).items())
+    return (channel.id, stored.workspace_id, channel.type, state, places or "-", _target(channel))
 
 
 @app.command()
@@ -94,8 +93,22 @@ def show(context: typer.Context, *, channel_id: ChannelId, workspace: InWorkspac
     return cli.run(run)
 
 
-def channel_document(stored: StoredChannel) -> dict[str, object]:
-    """`sentinel.channel/1`."""
+def channel_id_of(stored: StoredChannel | UnreadableChannel) -> str:
+    """Readable or not."""
+    return stored.channel_id if isinstance(stored, UnreadableChannel) else stored.channel.id
+
+
+def channel_document(stored: StoredChannel | UnreadableChannel) -> dict[str, object]:
+    """`sentinel.channel/1`, or `sentinel.channel_unreadable/1`."""
+    if isinstance(stored, UnreadableChannel):
+        return {
+            "schema": "sentinel.channel_unreadable/1",
+            "channel_id": stored.channel_id,
+            "workspace_id": stored.workspace_id,
+            "type": stored.type,
+            "enabled": stored.enabled,
+            "problem": stored.problem,
+        }
     channel = stored.channel
     written = plain(defined(channel))
     return {
@@ -224,7 +237,7 @@ async def _add(cli: Cli, new: New) -> int:
         cli.concealer.learn(value)
     async with cli.store(create=True) as store:
         space = await store.workspace(new.workspace) or Workspace(id=new.workspace or "default")
-        others = [stored.channel.id for stored in await store.channels(space.id)]
+        others = await store.channel_ids(space.id)
         if new.channel_id in others and not new.replace:
             raise CommandError(
                 Exit.FAILED,
@@ -297,19 +310,23 @@ def delete(
 
     async def run() -> int:
         async with cli.store() as store:
-            found = await _all(store, channel_ids, workspace)
-            users = [user for one in found for user in await store.named_by(one.workspace_id, one.channel.id)]
+            found = [await store.find_any_channel(name, workspace) for name in channel_ids]
+            users = [
+                user
+                for name, one in zip(channel_ids, found, strict=True)
+                for user in await store.named_by(one.workspace_id, name)
+            ]
             by = f", named by {', '.join(users[:5])}{' ...' * (len(users) > 5)}" if users else ""
             cli.confirm(
                 f"Delete {len(found)} channel(s): {', '.join(channel_ids)}{by}?",
                 yes=yes,
                 hint="channels disable keeps what is needed to switch them on again",
             )
-            for one in found:
-                await store.delete_channel(one.workspace_id, one.channel.id)
-                cli.out.say(f"{one.channel.id} deleted")
+            for name, one in zip(channel_ids, found, strict=True):
+                await store.delete_channel(one.workspace_id, name)
+                cli.out.say(f"{name} deleted")
                 if cli.out.json:
-                    document = {"schema": "sentinel.channel_deleted/1", "channel_id": one.channel.id}
+                    document = {"schema": "sentinel.channel_deleted/1", "channel_id": name}
                     cli.out.document(document | {"workspace_id": one.workspace_id})
         return Exit.DONE
 

@@ -27,7 +27,7 @@ from sentinel.cli.streams import KNOWN
 from sentinel.cli.values import brief
 from sentinel.errors import SentinelError
 from sentinel.settings import Settings, mask_url
-from sentinel.store import Store, StoredChannel
+from sentinel.store import Store, StoredChannel, StoredRule, UnreadableChannel, UnreadableRule
 from streamq import Broker, StreamqError
 from streamq.admin import Admin
 
@@ -54,6 +54,8 @@ _NETWORK: Final = re.compile(
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 #: Channels and rules that are looked at.
 MOST: Final = 1000
+#: Rules or channels that are told one by one.
+FEW: Final = 5
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -246,7 +248,12 @@ async def _database(cli: Cli) -> AsyncIterator[Finding]:
             yield Finding("schema", "bad", detail, "sentinel-worker migrate")
             return
         yield Finding("schema", "ok", status.head)
-        for finding in [*await _outbox(store), *await _channels(cli, store), await _browser(cli, store)]:
+        for finding in [
+            *await _outbox(store),
+            *await _unreadable(store),
+            *await _channels(cli, store),
+            await _browser(cli, store),
+        ]:
             yield finding
 
 
@@ -317,10 +324,23 @@ async def _outbox(store: Store) -> list[Finding]:
     return found
 
 
+async def _unreadable(store: Store) -> list[Finding]:
+    """Rules whose stored form this program does not read."""
+    bad = [one for one in await store.all_rules(MOST) if isinstance(one, UnreadableRule)]
+    more = [f"{len(bad) - FEW} more: rules list shows them"] if len(bad) > FEW else []
+    told = [*(one.problem for one in bad[:FEW]), *more]
+    return [Finding("rules", "bad", text, "it is not checked until then") for text in told]
+
+
 async def _channels(cli: Cli, store: Store) -> list[Finding]:
     """Credentials that cannot be had, and channels that were switched off."""
-    stored = await store.channels()
-    found = []
+    every = await store.channels()
+    stored = [one for one in every if isinstance(one, StoredChannel)]
+    found = [
+        Finding("channels", "bad", one.problem, "nothing is sent there until then")
+        for one in every
+        if isinstance(one, UnreadableChannel)
+    ][:FEW]
     off = [one.channel.id for one in stored if one.disabled_reason is not None]
     if off:
         cure = "mend what they were switched off for (channels show), then channels enable"
@@ -361,9 +381,9 @@ async def _browser(cli: Cli, store: Store) -> Finding:
     """Whether rules want a browser and there is one."""
     from sentinel.fetch.browser_program import find_program  # noqa: PLC0415 - for this alone
 
-    wanting = [
-        one.rule.id for one in await store.rules(MOST, enabled=True) if one.rule.fetch.mode == "headless"
-    ]
+    every = await store.all_rules(MOST, enabled=True)
+    readable = [one.rule for one in every if isinstance(one, StoredRule)]
+    wanting = [rule.id for rule in readable if rule.fetch.mode == "headless"]
     program = find_program(cli.environ.get("SENTINEL_BROWSER"))
     if program:
         return Finding("browser", "ok", str(program.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
@@ -30,7 +30,7 @@ from sentinel.model import Rule, RulesFile
 from sentinel.rulefile import dump, json_schema, load
 from sentinel.rulefile.foreign import SOURCES, as_yaml, carry
 from sentinel.settings import MASK
-from sentinel.store import Changes, ImportReport, RunRecord, Store, StoredRule
+from sentinel.store import Changes, ImportReport, RunRecord, Store, StoredRule, UnreadableRule
 
 app = noun("rules", "Rules: import, export, look at, switch, try.")
 app.command("test")(trying.try_)
@@ -41,6 +41,9 @@ app.command()(healing.heal)
 PAGE: Final = 500
 
 RuleIds = Annotated[list[str], typer.Argument(metavar="RULE...", help="Rule ids.")]
+After = Annotated[
+    str, typer.Option("--after", metavar="RULE", help="The next page: only those behind this one.")
+]
 RuleId = Annotated[str, typer.Argument(metavar="RULE", help="Rule id.")]
 
 
@@ -106,7 +109,7 @@ def _write_new(path: Path, text: str) -> None:
 
 async def _import(cli: Cli, source: Path | str, *, dry_run: bool) -> int:
     async with cli.store(create=True) as store:
-        known = [stored.channel.id for stored in await store.channels()]
+        known = await store.channel_ids()
         rules = load(source, trying.policy(cli), known_channels=known)
         now = time.time()
         report = await store.import_rules(
@@ -211,6 +214,7 @@ def list_(
     enabled: Annotated[
         bool | None, typer.Option("--enabled/--disabled", help="Only those that are on, or off.")
     ] = None,
+    after: After = "",
     limit: Limit = 1000,
 ) -> int:
     """Show the rules, by id."""
@@ -218,48 +222,63 @@ def list_(
 
     async def run() -> int:
         async with cli.store() as store:
-            rules = [stored async for stored in _all(store, limit, tag=tag, enabled=enabled)]
+            rules = await rules_by_id(store, limit, tag=tag, enabled=enabled, after=after)
         _show_list(cli, rules)
+        if len(rules) == limit and not cli.out.json:
+            cli.out.say(f"more: --after {rule_id_of(rules[-1])}")
         return Exit.DONE
 
     return cli.run(run)
 
 
-async def _all(
-    store: Store, limit: int, *, tag: str | None, enabled: bool | None
-) -> AsyncIterator[StoredRule]:
-    after, left = "", limit
-    while left > 0:
-        page = await store.rules(min(PAGE, left), enabled=enabled, tag=tag, after=after)
-        for stored in page:
-            yield stored
-        if len(page) < min(PAGE, left):
-            return
-        after, left = page[-1].rule.id, left - len(page)
+async def rules_by_id(
+    store: Store, limit: int | None, *, tag: str | None, enabled: bool | None, after: str = ""
+) -> list[StoredRule | UnreadableRule]:
+    """Those behind `after`; `limit` None: all of them."""
+    found: list[StoredRule | UnreadableRule] = []
+    while limit is None or len(found) < limit:
+        wanted = PAGE if limit is None else min(PAGE, limit - len(found))
+        page = await store.all_rules(wanted, enabled=enabled, tag=tag, after=after)
+        found += page
+        if len(page) < wanted:
+            break
+        after = rule_id_of(page[-1])
+    return found
 
 
-def _show_list(cli: Cli, rules: Sequence[StoredRule]) -> None:
+def rule_id_of(stored: StoredRule | UnreadableRule) -> str:
+    """Readable or not."""
+    return stored.rule_id if isinstance(stored, UnreadableRule) else stored.rule.id
+
+
+def _show_list(cli: Cli, rules: Sequence[StoredRule | UnreadableRule]) -> None:
     if cli.out.json:
         for stored in rules:
             cli.out.document(_rule_document(stored))
     elif not rules:
         cli.out.say("no rules; sentinel-worker rules import FILE.yaml")
     else:
-        cli.out.table(
-            ("RULE", "TYPE", "STATE", "VALUE", "LAST RUN", "NEXT DUE", "URL"),
-            [
-                (
-                    stored.rule.id,
-                    stored.rule.type,
-                    stored.state.health_state if stored.enabled else "off",
-                    "-" if stored.state.stable is None else describe(stored.state.stable)[:24],
-                    "-" if stored.state.last_run_at is None else iso(stored.state.last_run_at)[:19],
-                    _due_words(stored),
-                    stored.rule.url,
-                )
-                for stored in rules
-            ],
-        )
+        names = ("RULE", "TYPE", "STATE", "VALUE", "LAST RUN", "NEXT DUE", "URL")
+        cli.out.table(names, [_row(stored) for stored in rules])
+        for stored in rules:
+            if isinstance(stored, UnreadableRule):
+                cli.out.warn(stored.problem)
+
+
+def _row(stored: StoredRule | UnreadableRule) -> tuple[str, ...]:
+    if isinstance(stored, UnreadableRule):
+        due = iso(stored.next_due)[:19] if stored.enabled else "-"
+        return (stored.rule_id, "-", "unreadable", "-", "-", due, "-")
+    state = stored.state
+    return (
+        stored.rule.id,
+        stored.rule.type,
+        state.health_state if stored.enabled else "off",
+        "-" if state.stable is None else describe(state.stable)[:24],
+        "-" if state.last_run_at is None else iso(state.last_run_at)[:19],
+        _due_words(stored),
+        stored.rule.url,
+    )
 
 
 def _due_words(stored: StoredRule) -> str:
@@ -271,8 +290,17 @@ def _due_words(stored: StoredRule) -> str:
     return iso(stored.next_due)[:19] + late
 
 
-def _rule_document(stored: StoredRule) -> dict[str, object]:
-    """`sentinel.rule/1`."""
+def _rule_document(stored: StoredRule | UnreadableRule) -> dict[str, object]:
+    """`sentinel.rule/1`, or `sentinel.rule_unreadable/1`."""
+    if isinstance(stored, UnreadableRule):
+        return {
+            "schema": "sentinel.rule_unreadable/1",
+            "rule_id": stored.rule_id,
+            "workspace_id": stored.workspace.id,
+            "enabled": stored.enabled,
+            "next_due_at": iso(stored.next_due) if stored.enabled else None,
+            "problem": stored.problem,
+        }
     state = stored.state
 
     def moment(at: float | None) -> str | None:

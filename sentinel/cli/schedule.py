@@ -12,12 +12,13 @@ from sentinel.cli import shapes
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import Exit
 from sentinel.cli.parts import Limit, noun
+from sentinel.cli.rules import After, rule_id_of, rules_by_id
 from sentinel.cli.values import iso
 from sentinel.decide.schedule import DEFAULT_INTERVAL, backoff_reason, is_allowed, next_due, zone_of
 from sentinel.decide.windows import is_active
 from sentinel.jobs import RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import ActiveHours, Schedule
-from sentinel.store import Store, StoredRule, UnreadableRule
+from sentinel.store import StoredRule, UnreadableRule
 from streamq import NewJob
 from streamq.queue import Queue, new_job
 
@@ -39,6 +40,7 @@ def list_(
     enabled: Annotated[
         bool | None, typer.Option("--enabled/--disabled", help="Only those that are on, or off.")
     ] = None,
+    after: After = "",
     limit: Limit = 1000,
 ) -> int:
     """Show when each rule is due next, by id, and why not sooner."""
@@ -46,7 +48,7 @@ def list_(
 
     async def run() -> int:
         async with cli.store() as store:
-            rules = await _rules(store, limit, tag=tag, enabled=enabled)
+            rules = await rules_by_id(store, limit, tag=tag, enabled=enabled, after=after)
         now = time.time()
         documents = [_document(stored, now) for stored in rules]
         if cli.out.json:
@@ -61,6 +63,8 @@ def list_(
                 [[document[name] for name in names] for document in documents],
                 right="MISSED",
             )
+            if len(rules) == limit:
+                cli.out.say(f"more: --after {rule_id_of(rules[-1])}")
         return Exit.DONE
 
     return cli.run(run)
@@ -125,7 +129,7 @@ async def _trigger(cli: Cli, rule_ids: list[str], tag: str | None) -> int:
         if rule_ids:  # all must be there before any is checked
             ids = [(await store.rule(rule_id)).rule.id for rule_id in rule_ids]
         else:
-            found = await _rules(store, None, tag=tag, enabled=True)
+            found = await rules_by_id(store, None, tag=tag, enabled=True)
             ids = [stored.rule.id for stored in found if isinstance(stored, StoredRule)]
             for stored in found:
                 if isinstance(stored, UnreadableRule):
@@ -152,25 +156,6 @@ def _manual(rule_id: str) -> NewJob:
     return new_job(payload, lane=policy.lane, unique=policy.unique, unique_for=policy.unique_for)
 
 
-async def _rules(
-    store: Store, limit: int | None, *, tag: str | None, enabled: bool | None
-) -> list[StoredRule | UnreadableRule]:
-    """By id; `limit` None: all of them."""
-    found: list[StoredRule | UnreadableRule] = []
-    while limit is None or len(found) < limit:
-        wanted = PAGE if limit is None else min(PAGE, limit - len(found))
-        after = _id(found[-1]) if found else ""
-        page = await store.all_rules(wanted, enabled=enabled, tag=tag, after=after)
-        found += page
-        if len(page) < wanted:
-            break
-    return found
-
-
-def _id(stored: StoredRule | UnreadableRule) -> str:
-    return stored.rule_id if isinstance(stored, UnreadableRule) else stored.rule.id
-
-
 def _document(stored: StoredRule | UnreadableRule, now: float) -> dict[str, object]:
     """`sentinel.schedule/1`."""
     due = stored.next_due if stored.enabled else None
@@ -182,7 +167,7 @@ def _document(stored: StoredRule | UnreadableRule, now: float) -> dict[str, obje
         why = _why(stored, missed, now)
     return {
         "schema": "sentinel.schedule/1",
-        "rule_id": _id(stored),
+        "rule_id": rule_id_of(stored),
         "workspace_id": stored.workspace.id,
         "schedule": said,
         "enabled": stored.enabled,

@@ -181,7 +181,7 @@ async def _replay(cli: Cli, rule_id: str, file: Path | None, days: float) -> int
 
 async def _edited(cli: Cli, store: Store, rule_id: str, file: Path) -> Rule:
     """The rule of that id in the file. Raises CommandError, RuleFileError."""
-    known = [stored.channel.id for stored in await store.channels()]
+    known = await store.channel_ids()
     rules = {rule.id: rule for rule in load(file, policy(cli), known_channels=known).rules}
     if rule_id not in rules:
         raise CommandError(

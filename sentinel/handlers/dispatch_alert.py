@@ -217,6 +217,8 @@ class DispatchAlertHandler:
             return
         if ticket.settled == "dead":
             raise DeadLetter("delivery_refused", f"{channel_id}: refused before")
+        if ticket.unreadable is not None:
+            await self._failed(job, ticket, SendLater(ticket.unreadable), 0.0, asked=False)
         words = _document(alert)
         began = self._clock.monotonic()
         try:
@@ -315,9 +317,15 @@ class DispatchAlertHandler:
         self._observe(ticket, "sent", max(0.0, self._clock.time() - words.occurred_at))
 
     async def _failed(
-        self, job: Job[DispatchAlert], ticket: DeliveryTicket, failed: SendFailed, latency: float
+        self,
+        job: Job[DispatchAlert],
+        ticket: DeliveryTicket,
+        failed: SendFailed,
+        latency: float,
+        *,
+        asked: bool = True,
     ) -> NoReturn:
-        """Raises what the job needs now."""
+        """Raises what the job needs now; `asked` False: nobody was."""
         later = isinstance(failed, SendLater)
         wait = _asked_for(failed)
         delay = self._retry.delay_after(job.attempt) if later and not job.last_attempt else None
@@ -332,6 +340,7 @@ class DispatchAlertHandler:
             last_attempt=job.last_attempt,
             delay=delay,
             wait=wait if later else None,
+            asked=asked,
             disables=isinstance(failed, EndpointGone),
         )
         if isinstance(failed, EndpointGone):

@@ -37,6 +37,7 @@ from sentinel.store.records import (
     Together,
     Trouble,
     Unopened,
+    UnreadableChannel,
     UnreadableRule,
     Waiting,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "Together",
     "Trouble",
     "Unopened",
+    "UnreadableChannel",
     "UnreadableRule",
     "Waiting",
 ]

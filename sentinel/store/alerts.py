@@ -30,8 +30,9 @@ from sentinel.store.records import (
     Prospect,
     StoredAlert,
     StoredChannel,
+    UnreadableChannel,
 )
-from sentinel.store.rules import disable_channel, read_channel
+from sentinel.store.rules import channel_or_not, channels_called, disable_channel
 from sentinel.store.runs import MAX_DETAIL
 from sentinel.store.tables import IS_OPEN, alert, delivery, delivery_attempt
 
@@ -124,8 +125,10 @@ class Alerts(Part):
 
         async def look(connection: AsyncConnection) -> Prospect:
             found = await _channel(connection, told.workspace_id, channel_id)
-            if found is None or not found.channel.enabled:
-                return Prospect(channel=None if found is None else found.channel)
+            if not isinstance(found, StoredChannel):
+                return Prospect(channel=None)
+            if not found.channel.enabled:
+                return Prospect(channel=found.channel)
             state = sa.select(delivery.c.state).where(
                 delivery.c.alert_id == told.id, delivery.c.channel_id == channel_id
             )
@@ -198,7 +201,8 @@ class Alerts(Part):
                 await _settle_alert(connection, alert_id, now)
             # Read last, so that a channel which was switched off meanwhile is not told.
             found = await _channel(connection, row.workspace_id, channel_id)
-            if settled is None and found is not None and found.channel.enabled:
+            known = found.channel if isinstance(found, StoredChannel) else None
+            if settled is None and known is not None and known.enabled:
                 await admit(connection, row.workspace_id, channel_id, alert_id, now=now, breaker=breaker)
             return DeliveryTicket(
                 alert_id=alert_id,
@@ -208,7 +212,8 @@ class Alerts(Part):
                 fence=fence,
                 attempt=row.attempts + (settled is None),
                 message_id=row.message_id or message_id or job_id,
-                channel=None if found is None else found.channel,
+                channel=known,
+                unreadable=found.problem if isinstance(found, UnreadableChannel) else None,
                 settled=settled,
             )
 
@@ -380,7 +385,7 @@ class Alerts(Part):
         One that a person has switched off has no fallback: they want silence.
         """
         found = await _channel(connection, ticket.workspace_id, ticket.channel_id)
-        if found is None or found.channel.fallback is None:
+        if not isinstance(found, StoredChannel) or found.channel.fallback is None:
             return
         if not asked and found.disabled_reason is None:
             return
@@ -490,11 +495,11 @@ def _called_for(now: float) -> sa.ColumnElement[bool]:
     return sa.or_(delivery.c.escalates_at.is_(None), delivery.c.escalates_at <= now)
 
 
-async def _channel(connection: AsyncConnection, workspace_id: str, channel_id: str) -> StoredChannel | None:
-    try:
-        return await read_channel(connection, workspace_id, channel_id)
-    except NotFound:
-        return None
+async def _channel(
+    connection: AsyncConnection, workspace_id: str, channel_id: str
+) -> StoredChannel | UnreadableChannel | None:
+    rows = await channels_called(connection, channel_id, workspace_id)
+    return channel_or_not(rows[0]) if rows else None
 
 
 async def _falls(connection: AsyncConnection, alert_id: str, channel_id: str) -> int:

@@ -12,8 +12,8 @@ from sentinel.errors import CredentialUnreadable, NotFound, Unreadable
 from sentinel.model import AlertPolicy, Route, Workspace
 from sentinel.store.base import Part
 from sentinel.store.imports import RULE_DEFINITION, as_workspace, channel_columns, read_workspace
-from sentinel.store.records import Resealed, StoredChannel, Unopened
-from sentinel.store.rules import stored_channel
+from sentinel.store.records import Resealed, StoredChannel, Unopened, UnreadableChannel
+from sentinel.store.rules import channel_or_not, channels_called, read_channel, read_channels
 from sentinel.store.tables import channel, channel_state, rule, workspace
 
 #: Channels whose credentials are sealed anew in one transaction.
@@ -24,15 +24,21 @@ class ChannelRows(Part):
     """Channels, one at a time."""
 
     async def find_channel(self, channel_id: str, workspace_id: str | None = None) -> StoredChannel:
-        """The channel of that id; without a workspace there must be one only. Raises NotFound."""
-        wanted = sa.select(channel).where(channel.c.id == channel_id).order_by(channel.c.workspace_id)
-        if workspace_id is not None:
-            wanted = wanted.where(channel.c.workspace_id == workspace_id)
+        """The channel of that id; without a workspace there must be one only. Raises NotFound, Unreadable."""
+        found = await self.find_any_channel(channel_id, workspace_id)
+        if isinstance(found, UnreadableChannel):
+            raise Unreadable(found.problem)
+        return found
+
+    async def find_any_channel(
+        self, channel_id: str, workspace_id: str | None = None
+    ) -> StoredChannel | UnreadableChannel:
+        """As `find_channel`, also of one that cannot be read. Raises NotFound."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(wanted.limit(3))).all()
+            rows = await channels_called(connection, channel_id, workspace_id)
         match rows:
             case [row]:
-                return stored_channel(row)
+                return channel_or_not(row)
             case []:
                 raise NotFound(f"no channel {channel_id}")
         spaces = ", ".join(row.workspace_id for row in rows)
@@ -54,16 +60,16 @@ class ChannelRows(Part):
     async def set_channel_enabled(
         self, workspace_id: str, channel_id: str, enabled: bool, now: float
     ) -> bool:
-        """Switch a channel on or off, in its definition too. False: it was so already. Raises NotFound."""
+        """Switch a channel on or off, in its definition too. False: it was so already.
+
+        Raises NotFound, Unreadable.
+        """
         ours = (channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
         async with self._database.writing() as connection:
-            wanted = sa.select(channel.c.definition).where(*ours).with_for_update()
-            row = (await connection.execute(wanted)).first()
-            if row is None:
-                raise NotFound(f"no channel {channel_id}")
-            if row.definition.enabled == enabled:
+            stored = await read_channel(connection, workspace_id, channel_id, lock=True)
+            if stored.channel.enabled == enabled:
                 return False
-            changed = msgspec.structs.replace(row.definition, enabled=enabled)
+            changed = msgspec.structs.replace(stored.channel, enabled=enabled)
             await connection.execute(
                 sa.update(channel).where(*ours).values(disabled_reason=None, **channel_columns(changed, now))
             )
@@ -88,7 +94,6 @@ class ChannelRows(Part):
     async def named_by(self, workspace_id: str, channel_id: str) -> list[str]:
         """Who names a channel: `rule widget`, `route night`, `channel ops` (whose fallback it is)."""
         rules = sa.select(rule.c.id, RULE_DEFINITION).where(rule.c.workspace_id == workspace_id)
-        others = sa.select(channel.c.definition).where(channel.c.workspace_id == workspace_id)
         async with self._database.reading() as connection:
             space = await read_workspace(connection, workspace_id)
             by_rules = [
@@ -98,9 +103,9 @@ class ChannelRows(Part):
                 and channel_id in _told(row.definition.alert_policy)
             ]
             by_channels = [
-                f"channel {one.id}"
-                for one in await connection.scalars(others.order_by(channel.c.id))
-                if one.fallback == channel_id
+                f"channel {one.channel.id}"
+                for one in await read_channels(connection, workspace_id)
+                if isinstance(one, StoredChannel) and one.channel.fallback == channel_id
             ]
         by_routes = [
             f"route {route.id or number}"

@@ -31,6 +31,10 @@ SECRET_FIELDS: Final = ("fetch.headers", "fetch.cookies", "fetch.proxy")
 
 #: A rule's definition, or what is wrong with it.
 RULE_DEFINITION: Final = sa.type_coerce(rule.c.definition, Perhaps(Document(Rule))).label("definition")
+#: The same of a channel.
+CHANNEL_DEFINITION: Final = sa.type_coerce(channel.c.definition, Perhaps(Document(Channel))).label(
+    "definition"
+)
 
 _NEW: Final = RuleState()
 #: What is forgotten when what is watched is not what it was ...
@@ -103,7 +107,7 @@ class _Plan:
         """Raises RuleFileError."""
         plan = cls(file)
         plan.workspace_before = await read_workspace(connection, file.workspace.id)
-        columns = sa.select(channel.c.id, channel.c.definition, channel.c.credentials)
+        columns = sa.select(channel.c.id, CHANNEL_DEFINITION, channel.c.credentials)
         rows = await connection.execute(columns.where(channel.c.workspace_id == file.workspace.id))
         before = {row.id: (row.definition, row.credentials or {}) for row in rows}
         plan.sealed = seal_all(file, {name: kept for name, (_, kept) in before.items()}, keyring)

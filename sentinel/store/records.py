@@ -93,6 +93,18 @@ class StoredChannel(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None = None
 
 
+class UnreadableChannel(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel that is stored in a form that this program does not read."""
+
+    channel_id: str
+    workspace_id: str
+    #: As its column has it: it may be none that there is.
+    type: str
+    enabled: bool
+    #: What is wrong with it, and what to do.
+    problem: str
+
+
 class Unopened(msgspec.Struct, frozen=True):
     """A stored credential that none of the keys opens."""
 
@@ -439,7 +451,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     asked: Asked
     view: View
     #: Of its workspace.
-    channels: tuple[StoredChannel, ...]
+    channels: tuple[StoredChannel | UnreadableChannel, ...]
 
 
 class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
@@ -454,8 +466,10 @@ class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     #: What the other side knows the delivery by: the same on every try, whichever job makes it.
     message_id: str
-    #: As it was when the delivery was taken; None: there is no such channel.
+    #: As it was when the delivery was taken; None: there is no such channel, or it cannot be read.
     channel: Channel | None = None
+    #: Why it cannot be read.
+    unreadable: str | None = None
     #: Set: sent already, or refused for good. Do not send.
     settled: Literal["sent", "dead", "skipped"] | None = None
 
@@ -463,7 +477,7 @@ class DeliveryTicket(msgspec.Struct, frozen=True, kw_only=True):
 class Prospect(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a delivery can be made now."""
 
-    #: None: there is no such channel.
+    #: None: there is no such channel, or it cannot be read.
     channel: Channel | None
     #: Why and until when it has to wait, or None.
     hold: Hold | None = None

@@ -19,6 +19,7 @@ from sentinel.store.base import AnyRow, Part
 from sentinel.store.columns import to_micros
 from sentinel.store.database import Database
 from sentinel.store.imports import (
+    CHANNEL_DEFINITION,
     RULE_DEFINITION,
     as_workspace,
     channel_columns,
@@ -27,7 +28,14 @@ from sentinel.store.imports import (
     rule_columns,
 )
 from sentinel.store.outbox import add_jobs
-from sentinel.store.records import DueRule, NewOutboxJob, StoredChannel, StoredRule, UnreadableRule
+from sentinel.store.records import (
+    DueRule,
+    NewOutboxJob,
+    StoredChannel,
+    StoredRule,
+    UnreadableChannel,
+    UnreadableRule,
+)
 from sentinel.store.tables import channel, rule, rule_state, rule_tag, run, source, workspace
 from sentinel.store.turn import Turns
 
@@ -133,11 +141,11 @@ class Rules(Part):
             found = await read_workspace(connection, wanted)
             if found is None:
                 raise NotFound(f"no workspace {wanted}")
-            channels = sa.select(channel.c.definition).where(channel.c.workspace_id == wanted)
+            channels = _SELECT_CHANNEL.where(channel.c.workspace_id == wanted).order_by(channel.c.id)
             rules = sa.select(rule.c.id, RULE_DEFINITION).where(rule.c.workspace_id == wanted)
             return RulesFile(
                 workspace=found,
-                channels=list(await connection.scalars(channels.order_by(channel.c.id))),
+                channels=[_readable_channel(row).definition for row in await connection.execute(channels)],
                 rules=[
                     _readable(row.id, row.definition)
                     for row in await connection.execute(rules.order_by(rule.c.id))
@@ -208,13 +216,18 @@ class Rules(Part):
         async with self._database.reading() as connection:
             return (await read_channel(connection, workspace_id, channel_id)).channel
 
-    async def channels(self, workspace_id: str | None = None) -> list[StoredChannel]:
-        """All channels, by workspace and id."""
-        wanted = sa.select(channel).order_by(channel.c.workspace_id, channel.c.id)
+    async def channels(self, workspace_id: str | None = None) -> list[StoredChannel | UnreadableChannel]:
+        """All channels, by workspace and id; those that cannot be read in their place."""
+        async with self._database.reading() as connection:
+            return await read_channels(connection, workspace_id)
+
+    async def channel_ids(self, workspace_id: str | None = None) -> list[str]:
+        """Of all channels, whatever is in them."""
+        wanted = sa.select(channel.c.id).order_by(channel.c.workspace_id, channel.c.id)
         if workspace_id is not None:
             wanted = wanted.where(channel.c.workspace_id == workspace_id)
         async with self._database.reading() as connection:
-            return [stored_channel(row) for row in await connection.execute(wanted)]
+            return list(await connection.scalars(wanted))
 
     async def _tell_invalid(
         self, connection: AsyncConnection, workspace_id: str, claimed: DueRule, now: float
@@ -394,13 +407,45 @@ def _stored_rule(row: AnyRow) -> StoredRule:
     )
 
 
-async def read_channel(connection: AsyncConnection, workspace_id: str, channel_id: str) -> StoredChannel:
-    """In the caller's transaction. Raises NotFound."""
-    wanted = sa.select(channel).where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
+_SELECT_CHANNEL = sa.select(
+    *(column for column in channel.c if column is not channel.c.definition), CHANNEL_DEFINITION
+)
+
+
+async def read_channel(
+    connection: AsyncConnection, workspace_id: str, channel_id: str, *, lock: bool = False
+) -> StoredChannel:
+    """In the caller's transaction; `lock` keeps other writers away until its end.
+
+    Raises NotFound, Unreadable.
+    """
+    wanted = _SELECT_CHANNEL.where(channel.c.workspace_id == workspace_id, channel.c.id == channel_id)
+    if lock:
+        wanted = wanted.with_for_update()
     row = (await connection.execute(wanted)).first()
     if row is None:
         raise NotFound(f"no channel {channel_id}")
     return stored_channel(row)
+
+
+async def read_channels(
+    connection: AsyncConnection, workspace_id: str | None = None
+) -> list[StoredChannel | UnreadableChannel]:
+    """In the caller's transaction, by workspace and id; those that cannot be read in their place."""
+    wanted = _SELECT_CHANNEL.order_by(channel.c.workspace_id, channel.c.id)
+    if workspace_id is not None:
+        wanted = wanted.where(channel.c.workspace_id == workspace_id)
+    return [channel_or_not(row) for row in await connection.execute(wanted)]
+
+
+async def channels_called(
+    connection: AsyncConnection, channel_id: str, workspace_id: str | None
+) -> list[AnyRow]:
+    """Rows for `channel_or_not`, of up to three workspaces, or of the one."""
+    wanted = _SELECT_CHANNEL.where(channel.c.id == channel_id).order_by(channel.c.workspace_id)
+    if workspace_id is not None:
+        wanted = wanted.where(channel.c.workspace_id == workspace_id)
+    return list((await connection.execute(wanted.limit(3))).all())
 
 
 async def disable_channel(
@@ -408,11 +453,11 @@ async def disable_channel(
 ) -> bool:
     """Switch a channel off in the caller's transaction; importing a file that has it on switches it on.
 
-    False: it was off already, or is gone.
+    False: it was off already, is gone, or cannot be read.
     """
     try:
         stored = await read_channel(connection, workspace_id, channel_id)
-    except NotFound:
+    except (NotFound, Unreadable):
         return False
     if not stored.channel.enabled:
         return False
@@ -425,8 +470,33 @@ async def disable_channel(
     return True
 
 
+def _readable_channel(row: AnyRow) -> AnyRow:
+    """The row. Raises Unreadable that names the channel."""
+    if isinstance(row.definition, Unreadable):
+        raise Unreadable(
+            f"channel {row.id} is stored in a form that this program does not read ({row.definition}):"
+            " import it again, or delete it"
+        ) from row.definition
+    return row
+
+
+def channel_or_not(row: AnyRow) -> StoredChannel | UnreadableChannel:
+    """As `stored_channel`, or what is known of one that cannot be read."""
+    try:
+        return stored_channel(row)
+    except Unreadable as unreadable:
+        return UnreadableChannel(
+            channel_id=row.id,
+            workspace_id=row.workspace_id,
+            type=row.type,
+            enabled=row.enabled,
+            problem=str(unreadable),
+        )
+
+
 def stored_channel(row: AnyRow) -> StoredChannel:
-    """A row with all columns of `channel`; stored credentials are still sealed."""
+    """A row of `_SELECT_CHANNEL`; stored credentials are still sealed. Raises Unreadable."""
+    _readable_channel(row)
     sealed = {
         name: SealedCredential(stored=True, workspace=row.workspace_id, sealed=text)
         for name, text in (row.credentials or {}).items()

@@ -16,8 +16,8 @@ from sentinel.model import AlertDraft, AlertKind
 from sentinel.store.base import Part
 from sentinel.store.raising import Raising, Scene
 from sentinel.store.records import Joined, Outlook, Together
-from sentinel.store.rules import read_rule, stored_channel
-from sentinel.store.tables import alert, channel, delivery, digest, digest_member, incident, incident_member
+from sentinel.store.rules import read_channels, read_rule
+from sentinel.store.tables import alert, delivery, digest, digest_member, incident, incident_member
 
 #: Characters of a name and of a note that are kept.
 MAX_NAME: Final = 200
@@ -76,7 +76,6 @@ class Stories(Part):
             view = await Raising(self._database, connection).look(scene, draft)
             if kind == "health" and stored.workspace.incident is not None:
                 view = await _with_incident(connection, scene, view)
-            channels = sa.select(channel).where(channel.c.workspace_id == stored.workspace.id)
             return Outlook(
                 asked=Asked(
                     kind=kind,
@@ -88,7 +87,7 @@ class Stories(Part):
                     cooling_until=cooling_until(stored.rule, stored.state, now) if kind == "change" else None,
                 ),
                 view=view,
-                channels=tuple(stored_channel(row) for row in await connection.execute(channels)),
+                channels=tuple(await read_channels(connection, stored.workspace.id)),
             )
 
     async def acknowledge(self, alert_id: str, now: float, *, by: str = "", note: str = "") -> bool:

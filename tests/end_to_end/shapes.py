@@ -461,6 +461,15 @@ class RuleLine(Document):
     next_due_why: str | None
 
 
+class UnreadableRuleLine(Document):
+    schema: Literal["sentinel.rule_unreadable/1"]
+    rule_id: str
+    workspace_id: str
+    enabled: bool
+    next_due_at: Time | None
+    problem: str
+
+
 class FieldChange(Document):
     path: str
     before: Json
@@ -619,6 +628,15 @@ class ChannelLine(Document):
     options: dict[str, Json]
 
 
+class UnreadableChannelLine(Document):
+    schema: Literal["sentinel.channel_unreadable/1"]
+    channel_id: str
+    workspace_id: str
+    type: str
+    enabled: bool
+    problem: str
+
+
 class ChannelTest(Document):
     schema: Literal["sentinel.channel_test/1"]
     channel_id: str
@@ -666,7 +684,7 @@ SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
         Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, RecurringJob, RecurringRemoved, Concurrency, Observation, Kept, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
-        RuleLine, Import, Carried, Healed, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
+        RuleLine, UnreadableRuleLine, Import, Carried, Healed, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, UnreadableChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip
 

@@ -341,7 +341,7 @@ class Stage:
                 self.seen[one.id] = await store.history(one.id)
             for alert in await store.alerts(limit=1000):
                 self.alerts[alert.rule_id] = await store.alert(alert.id)
-            self.channels = {one.channel.id: one for one in await store.channels()}
+            self.channels = {one: await store.find_channel(one) for one in await store.channel_ids()}
             self.dead = await broker.dead(RULES_RUN, limit=1000)
 
     @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from decimal import Decimal
 from functools import partial
@@ -17,6 +18,7 @@ from sentinel.decide.judge import judge, judge_failure
 from sentinel.fetch.politeness import host_key
 from sentinel.model import PriceValue, Verdict
 from sentinel.store import RunResult, Store
+from tests.end_to_end.shapes import checked
 from tests.sentinel.cli.conftest import Run
 from tests.support.http import Reply, Site
 
@@ -135,6 +137,52 @@ class TestStored:
         assert [x["rule_id"] for x in run("rules", "list", "--json", "--tag", "night").lines] == ["nightly"]
         assert [x["rule_id"] for x in run("rules", "list", "--json", "--enabled").lines] == ["widget-price"]
         assert "widget-price" in run("rules", "list").out
+
+    def test_a_list_goes_on_where_the_last_page_ended(self, run: Run, imported: Path) -> None:
+        first = run("rules", "list", "--limit", "1")
+        assert "nightly" in first.out
+        assert "more: --after nightly" in first.err
+        (line,) = run("rules", "list", "--after", "nightly", "--json").lines
+        assert line["rule_id"] == "widget-price"
+        assert "more: --after nightly" in run("schedule", "list", "--limit", "1").err
+        assert "nightly" not in run("schedule", "list", "--after", "nightly").out
+
+    def test_what_cannot_be_read_is_named_and_hides_nothing(
+        self, run: Run, imported: Path, tmp_path: Path
+    ) -> None:
+        assert run("channels", "add", "other", "--type", "console").code == Exit.DONE
+        database = sqlite3.connect(tmp_path / "state" / "sentinel.db")
+        with database:
+            database.execute("""UPDATE rule SET definition = '{"colour": 1}' WHERE id = 'nightly'""")
+            database.execute("""UPDATE channel SET definition = '{"colour": 1}' WHERE id = 'ops'""")
+        database.close()
+
+        rules, channels = run("rules", "list", "--json").lines, run("channels", "list", "--json").lines
+        assert [checked(line) for line in rules] == [
+            "sentinel.rule_unreadable/1",
+            "sentinel.rule/1",
+        ]
+        assert "import it again, or delete it" in rules[0]["problem"]
+        assert [(line["channel_id"], checked(line)) for line in channels] == [
+            ("ops", "sentinel.channel_unreadable/1"),
+            ("other", "sentinel.channel/1"),
+        ]
+        for noun, name in (("rules", "nightly"), ("channels", "ops")):
+            listed = run(noun, "list")
+            assert "unreadable" in listed.out
+            assert f"{name} is stored in a form" in listed.err
+        parts = [
+            (one["name"], one["state"], one["detail"]) for one in run("doctor", "--json").lines[0]["parts"]
+        ]
+        bad = [
+            (name, detail[:15]) for name, state, detail in parts if state == "bad" and "in a form" in detail
+        ]
+        assert bad == [("rules", "rule nightly is"), ("channels", "channel ops is ")]
+        assert "channel ops" in run("alerts", "route", "widget-price").out
+        assert "channel ops is stored" in run("channels", "show", "ops").err
+
+        assert run("rules", "import", str(imported)).code == Exit.DONE
+        assert "unreadable" not in run("rules", "list").out + run("channels", "list").out
 
     def test_export_imports_unchanged_and_show_hides_credentials(self, run: Run, imported: Path) -> None:
         exported, shown = run("rules", "export"), run("rules", "show", "widget-price")
@@ -309,7 +357,10 @@ class TestTry:
             ('{method: css, selector: ".price"}', ["2 elements match '.price' and the first is read"]),
             ('{method: css, selector: "#one .price"}', []),
             ('{method: css, selector: ".price", context: "#one"}', []),
-            ("{method: xpath, selector: \"//*[@class='price']\"}", ["2 elements match \"//*[@class='price']\""]),
+            (
+                "{method: xpath, selector: \"//*[@class='price']\"}",
+                ["2 elements match \"//*[@class='price']\""],
+            ),
             ("{method: xpath, selector: \"//div[1]/*[@class='price']\"}", []),
             ("{method: xpath, selector: \"string(//*[@class='price'])\"}", []),
         ],
@@ -322,7 +373,9 @@ class TestTry:
         page.write_text(
             f"<div id=one><b class=price>99 €</b></div>{'<p>x</p>' * 3_000}<div><b class=price>89 €</b></div>"
         )
-        (found,) = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page), "--json").lines
+        (found,) = run(
+            "rules", "test", str(file), "--rule", "widget-price", "--html", str(page), "--json"
+        ).lines
         assert [one.partition(":")[0] for one in found["warnings"]] == [
             f"{one}{'' if 'first' in one else ' and the first is read'}" for one in warned
         ]

@@ -38,7 +38,7 @@ from sentinel.model import (
     Workspace,
 )
 from sentinel.render import to_json, to_text
-from sentinel.store import Delivery, RunResult, Store, StoredAlert
+from sentinel.store import Delivery, RunResult, Store, StoredAlert, tables
 from streamq import DeadLetter, Job, RetryIn
 from streamq.broker import Lease
 from streamq.clock import SystemClock
@@ -588,3 +588,32 @@ def test_message_ids_are_stable_dotless_fit_a_header_and_differ_wherever_the_ids
         assert name.isprintable()
         assert "." not in name
         assert len(name) <= 401
+
+
+async def test_a_channel_that_cannot_be_read_fails_for_its_reason_and_holds_up_no_other(world: World) -> None:
+    await world.raise_alert(world.hook("ops", Reply(status=204)), TTY)
+    async with world.store._database.writing() as connection:
+        spoilt = sa.type_coerce('{"id": "ops", "type": "webhook", "colour": "red"}', sa.JSON)
+        await connection.execute(
+            sa.update(tables.channel).where(tables.channel.c.id == "ops").values(definition=spoilt)
+        )
+
+    await world.handler(world.job("tty"))
+    with pytest.raises(DeliveryFailed, match="channel ops is stored in a form"):
+        await world.handler(world.job("ops"))
+
+    assert (await world.delivery("tty")).state == "sent"
+    waiting = await world.delivery("ops")
+    assert (waiting.state, waiting.attempts) == ("retrying", 1)
+    assert "import it again" in (waiting.error or "")
+    async with world.store._database.reading() as connection:
+        seen = list(await connection.scalars(sa.select(tables.channel_state.c.channel_id)))
+    assert "ops" not in seen  # nobody was asked
+
+    await world.store.import_rules(
+        RulesFile(workspace=Workspace(id="acme"), channels=[world.hook("ops", Reply(status=204))]),
+        now=time.time(),
+        first_due=lambda _: 0.0,
+    )
+    await world.handler(world.job("ops", attempt=2))
+    assert (await world.delivery("ops")).state == "sent"

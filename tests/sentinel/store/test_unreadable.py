@@ -1,4 +1,4 @@
-"""A rule that this program cannot read (hand-edited, or of another version) is its own trouble alone."""
+"""A rule or a channel that this program cannot read (hand-edited, or of another version) is its own trouble alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ import sqlalchemy as sa
 
 from sentinel.errors import Unreadable
 from sentinel.model import Rule
-from sentinel.store import Store, StoredRule, UnreadableRule
-from sentinel.store.tables import rule
-from tests.sentinel.store.things import HOUR, NOW, a_file, a_rule, a_verdict, begin, finish, load
+from sentinel.store import Store, StoredChannel, StoredRule, UnreadableChannel, UnreadableRule
+from sentinel.store.tables import channel, rule
+from tests.sentinel.store.things import (
+    HOUR,
+    NOW,
+    a_file,
+    a_rule,
+    a_verdict,
+    begin,
+    finish,
+    load,
+    raised_alert,
+)
 
 
 def hourly(_: Rule, now: float) -> float:
@@ -111,3 +121,75 @@ async def test_importing_it_again_mends_it(spoilt: Store) -> None:
 async def test_it_can_be_deleted(spoilt: Store) -> None:
     await spoilt.delete_rule("bad")
     assert [stored.rule.id for stored in await spoilt.rules()] == ["good"]
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+async def spoil_channel(store: Store, channel_id: str = "ops") -> None:
+    async with store._database.writing() as connection:
+        columns = sa.update(channel).where(channel.c.id == channel_id)
+        definition = '{"id": "ops", "type": "console", "colour": "red"}'
+        await connection.execute(columns.values(definition=sa.type_coerce(definition, sa.JSON)))
+
+
+@pytest.fixture
+async def spoilt_channel(store: Store) -> Store:
+    """`ops` cannot be read, `boss` can."""
+    await load(store, a_rule())
+    await spoil_channel(store)
+    return store
+
+
+async def test_a_channel_is_listed_in_its_place(spoilt_channel: Store) -> None:
+    boss, ops = await spoilt_channel.channels()
+    assert isinstance(boss, StoredChannel)
+    assert isinstance(ops, UnreadableChannel)
+    assert (ops.channel_id, ops.workspace_id, ops.type, ops.enabled) == ("ops", "acme", "console", True)
+    assert await spoilt_channel.channel_ids() == ["boss", "ops"]
+    outlook = await spoilt_channel.outlook("widget", NOW)
+    assert [type(one) for one in outlook.channels] == [StoredChannel, UnreadableChannel]
+
+
+async def test_reading_a_channel_says_which_one_and_what_to_do(spoilt_channel: Store) -> None:
+    for reading in (
+        spoilt_channel.channel("acme", "ops"),
+        spoilt_channel.find_channel("ops"),
+        spoilt_channel.set_channel_enabled("acme", "ops", False, NOW),
+        spoilt_channel.export(),
+    ):
+        with pytest.raises(Unreadable, match=r"channel ops .*colour.*import it again"):
+            await reading
+
+
+async def test_its_delivery_fails_for_its_reason_and_is_sent_once_the_channel_is_mended(
+    spoilt_channel: Store,
+) -> None:
+    alert_id = await raised_alert(spoilt_channel, channels=("ops",))
+    told = await spoilt_channel.alert(alert_id)
+    assert (await spoilt_channel.prospect(told, "ops", NOW)).hold is None
+
+    ticket = await spoilt_channel.claim_delivery(alert_id, "ops", "job-a", 1, NOW)
+    assert (ticket.channel, ticket.settled) == (None, None)
+    assert ticket.unreadable is not None
+    assert "channel ops" in ticket.unreadable
+    state = await spoilt_channel.record_attempt(
+        ticket, "failed", now=NOW, error=ticket.unreadable, last_attempt=True, asked=False
+    )
+    assert state == "failed"
+    (delivery,) = (await spoilt_channel.alert(alert_id)).deliveries
+    assert "import it again" in (delivery.error or "")
+
+    await load(spoilt_channel, a_rule())
+    assert await spoilt_channel.resend(alert_id, NOW)
+    again = await spoilt_channel.claim_delivery(alert_id, "ops", "job-b", 1, NOW)
+    assert again.channel is not None
+    assert again.unreadable is None
+
+
+async def test_a_channel_that_cannot_be_read_can_be_deleted(spoilt_channel: Store) -> None:
+    found = await spoilt_channel.find_any_channel("ops")
+    assert isinstance(found, UnreadableChannel)
+    assert await spoilt_channel.named_by("acme", "ops") == ["rule widget"]
+    await spoilt_channel.delete_channel("acme", "ops")
+    assert await spoilt_channel.channel_ids() == ["boss"]
