@@ -29,6 +29,7 @@ from streamq.clock import Clock, SystemClock
 from streamq.errors import InvalidPayload
 from streamq.letters import DeadFilter
 from streamq.load import RECORDS, Load, look, measure
+from streamq.partitions import split_name
 from streamq.retry import Retry
 from streamq.why import Surroundings, explain
 
@@ -124,7 +125,7 @@ class Admin:
         around = Surroundings(
             await self._broker.stats(seen.stream),
             await self._broker.workers(seen.stream),
-            self._retries.get(seen.stream),
+            self._retries.get(seen.stream, self._retries.get(split_name(seen.stream)[0])),
         )
         return explain(seen, around)
 
@@ -193,6 +194,10 @@ class Admin:
         return gone
 
     # --- streams and workers -----------------------------------------------------------------------
+
+    async def set_partitions(self, stream: str, count: int) -> int:
+        """Have so many partitions, more than before; see `Broker.set_partitions`."""
+        return await self._broker.set_partitions(stream, count)
 
     async def drained(self, stream: str, *, within: float | None = None) -> StreamStats:
         """Wait until nothing is ready or in hand, at most so many seconds; how it is then.

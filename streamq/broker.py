@@ -172,6 +172,8 @@ class Renewal(msgspec.Struct, frozen=True):
     #: Recurring jobs of the stream, and seconds until the next tick of all (0 = now); None: there is none.
     schedules: int = 0
     next_tick: float | None = None
+    #: Partitions of the stream.
+    partitions: int = 1
 
 
 class Reclaimed(msgspec.Struct, frozen=True):
@@ -214,6 +216,8 @@ class StreamStats(msgspec.Struct, frozen=True):
     concurrency: int | None = None
     #: Waiting for a slot or the rate of their limit key, or for the end of the job before them.
     parked: int = 0
+    #: The same for each partition, where there are several.
+    partitions: tuple[StreamStats, ...] = ()
 
     def workers_needed(self, slots: int) -> int:
         """Workers of `slots` jobs each that would have every ready and leased job in hand at once.
@@ -391,9 +395,18 @@ class ScheduleChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Broker(Protocol):
-    """A place where jobs lie. Raises BrokerUnavailable, BrokerFull or BrokerRefused, nothing else."""
+    """A place where jobs lie. Raises BrokerUnavailable, BrokerFull or BrokerRefused, nothing else.
 
-    async def enqueue(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+    What looks at a stream and what controls it (from `set_paused` on) is for all its partitions where it is
+    asked for by the stream's name; everything else, and everything by a partition's name, for that one alone.
+    """
+
+    #: Stream -> partitions, as last heard.
+    counts: dict[str, int]
+
+    async def enqueue(
+        self, stream: str, jobs: Sequence[NewJob], *, call_id: str, partitions: int | None = None
+    ) -> list[Receipt]:
         """Add jobs, all or none, in one round trip; one receipt per job, in order.
 
         Repeating a call with the same `call_id` within a minute changes nothing and answers the
@@ -404,6 +417,19 @@ class Broker(Protocol):
 
         A job of a limit key is ready only while its terms let it start, and parked until then: it never
         stands in the way of another key's. Slots are given back by whatever ends a delivery.
+
+        `partitions`: how many the caller knows of; where there are more, nothing is done, and MorePartitions
+        is raised. None: put them there all the same.
+        """
+        ...
+
+    async def partitions(self, stream: str) -> int:
+        """How many partitions the stream has."""
+        ...
+
+    async def set_partitions(self, stream: str, count: int) -> int:
+        """Have so many partitions from now on; how many there are. Workers take from the new ones after their
+        next heartbeat. Raises InvalidJob for fewer than there are, and where a stream has the name of one.
         """
         ...
 

@@ -14,6 +14,7 @@
     |   +-- JobNotFound          no job of that id in any state
     |   +-- ScheduleNotFound     no recurring job of that id
     +-- LeaseLost                another worker has the job now; this one's effects are refused
+    +-- MorePartitions           the stream has more partitions than was said; divide the jobs anew
 
     ControlSignal                raised by a handler to steer its job; never an error
     +-- Snooze                   run again later, no attempt counted
@@ -95,6 +96,14 @@ class ScheduleNotFound(PermanentError):
 
 class LeaseLost(StreamqError):
     """Another worker holds the job now. What this worker does for it is refused."""
+
+
+class MorePartitions(StreamqError):
+    """The stream has more partitions than the call was made for. Nothing was done; divide the jobs anew."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"the stream has {count} partitions; nothing was done")
+        self.count = count
 
 
 class ControlSignal(Exception):

@@ -19,11 +19,19 @@ import msgspec
 from streamq import tracing
 from streamq.broker import Broker
 from streamq.durability import Durability, durability_of
-from streamq.errors import BrokerUnavailable, InvalidJob, NotConfirmed, PayloadTooLarge
+from streamq.errors import (
+    BrokerUnavailable,
+    InvalidJob,
+    MorePartitions,
+    NotConfirmed,
+    PayloadTooLarge,
+    StreamqError,
+)
 from streamq.events import JobsEnqueued, Observer, tell
 from streamq.job import NewJob, Receipt, new_job_id
 from streamq.keys import Lane, StreamKeys
 from streamq.limits import Limit
+from streamq.partitions import Part, Plan, new_call_id
 from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
 
@@ -134,38 +142,73 @@ class Queue:
         return new_job(payload, max_payload=self._max_payload, **options)
 
     async def enqueue_jobs(
-        self, jobs: Sequence[NewJob], *, durability: str | None = None, call_id: str | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        durability: str | None = None,
+        call_id: str | None = None,
+        partition: int | None = None,
     ) -> list[Receipt]:
         """Add jobs that were built one by one.
 
         `call_id`: of a call that was not confirmed (`NotConfirmed.call_id`, with its `jobs`), to ask again.
+        `partition`: where all of them go; None: each where its key belongs. In a stream of several partitions
+        all or none holds for the jobs of each.
         """
         wanted = self._durability if durability is None else durability_of(durability)
-        call_id = call_id or new_job_id()
+        call_id = call_id or new_call_id(new_job_id(), self._broker.counts.get(self.stream, 1))
         if not tracing.is_on():
-            return await self._enqueue(jobs, wanted, call_id)
+            return self._told(await self._enqueue(jobs, wanted, call_id, partition))
         with tracing.sending(self.stream, jobs) as (carrying, answered):
-            receipts = await self._enqueue(carrying, wanted, call_id)
+            receipts = self._told(await self._enqueue(carrying, wanted, call_id, partition))
             answered(receipts)
             return receipts
 
-    async def _enqueue(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
+    async def _enqueue(
+        self, jobs: Sequence[NewJob], wanted: Durability, call_id: str, partition: int | None
+    ) -> list[Receipt]:
+        plan = Plan(self.stream, jobs, call_id, partition=partition)
+        trouble: list[StreamqError] = []
+
+        async def part_by_part() -> None:
+            while plan.parts and not trouble:
+                part = plan.parts.popleft()
+                try:
+                    plan.answered(part, await self._add(part, wanted))
+                except MorePartitions as more:
+                    self._broker.counts[self.stream] = more.count
+                    plan.divide_anew(part, more.count)
+                except StreamqError as error:
+                    trouble.append(error)
+
+        while plan.parts and not trouble:
+            if len(plan.parts) == 1:
+                await part_by_part()
+                continue
+            async with anyio.create_task_group() as group:
+                for _ in range(len(plan.parts)):
+                    group.start_soon(part_by_part)
+        for error in trouble:
+            if isinstance(error, NotConfirmed):  # what can be repeated is the whole call
+                raise NotConfirmed(str(error), jobs=jobs, call_id=call_id) from error
+            raise error
+        return plan.receipts
+
+    async def _add(self, part: Part, wanted: Durability) -> list[Receipt]:
         for pause in _PAUSES:
             try:
-                return self._told(await self._enqueue_once(jobs, wanted, call_id))
+                return await self._add_once(part, wanted)
             except BrokerUnavailable:
                 await anyio.sleep(pause * (1 + random.random()))  # noqa: S311 - spreads retries
-        return self._told(await self._enqueue_once(jobs, wanted, call_id))
+        return await self._add_once(part, wanted)
 
-    async def _enqueue_once(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
-        if not wanted:
-            return await self._broker.enqueue(self.stream, jobs, call_id=call_id)
-        await self._broker.can_confirm(self.stream, wanted)
-        receipts = await self._broker.enqueue(self.stream, jobs, call_id=call_id)
-        try:
-            await self._broker.confirm(self.stream, len(jobs), call_id=call_id, durability=wanted)
-        except NotConfirmed as error:
-            raise NotConfirmed(str(error), jobs=jobs, call_id=call_id) from error
+    async def _add_once(self, part: Part, wanted: Durability) -> list[Receipt]:
+        stream, call_id = part.stream, part.call_id
+        if wanted:
+            await self._broker.can_confirm(stream, wanted)
+        receipts = await self._broker.enqueue(stream, part.jobs, call_id=call_id, partitions=part.count)
+        if wanted:
+            await self._broker.confirm(stream, len(part.jobs), call_id=call_id, durability=wanted)
         return receipts
 
     def _told(self, receipts: list[Receipt]) -> list[Receipt]:
@@ -215,7 +258,7 @@ class SyncQueue:
     ) -> list[Receipt]:
         """See `Queue.enqueue_jobs`."""
         wanted = self._durability if durability is None else durability_of(durability)
-        call_id = call_id or new_job_id()
+        call_id = call_id or new_call_id(new_job_id(), self._broker.counts.get(self.stream, 1))
         if not tracing.is_on():
             return self._enqueue(jobs, wanted, call_id)
         with tracing.sending(self.stream, jobs) as (carrying, answered):
@@ -224,20 +267,31 @@ class SyncQueue:
             return receipts
 
     def _enqueue(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
+        plan = Plan(self.stream, jobs, call_id)
+        while plan.parts:
+            part = plan.parts.popleft()
+            try:
+                plan.answered(part, self._add(part, wanted))
+            except MorePartitions as more:
+                self._broker.counts[self.stream] = more.count
+                plan.divide_anew(part, more.count)
+            except NotConfirmed as error:
+                raise NotConfirmed(str(error), jobs=jobs, call_id=call_id) from error
+        return plan.receipts
+
+    def _add(self, part: Part, wanted: Durability) -> list[Receipt]:
         for pause in _PAUSES:
             try:
-                return self._enqueue_once(jobs, wanted, call_id)
+                return self._add_once(part, wanted)
             except BrokerUnavailable:
                 time.sleep(pause * (1 + random.random()))  # noqa: S311 - spreads retries
-        return self._enqueue_once(jobs, wanted, call_id)
+        return self._add_once(part, wanted)
 
-    def _enqueue_once(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
-        if not wanted:
-            return self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
-        self._broker.can_confirm_blocking(self.stream, wanted)
-        receipts = self._broker.enqueue_blocking(self.stream, jobs, call_id=call_id)
-        try:
-            self._broker.confirm_blocking(self.stream, len(jobs), call_id=call_id, durability=wanted)
-        except NotConfirmed as error:
-            raise NotConfirmed(str(error), jobs=jobs, call_id=call_id) from error
+    def _add_once(self, part: Part, wanted: Durability) -> list[Receipt]:
+        stream, call_id = part.stream, part.call_id
+        if wanted:
+            self._broker.can_confirm_blocking(stream, wanted)
+        receipts = self._broker.enqueue_blocking(stream, part.jobs, call_id=call_id, partitions=part.count)
+        if wanted:
+            self._broker.confirm_blocking(stream, len(part.jobs), call_id=call_id, durability=wanted)
         return receipts

@@ -137,6 +137,8 @@ class RedisBroker(RedisInspection, RedisSchedules):
         self._renewals: Counter[tuple[str, str]] = Counter()
         #: What the server was seen to be able to confirm.
         self._confirmable: set[Durability] = set()
+        #: See `Broker.counts`.
+        self.counts: dict[str, int] = {}
 
     @classmethod
     def from_url(cls, url: str, *, client_name: str = "streamq") -> Self:
@@ -222,21 +224,27 @@ class RedisBroker(RedisInspection, RedisSchedules):
 
     # --- producing ---------------------------------------------------------------------------
 
-    async def enqueue(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+    async def enqueue(
+        self, stream: str, jobs: Sequence[NewJob], *, call_id: str, partitions: int | None = None
+    ) -> list[Receipt]:
         """See `Broker.enqueue`. More than 500 jobs are several calls, each all or none."""
         receipts: list[Receipt] = []
         for first in range(0, len(jobs), ENQUEUE_BATCH):
             batch = jobs[first : first + ENQUEUE_BATCH]
-            answered = await self._evaluate(scripts.enqueue(stream, batch, f"{call_id}.{first}"))
+            call = scripts.enqueue(stream, batch, f"{call_id}.{first}", None if first else partitions)
+            answered = await self._evaluate(call)
             receipts += answered
         return receipts
 
-    def enqueue_blocking(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+    def enqueue_blocking(
+        self, stream: str, jobs: Sequence[NewJob], *, call_id: str, partitions: int | None = None
+    ) -> list[Receipt]:
         """`enqueue` for programs without an event loop (a Flask or Django view)."""
         receipts: list[Receipt] = []
         for first in range(0, len(jobs), ENQUEUE_BATCH):
             batch = jobs[first : first + ENQUEUE_BATCH]
-            answered = self._evaluate_blocking(scripts.enqueue(stream, batch, f"{call_id}.{first}"))
+            call = scripts.enqueue(stream, batch, f"{call_id}.{first}", None if first else partitions)
+            answered = self._evaluate_blocking(call)
             receipts += answered
         return receipts
 

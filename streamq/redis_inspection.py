@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from streamq import partitions as spread
 from streamq import scripts
 from streamq.broker import (
     LOOK,
@@ -29,6 +30,7 @@ from streamq.broker import (
 )
 from streamq.job import Envelope
 from streamq.keys import ANSWER_KEPT, GROUP, LANES, Lane, StreamKeys
+from streamq.partitions import one_of, over_all
 from streamq.scripts import Call
 from streamq.wire import entry_ms, envelope_of, pairs
 
@@ -57,16 +59,52 @@ class Place(msgspec.Struct, frozen=True):
 class RedisInspection:
     """Needs two ways to ask the server; `RedisBroker` has them."""
 
+    #: See `Broker.counts`.
+    counts: dict[str, int]
+
     async def _ask(self, *command: Any, of: str | None = None) -> Any:
         raise NotImplementedError
 
     async def _evaluate(self, call: Call[A]) -> A:
         raise NotImplementedError
 
+    async def partitions(self, stream: str) -> int:
+        """See `Broker.partitions`."""
+        count = await self._said(stream)
+        self.counts[stream] = count
+        return count
+
+    async def set_partitions(self, stream: str, count: int) -> int:
+        """See `Broker.set_partitions`. Partition 0 is told last: until then nobody looks at the new ones."""
+        before = await self.partitions(stream)
+        spread.check_growth(stream, count, before)
+        names = spread.partition_names(stream, count)
+        for number, name in enumerate(names[before:], before):
+            if await self._said(name) <= number:  # else it was made by one who did not come to the end
+                spread.check_unused(await self.stats(name))
+        paused, jobs = await self._ask("HMGET", StreamKeys.of(stream).meta, "paused", "concurrency")
+        for number, name in reversed(list(enumerate(names))):
+            new = number >= before
+            await self._evaluate(
+                scripts.partitions(
+                    name,
+                    count,
+                    paused=new and paused == b"1",
+                    concurrency=int(jobs) if new and jobs else None,
+                )
+            )
+        return await self.partitions(stream)
+
+    async def _said(self, name: str) -> int:
+        """How many partitions there are, as one of them knows."""
+        return int(await self._ask("HGET", StreamKeys.of(name).meta, "partitions") or 1)
+
+    @over_all(spread.set_in_all)
     async def set_paused(self, stream: str, *, paused: bool) -> None:
         """See `Broker.set_paused`."""
         await self._evaluate(scripts.pause(stream, paused=paused))
 
+    @over_all(spread.all_stats)
     async def stats(self, stream: str) -> StreamStats:
         """See `Broker.stats`."""
         return await self._evaluate(scripts.stats(stream))
@@ -79,6 +117,7 @@ class RedisInspection:
             scripts.limit(stream, key, rate=rate, burst=burst, who=who, urgent=urgent)
         )
 
+    @over_all(spread.all_pending)
     async def pending(
         self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
     ) -> list[PendingEntry]:
@@ -115,12 +154,14 @@ class RedisInspection:
             after = f"({page[-1][0].decode()}"
         return rows
 
+    @over_all(spread.all_dead)
     async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
         """See `Broker.dead`."""
         end = "+" if before is None else f"({before}"
         rows = await self._ask("XREVRANGE", StreamKeys.of(stream).dead, end, "-", "COUNT", limit)
         return [_dead_job(raw_id.decode(), pairs(flat)) for raw_id, flat in rows or ()]
 
+    @over_all(spread.all_done)
     async def done(self, stream: str, *, limit: int = 100) -> list[DoneJob]:
         """See `Broker.done`."""
         rows = await self._ask("XREVRANGE", StreamKeys.of(stream).done, "+", "-", "COUNT", limit)
@@ -139,6 +180,7 @@ class RedisInspection:
             )
         return found
 
+    @over_all(spread.all_delayed)
     async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
         """See `Broker.delayed`."""
         k = StreamKeys.of(stream)
@@ -150,6 +192,7 @@ class RedisInspection:
                 found.append((scripts.delayed_envelope(body, int(float(score))), float(score) / 1000))
         return found
 
+    @over_all(spread.requeue_all)
     async def requeue(
         self, stream: str, entry_ids: Sequence[str], *, payloads: Mapping[str, bytes] | None = None
     ) -> Requeued:
@@ -161,6 +204,7 @@ class RedisInspection:
         letters = [with_payload(letter, payloads or {}) for letter in letters]
         return await self._evaluate(scripts.requeue(stream, letters))
 
+    @over_all(spread.all_waiting)
     async def waiting(self, stream: str, *, limit: int = 100) -> list[Waiting]:
         """See `Broker.waiting`."""
         found: list[Waiting] = []
@@ -171,6 +215,7 @@ class RedisInspection:
                 found += [_waiting(raw_id, lane, flat) for raw_id, flat in rows or ()]
         return found
 
+    @over_all(spread.all_parked)
     async def parked(self, stream: str, *, limit: int = 100) -> list[Envelope]:
         """See `Broker.parked`."""
         k = StreamKeys.of(stream)
@@ -181,18 +226,22 @@ class RedisInspection:
         bodies = await self._ask("HMGET", k.limits_jobs, *members)
         return [scripts.parked_envelope(body)[1] for body in bodies if body is not None]
 
+    @over_all(spread.purge_all)
     async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
         """See `Broker.purge`."""
         return await self._evaluate(scripts.purge(stream, entry_ids)) if entry_ids else 0
 
+    @over_all(spread.set_in_all)
     async def set_concurrency(self, stream: str, jobs: int | None) -> None:
         """See `Broker.set_concurrency`."""
         await self._evaluate(scripts.concurrency(stream, jobs))
 
+    @over_all(spread.all_workers)
     async def workers(self, stream: str) -> list[WorkerSeen]:
         """See `Broker.workers`."""
         return await self._evaluate(scripts.workers(stream))
 
+    @over_all(spread.order_in_any)
     async def order(self, stream: str, worker: str, order: Order) -> bool:
         """See `Broker.order`."""
         return await self._evaluate(scripts.order(stream, worker, order))
@@ -202,6 +251,7 @@ class RedisInspection:
         key = StreamKeys.of(stream).answer(order_id)
         await self._ask("SET", key, text.encode("utf-8", "replace"), "PX", int(ANSWER_KEPT * 1000))
 
+    @over_all(spread.answered_in_any)
     async def answered(self, stream: str, order_id: str) -> str | None:
         """See `Broker.answered`."""
         raw = await self._ask("GET", StreamKeys.of(stream).answer(order_id))
@@ -209,6 +259,7 @@ class RedisInspection:
 
     # --- one job ---------------------------------------------------------------------------------
 
+    @over_all(spread.find_in_all)
     async def find(self, stream: str, job_id: str, *, look: int = LOOK) -> Sighting:
         """See `Broker.find`.
 
@@ -235,6 +286,7 @@ class RedisInspection:
             looked_at_all=search.looked_at_all,
         )
 
+    @over_all(spread.cancel_in_all)
     async def cancel(self, stream: str, job_id: str, *, look: int = LOOK) -> Cancellation:
         """See `Broker.cancel`.
 
@@ -360,7 +412,14 @@ class RedisInspection:
 
     async def _find_ended(self, stream: str, job_id: str, now: int, look: int) -> Sighting | None:
         """Its record or its dead letter, whichever is newer."""
-        record = next((one for one in await self.done(stream, limit=look) if one.job_id == job_id), None)
+        record = next(
+            (
+                one
+                for one in await one_of(RedisInspection.done)(self, stream, limit=look)
+                if one.job_id == job_id
+            ),
+            None,
+        )
         letter = await self._letter(stream, job_id, look)
         if letter is not None and (record is None or letter.died_ms >= record.finished_ms):
             return Sighting(
@@ -387,7 +446,9 @@ class RedisInspection:
         """The newest dead letter of a job, among the newest `look`."""
         before: str | None = None
         for _ in range(0, look, SEARCH_PAGE):
-            page = await self.dead(stream, limit=min(look, SEARCH_PAGE), before=before)
+            page: list[DeadJob] = await one_of(RedisInspection.dead)(
+                self, stream, limit=min(look, SEARCH_PAGE), before=before
+            )
             for letter in page:
                 if letter.envelope.id == job_id:
                     return letter

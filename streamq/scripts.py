@@ -36,6 +36,7 @@ from streamq.broker import (
     WorkerSeen,
 )
 from streamq.broker import DeadJob as _DeadJob
+from streamq.errors import MorePartitions
 from streamq.job import Envelope, NewJob, Receipt
 from streamq.keys import (
     CALL_WINDOW,
@@ -137,11 +138,17 @@ def _leases(stream: str, reply: Iterable[Any], cancelled: frozenset[str] = froze
 # --- producing -------------------------------------------------------------------------------
 
 
-def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Receipt]]:
-    """All jobs or none; repeated with the same call id it answers the same and changes nothing."""
+def enqueue(
+    stream: str, jobs: Sequence[NewJob], call_id: str, partitions: int | None = None
+) -> Call[list[Receipt]]:
+    """All jobs or none; repeated with the same call id it answers the same and changes nothing.
+
+    Reading the answer raises MorePartitions.
+    """
     k = StreamKeys.of(stream)
     keys = [k.call(call_id), *k.lanes, k.delayed, k.delayed_jobs, k.meta, k.wake, k.cancels, *k.limits]
-    args: list[Any] = [_ms(CALL_WINDOW), _ms(JOB_ID_WINDOW), _ms(UNTIL_DONE_LIMIT), len(jobs)]
+    kept = (_ms(CALL_WINDOW), _ms(JOB_ID_WINDOW), _ms(UNTIL_DONE_LIMIT))
+    args: list[Any] = [*kept, partitions or 0, len(jobs)]
 
     def key_index(key: str) -> int:
         keys.append(key)
@@ -172,6 +179,8 @@ def enqueue(stream: str, jobs: Sequence[NewJob], call_id: str) -> Call[list[Rece
         )
 
     def read(reply: Any) -> list[Receipt]:
+        if isinstance(reply, int):
+            raise MorePartitions(reply)
         return [
             _receipt(_text(first)) if first else Receipt(job.id, created=True)
             for job, first in zip(jobs, reply, strict=True)
@@ -348,7 +357,8 @@ def renew(
     k = StreamKeys.of(stream)
 
     def read(reply: Any) -> tuple[Renewal, bool]:
-        lost, paused, beats, pending, cancels, concurrency, orders, schedules, next_tick = reply
+        lost, paused, beats, pending, cancels, concurrency, orders, *rest = reply
+        schedules, next_tick, partitions = rest
         return Renewal(
             lost=frozenset(_text(entry) for entry in lost),
             paused=bool(paused),
@@ -358,6 +368,7 @@ def renew(
             orders=_orders(_text(orders)),
             schedules=int(schedules),
             next_tick=None if next_tick < 0 else next_tick / 1000,
+            partitions=int(partitions),
         ), bool(cancels)
 
     args = [worker, int(audit), msgspec.json.encode(facts), len(held), *_lease_args(held)]
@@ -513,6 +524,12 @@ def concurrency(stream: str, jobs: int | None) -> Call[bool]:
     return Call("concurrency", [StreamKeys.of(stream).meta], [jobs or 0], bool)
 
 
+def partitions(stream: str, count: int, *, paused: bool, concurrency: int | None) -> Call[int]:
+    """Say in one partition how many there are; the rest is for one that is new."""
+    args = [count, int(paused), concurrency or 0]
+    return Call("partitions", [StreamKeys.of(stream).meta], args, int)
+
+
 def order(stream: str, worker: str, order: Order) -> Call[bool]:
     """Put an order into a worker's box."""
     k = StreamKeys.of(stream)
@@ -585,6 +602,7 @@ def stats(stream: str) -> Call[StreamStats]:
         named = {name: _text(value) for name, value in _flat_pairs(meta).items()}
         asked = named.pop("concurrency", "")
         named.pop("cancels", None)
+        named.pop("partitions", None)
         return StreamStats(
             stream=stream,
             ready=dict(zip(LANES, (int(n) for n in ready), strict=True)),

@@ -45,7 +45,7 @@ FLEETS = [
 #: What of them always runs: a form on one program each, and there the tests of these modules.
 ALWAYS = {
     "valkey-sentinel": ("test_turns", "test_wait", "test_enqueue"),
-    "valkey-cluster": ("test_turns", "test_wait", "test_enqueue"),
+    "valkey-cluster": ("test_turns", "test_wait", "test_enqueue", "test_partitions"),
     "valkey-tcp": ("test_turns",),
     "redis-tls": ("test_turns",),
 }

@@ -7,18 +7,30 @@
 -- KEYS[10..15] -> limits: held, parked, jobs, due, rates, places
 -- KEYS[16..] -> id and uniqueness keys, referred to by index
 -- ARGV[1] -> ms the call is remembered      ARGV[2] -> ms a caller-made id is remembered
--- ARGV[3] -> ms an until-done key is held at most, beyond the delay   ARGV[4] -> number of jobs
+-- ARGV[3] -> ms an until-done key is held at most, beyond the delay
+-- ARGV[4] -> partitions that the producer knows of (0 = it does not say)   ARGV[5] -> number of jobs
 -- then per job: lane (1..3), delay ms, due ms (0 = by delay), index of id key (0 = none),
 --   index of uniqueness key (0 = none), its ms (0 = until done; below 0 = until done, and what waits is replaced,
 --   at the latest 1 ms less than so many after it was first enqueued, -1 = at the latest never), job id,
 --   number of fields, fields...
 -- Returns one string per job: '' when it was added, else '=' and the id of the job that was there first, or '~' and
---   the id of the job that waits and was replaced.
+--   the id of the job that waits and was replaced. Or the number of partitions, where there are more than the
+--   producer knows of: nothing was done.
 --@include lib/cancel
 --@include lib/delay
 --@include lib/limits
 local seen = redis.call('GET', KEYS[1])
 if seen then return cjson.decode(seen) end
+
+local known = tonumber(ARGV[4])
+if known > 0 then
+  local partitions = 1
+  if redis.call('HEXISTS', KEYS[7], 'partitions') == 1 then
+    partitions = redis.call('HINCRBY', KEYS[7], 'partitions', 0) -- a producer may not read what is in hashes
+  end
+  if partitions > known then return partitions end
+  if partitions < known then redis.call('HSET', KEYS[7], 'partitions', known) end -- what it knew was lost
+end
 
 local now = server_ms()
 local L = limits_of(10, { KEYS[2], KEYS[3], KEYS[4] }, KEYS[7], KEYS[8], KEYS[5])
@@ -64,8 +76,8 @@ local function add(lane, due, job_id, fields)
   end
 end
 
-local answers, created, at = {}, 0, 5
-for n = 1, tonumber(ARGV[4]) do
+local answers, created, at = {}, 0, 6
+for n = 1, tonumber(ARGV[5]) do
   local lane = tonumber(ARGV[at])
   local due = tonumber(ARGV[at + 2])
   if due == 0 then due = now + tonumber(ARGV[at + 1]) end

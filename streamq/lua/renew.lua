@@ -9,7 +9,7 @@
 -- Allowed while memory is short: a worker whose heart cannot beat would lose what it works on.
 -- Returns { lost lease keys, paused (1|0), { worker, beat, ... }, pending (-1 = not asked),
 --   1 = something is cancelled, jobs at once asked for (0 = not), orders ('' = none),
---   schedules, ms to the next tick (-1 = none) }
+--   schedules, ms to the next tick (-1 = none), partitions }
 --@include lib/delay
 --@include lib/ticks
 local worker = ARGV[1]
@@ -56,8 +56,9 @@ if ARGV[2] == '1' then
     end
   end
 end
-local flags = redis.call('HMGET', KEYS[5], 'paused', 'cancels', 'concurrency')
+local flags = redis.call('HMGET', KEYS[5], 'paused', 'cancels', 'concurrency', 'partitions')
 local orders = redis.call('HGET', KEYS[7], worker)
 if orders then redis.call('HDEL', KEYS[7], worker) end
 return { lost, flags[1] == '1' and 1 or 0, redis.call('HGETALL', KEYS[4]), pending, flags[2] and 1 or 0,
-  tonumber(flags[3] or 0), orders or '', redis.call('ZCARD', KEYS[8]), next_tick(KEYS[8], server_ms(), '-inf') }
+  tonumber(flags[3] or 0), orders or '', redis.call('ZCARD', KEYS[8]), next_tick(KEYS[8], server_ms(), '-inf'),
+  tonumber(flags[4] or 1) }

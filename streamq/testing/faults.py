@@ -132,9 +132,11 @@ class FaultyBroker(MemoryBroker):
             raise BrokerUnavailable
         return answer
 
-    async def enqueue(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+    async def enqueue(
+        self, stream: str, jobs: Sequence[NewJob], *, call_id: str, partitions: int | None = None
+    ) -> list[Receipt]:
         """See `Broker.enqueue`."""
-        run = partial(super().enqueue, stream, jobs, call_id=call_id)
+        run = partial(super().enqueue, stream, jobs, call_id=call_id, partitions=partitions)
         return await self._faulty("enqueue", run)
 
     async def turn(

@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
+from streamq import partitions as spread
 from streamq.broker import (
     LOOK,
     Again,
@@ -44,6 +45,7 @@ from streamq.broker import (
 )
 from streamq.clock import Clock, ManualClock
 from streamq.durability import Durability
+from streamq.errors import MorePartitions
 from streamq.job import Envelope, NewJob, Receipt
 from streamq.keys import (
     ANSWER_KEPT,
@@ -55,6 +57,7 @@ from streamq.keys import (
     Lane,
     StreamKeys,
 )
+from streamq.partitions import over_all
 from streamq.redis_inspection import with_payload
 from streamq.scripts import ERROR_LIMIT, ORDERS_LIMIT, TRACEBACK_LIMIT
 from streamq.testing.lookup import look_for
@@ -84,6 +87,8 @@ class MemoryBroker(MemorySchedules):
         self.clock: Clock = clock or ManualClock()
         self._streams: dict[str, StreamStore] = {}
         self._lock = threading.Lock()
+        #: See `Broker.counts`.
+        self.counts: dict[str, int] = {}
         if isinstance(self.clock, ManualClock):
             self.clock.on_move(self._wake_everybody)
 
@@ -104,18 +109,25 @@ class MemoryBroker(MemorySchedules):
 
     # --- producing ---------------------------------------------------------------------------
 
-    async def enqueue(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+    async def enqueue(
+        self, stream: str, jobs: Sequence[NewJob], *, call_id: str, partitions: int | None = None
+    ) -> list[Receipt]:
         """See `Broker.enqueue`."""
         await anyio.lowlevel.checkpoint()
-        return self.enqueue_blocking(stream, jobs, call_id=call_id)
+        return self.enqueue_blocking(stream, jobs, call_id=call_id, partitions=partitions)
 
-    def enqueue_blocking(self, stream: str, jobs: Sequence[NewJob], *, call_id: str) -> list[Receipt]:
+    def enqueue_blocking(
+        self, stream: str, jobs: Sequence[NewJob], *, call_id: str, partitions: int | None = None
+    ) -> list[Receipt]:
         """`enqueue` for programs without an event loop."""
         with self._lock:
             store, now = self._store(stream), self._now_ms()
             answered = store.calls.get(call_id, now)
             if answered is not None:
                 return _receipts.decode(answered)
+            if partitions is not None and store.partitions > partitions:
+                raise MorePartitions(store.partitions)
+            store.partitions = max(store.partitions, partitions or 1)
             receipts = self._add_all(store, jobs, now)
             store.calls.set(call_id, msgspec.json.encode(receipts).decode(), now, _ms(CALL_WINDOW))
             store.counters["enqueued"] += sum(receipt.created for receipt in receipts)
@@ -463,6 +475,7 @@ class MemoryBroker(MemorySchedules):
                 orders=tuple(store.orders.pop(worker, ())),
                 schedules=len(store.schedules),
                 next_tick=seconds_to_tick(store, now),
+                partitions=store.partitions,
             )
 
     async def vouch(self, stream: str, worker: str) -> bool:
@@ -571,6 +584,30 @@ class MemoryBroker(MemorySchedules):
 
     # --- controlling and looking ---------------------------------------------------------------
 
+    async def partitions(self, stream: str) -> int:
+        """See `Broker.partitions`."""
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            self.counts[stream] = self._store(stream).partitions
+            return self.counts[stream]
+
+    async def set_partitions(self, stream: str, count: int) -> int:
+        """See `Broker.set_partitions`."""
+        before = await self.partitions(stream)
+        spread.check_growth(stream, count, before)
+        names = spread.partition_names(stream, count)
+        for name in names[before:]:
+            spread.check_unused(await self.stats(name))
+        with self._lock:
+            first = self._store(stream)
+            for name in names[before:]:
+                store = self._store(name)
+                store.paused, store.concurrency = first.paused, first.concurrency
+            for name in names:
+                self._store(name).partitions = count
+        return await self.partitions(stream)
+
+    @over_all(spread.set_in_all)
     async def set_paused(self, stream: str, *, paused: bool) -> None:
         """See `Broker.set_paused`."""
         await anyio.lowlevel.checkpoint()
@@ -581,6 +618,7 @@ class MemoryBroker(MemorySchedules):
                 store.knock = store.rescheduled = True
                 store.wake()
 
+    @over_all(spread.all_stats)
     async def stats(self, stream: str) -> StreamStats:
         """See `Broker.stats`."""
         await anyio.lowlevel.checkpoint()
@@ -602,12 +640,14 @@ class MemoryBroker(MemorySchedules):
                 parked=len(store.by_key.parked()),
             )
 
+    @over_all(spread.all_parked)
     async def parked(self, stream: str, *, limit: int = 100) -> list[Envelope]:
         """See `Broker.parked`."""
         await anyio.lowlevel.checkpoint()
         with self._lock:
             return [one.envelope for one in self._store(stream).by_key.parked()[:limit]]
 
+    @over_all(spread.all_pending)
     async def pending(
         self, stream: str, *, worker: str | None = None, idle_over: float = 0.0, limit: int = 100
     ) -> list[PendingEntry]:
@@ -629,6 +669,7 @@ class MemoryBroker(MemorySchedules):
             ]
         return sorted(found, key=lambda entry: -entry.idle_seconds)[:limit]
 
+    @over_all(spread.all_dead)
     async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
         """See `Broker.dead`."""
         await anyio.lowlevel.checkpoint()
@@ -638,12 +679,14 @@ class MemoryBroker(MemorySchedules):
             letters = [letter for letter in letters if _order(letter.entry_id) < _order(before)]
         return letters[:limit]
 
+    @over_all(spread.all_done)
     async def done(self, stream: str, *, limit: int = 100) -> list[DoneJob]:
         """See `Broker.done`."""
         await anyio.lowlevel.checkpoint()
         with self._lock:
             return [record for _, record in self._store(stream).done.newest_first()[:limit]]
 
+    @over_all(spread.all_delayed)
     async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
         """See `Broker.delayed`."""
         await anyio.lowlevel.checkpoint()
@@ -653,6 +696,7 @@ class MemoryBroker(MemorySchedules):
                 for job in self._store(stream).delayed[:limit]
             ]
 
+    @over_all(spread.requeue_all)
     async def requeue(
         self, stream: str, entry_ids: Sequence[str], *, payloads: Mapping[str, bytes] | None = None
     ) -> Requeued:
@@ -686,6 +730,7 @@ class MemoryBroker(MemorySchedules):
             interval = max(1, round(1_000_000 / rate))
             return limiter.ask(now, interval, burst, who, urgent=urgent) / 1_000_000
 
+    @over_all(spread.all_waiting)
     async def waiting(self, stream: str, *, limit: int = 100) -> list[Waiting]:
         """See `Broker.waiting`."""
         await anyio.lowlevel.checkpoint()
@@ -697,6 +742,7 @@ class MemoryBroker(MemorySchedules):
             ]
         return found[:limit]
 
+    @over_all(spread.purge_all)
     async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
         """See `Broker.purge`."""
         await anyio.lowlevel.checkpoint()
@@ -707,12 +753,14 @@ class MemoryBroker(MemorySchedules):
                 store.counters["purged"] += len(gone)
         return len(gone)
 
+    @over_all(spread.find_in_all)
     async def find(self, stream: str, job_id: str, *, look: int = LOOK) -> Sighting:
         """See `Broker.find`."""
         await anyio.lowlevel.checkpoint()
         with self._lock:
             return look_for(self._store(stream), stream, job_id, self._now_ms(), look)
 
+    @over_all(spread.cancel_in_all)
     async def cancel(self, stream: str, job_id: str, *, look: int = LOOK) -> Cancellation:
         """See `Broker.cancel`."""
         await anyio.lowlevel.checkpoint()
@@ -735,12 +783,14 @@ class MemoryBroker(MemorySchedules):
                 return Cancellation(job_id, "sought", looked=seen.looked)
             return Cancellation(job_id, "unknown", looked=seen.looked)
 
+    @over_all(spread.set_in_all)
     async def set_concurrency(self, stream: str, jobs: int | None) -> None:
         """See `Broker.set_concurrency`."""
         await anyio.lowlevel.checkpoint()
         with self._lock:
             self._store(stream).concurrency = jobs
 
+    @over_all(spread.all_workers)
     async def workers(self, stream: str) -> list[WorkerSeen]:
         """See `Broker.workers`."""
         await anyio.lowlevel.checkpoint()
@@ -755,6 +805,7 @@ class MemoryBroker(MemorySchedules):
                 found.append(WorkerSeen(name, in_hand, store.workers.get(name), heard, told))
             return found
 
+    @over_all(spread.order_in_any)
     async def order(self, stream: str, worker: str, order: Order) -> bool:
         """See `Broker.order`."""
         await anyio.lowlevel.checkpoint()
@@ -772,6 +823,7 @@ class MemoryBroker(MemorySchedules):
         with self._lock:
             self._store(stream).answers.set(order_id, text, self._now_ms(), _ms(ANSWER_KEPT))
 
+    @over_all(spread.answered_in_any)
     async def answered(self, stream: str, order_id: str) -> str | None:
         """See `Broker.answered`."""
         await anyio.lowlevel.checkpoint()

@@ -189,6 +189,8 @@ class StreamStore:
         self.takes: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
         self.paused = False
+        #: Partitions of the stream, as this one knows.
+        self.partitions = 1
         #: Jobs at once that workers are asked to run; None: as many as they like.
         self.concurrency: int | None = None
         #: Cancelled jobs that have not ended yet -> asked, ms.

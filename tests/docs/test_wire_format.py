@@ -86,7 +86,8 @@ async def every_way_of_a_job(rig: Rig, look: Callable[[], Awaitable[None]]) -> N
         await rig.broker.limit(rig.stream, "host:shop.test", rate=1, burst=1, who=who)
     await limited(rig)
     await rig.put(NewJob(payload=b"{}", id="later", delay=60, lane="high"))
-    await rig.put(NewJob(payload=b"{}", id="low", lane="low"))
+    low = NewJob(payload=b"{}", id="low", lane="low")
+    await rig.broker.enqueue(rig.stream, [low], call_id="of two", partitions=2)
     await look()
 
 

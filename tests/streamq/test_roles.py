@@ -253,6 +253,18 @@ async def test_an_admin_pauses_cancels_requeues_and_purges(guarded: Guarded) -> 
     assert denials(guarded) == set()
 
 
+async def test_every_role_works_with_partitions(guarded: Guarded) -> None:
+    await work_off(guarded, [])
+    async with RedisBroker.from_url(guarded.url("admin")) as broker:
+        await broker.set_partitions(STREAM, 3)
+    async with RedisBroker.from_url(guarded.url("producer")) as broker:
+        await Queue(STREAM, broker).enqueue_many(range(10, 19))
+    async with RedisBroker.from_url(guarded.url("inspector")) as broker:
+        assert len((await broker.stats(STREAM)).partitions) == 3
+        assert len(await broker.waiting(STREAM)) == 9
+    assert denials(guarded) == set()
+
+
 async def test_a_producer_waits_for_the_worker_that_loads_the_scripts(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,7 +378,10 @@ def test_a_role_without_a_password_cannot_be_made() -> None:
     assert "setinfo" in made("7.2", **PASSWORDS)
     lines = made("8.0", "images", "thumbs", PRODUCER_PASSWORD="x").splitlines()
     assert len(lines) == 2
-    assert " ~images ~{images}:* ~thumbs ~{thumbs}:* -@all " in lines[1]
+    assert (
+        " ~images ~{images}:* ~images.[0-9]* ~{images.[0-9]*}:* ~thumbs ~{thumbs}:* ~thumbs.[0-9]* "
+        in lines[1]
+    )
     assert "rules" not in lines[1]
     with pytest.raises(subprocess.CalledProcessError):
         made("7.0", "a b", **PASSWORDS)
