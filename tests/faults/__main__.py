@@ -5,6 +5,7 @@ python -m tests.faults storm --jobs 20000 --kills 60 --freezes 12
 python -m tests.faults points --share 0.05              a twentieth of the kill points
 python -m tests.faults mutants                          the harness held by engines with one bug each
 python -m tests.faults drills refusals                  zombies, attempts, lateness, a blocked loop; error codes x calls
+python -m tests.faults peers --engines streamq,saq      other queues under the same kills; by its name only
 python -m tests.faults outages recovery                 clock, power, memory, disk, FLUSHALL; time to recover
 python -m tests.faults --short                          every part, small: some minutes
 
@@ -24,6 +25,9 @@ from pathlib import Path
 
 import anyio
 
+from bench.fleet import PROGRAMS, EngineFailed
+from bench.server import Server
+from bench.server import find as bench_server
 from streamq import RedisBroker
 from tests.faults.nemesis import drills as drill
 from tests.faults.nemesis import report
@@ -32,6 +36,7 @@ from tests.faults.nemesis.checker import quantile
 from tests.faults.nemesis.ledger import Ledger
 from tests.faults.nemesis.mutants import MUTANTS
 from tests.faults.nemesis.outages import cut_power, jump, survive
+from tests.faults.nemesis.peers import BY_DEFAULT, survive_kills
 from tests.faults.nemesis.points import run_points
 from tests.faults.nemesis.refusals import CODES, SITES, matrix, refuse
 from tests.faults.nemesis.report import Row
@@ -223,7 +228,7 @@ def mutants(options: argparse.Namespace) -> list[Row]:
                 good=bool(found.evidence),
             )
         )
-    caught = sum(row.good for row in rows)
+    caught = sum(row.good is True for row in rows)
     return [
         *rows,
         Row(id="R14", what="all mutants", figure=f"{caught} of {len(rows)} caught", good=caught == len(rows)),
@@ -311,6 +316,42 @@ def refused(options: argparse.Namespace) -> list[Row]:
     ]
 
 
+def peers(options: argparse.Namespace) -> list[Row]:
+    """R1 beside others. By its name only: it takes minutes for each that waits for a lease, or loses jobs."""
+    wanted = options.engines.split(",") if options.engines else list(BY_DEFAULT)
+    jobs = options.jobs or (200 if options.short else 2000)
+    kills = options.kills if options.kills is not None else (2 if options.short else 10)
+    rows = []
+    with Server(bench_server("valkey")) as server:
+        for name in wanted:
+            program = PROGRAMS[name]
+            if not program.is_here:
+                _say(f"{program.title} is not installed here: left out")
+                continue
+            some = max(100, jobs // 10) if name == "rq" else jobs  # it runs one job at a time
+            try:
+                found = survive_kills(
+                    program, server, jobs=some, kills=kills, seed=options.seed, patience=options.patience
+                )
+            except EngineFailed as failure:
+                rows.append(Row(id="R1", what=program.title, figure=f"did not run: {failure}", good=None))
+                continue
+            late = f"{found.seconds:6.1f} s" if found.seconds is not None else f"> {options.patience:4g} s"
+            figure = f"{found.lost:5} not ended, {found.twice:4} twice, all done after {late}"
+            _say(f"{program.title}: {figure} ({found.hit} hit, {found.took:.0f} s)")
+            rows.append(
+                Row(
+                    id="R1",
+                    what=program.title,
+                    figure=figure,
+                    target="0 not ended" if name == "streamq" else "",
+                    run=f"{found.jobs} jobs, {found.kills} kills hit {found.hit}; {BY_DEFAULT[name]}",
+                    good=not found.lost if name == "streamq" else None,
+                )
+            )
+    return rows
+
+
 PARTS: Mapping[str, Callable[[argparse.Namespace], list[Row]]] = {
     "storm": storm,
     "recovery": recovery,
@@ -319,19 +360,20 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], list[Row]]] = {
     "drills": drills,
     "refusals": refused,
     "outages": outages,
+    "peers": peers,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     good = True
-    for name in options.parts or PARTS:
+    for name in options.parts or [part for part in PARTS if part != "peers"]:
         _say(f"{name} ...")
         rows = PARTS[name](options)
         print(report.show(rows), flush=True)
         kept = report.keep(f"{name}-short" if options.short else name, rows)
         _say(f"kept as {kept}")
-        good = good and all(row.good for row in rows)
+        good = good and all(row.good is not False for row in rows)
     return 0 if good else 1
 
 
@@ -341,7 +383,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all but peers"
+    )
     parser.add_argument("--short", action="store_true", help="every part small")
     parser.add_argument("--seed", type=int, default=1)
     storms = parser.add_argument_group("storm")
@@ -357,7 +401,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     storms.add_argument("--lost-replies", type=float, default=2.0, help="of a thousand replies to one worker")
     storms.add_argument("--lease", type=float, default=1.0, help="seconds")
     parser.add_argument("--share", type=float, help="points: of all, from 0 to 1")
+    others = parser.add_argument_group("peers")
+    others.add_argument("--engines", help=f"of {','.join(BY_DEFAULT)}; by default all that are installed")
+    others.add_argument("--patience", type=float, default=150.0, help="seconds after the last kill")
     options = parser.parse_args(argv)
+    if unknown := set(filter(None, (options.engines or "").split(","))) - BY_DEFAULT.keys():
+        parser.error(f"there is no engine {', '.join(unknown)}; there are {', '.join(BY_DEFAULT)}")
     if unknown := set(options.parts) - PARTS.keys():
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     return options

@@ -66,6 +66,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     #: Of stale workers, refused: their ends by the broker, their effects by the database.
     refused_ends: int
     refused_effects: int
+    #: Their last delivery was told that its end was refused, and yet that end stands. A worker that was taken for
+    #: dead may be told so; where nothing but its connection was hit, it must not.
+    disowned: Sequence[int]
     #: Deliveries that a worker began after it had thawed and when a newer one had begun already.
     zombies: int
     #: Seconds from a kill to the next start of each job it hit.
@@ -166,6 +169,7 @@ def check(events: Sequence[Event], effects: Sequence[Entry], end: End, works: Ma
         unique_held=end.unique_held,
         refused_ends=sum(event.verdict == "lease_lost" for event in events),
         refused_effects=sum(event.verdict == "stale" for event in events),
+        disowned=[job for job in sorted(acknowledged & ends.keys()) if _refused_at_last(by_job[job])],
         zombies=zombies,
         recovery=trouble.recovery(by_job),
         lateness=sorted(lateness),
@@ -222,6 +226,11 @@ def _ran_after_its_end(mine: Sequence[Event]) -> bool:
             return True
         over = over or (event.kind == "ended" and event.verdict in ("done", "dead"))
     return False
+
+
+def _refused_at_last(mine: Sequence[Event]) -> bool:
+    last = next((event for event in reversed(mine) if event.kind in ("start", "ended")), None)
+    return last is not None and last.verdict == "lease_lost"
 
 
 def _retries_wrong(made: Work, mine: Sequence[Event], reasons: Sequence[str]) -> bool:

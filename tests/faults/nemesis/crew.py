@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -118,6 +119,17 @@ def handlers_of(
     return handlers
 
 
+def ends_into(history: History) -> Callable[[Told], None]:
+    """An observer that writes down what became of each job."""
+
+    def tell(event: Told) -> None:
+        if isinstance(event, JobEnded):
+            job = int(event.job_id.rpartition("-")[2])
+            history.write("ended", job=job, attempt=event.attempt, verdict=event.outcome)
+
+    return tell
+
+
 def work(
     *,
     url: str,
@@ -134,15 +146,10 @@ def work(
     history = History(Path(folder))
     ledger = Ledger(Path(folder) / "effects.db").of(os.getpid())
 
-    def tell(event: Told) -> None:
-        if isinstance(event, JobEnded):
-            job = int(event.job_id.rpartition("-")[2])
-            history.write("ended", job=job, attempt=event.attempt, verdict=event.outcome)
-
     async def live() -> None:
         handlers = handlers_of(history, ledger, concurrency=concurrency, keep=2 * jobs)
         options = WorkerOptions(lease=lease, renew=renew, drain_timeout=20)
         async with RedisBroker.from_url(url) as broker:
-            await Worker(broker, handlers, options=options, observers=[tell]).run()
+            await Worker(broker, handlers, options=options, observers=[ends_into(history)]).run()
 
     run(live)

@@ -153,7 +153,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     ),
     "no-sequence": Mutant(
         "a turn whose reply was lost and that is told again counts as a new one",
-        "machine",
+        "points",
         _in_lua("if seen == ARGV[2] then", "if false then", "turn"),
     ),
     "no-adopt": Mutant("deliveries whose reply was lost are not looked for", "points", _never_adopts),
@@ -183,7 +183,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     ),
     "retry-dropped": Mutant(
         "a job that is to run again is let go and not added",
-        "storm",
+        "machine",
         _in_lua(
             "delay(KEYS[4], KEYS[5], KEYS[11], now + f[6], job_id, lane, slice(f[9], f[10]))", "", "turn"
         ),

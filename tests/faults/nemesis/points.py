@@ -102,6 +102,8 @@ class Found(msgspec.Struct, frozen=True):
         wrong = {what: which for what, which in self.verdict.broken.items() if what != "unexplained"}
         if self.point.kind.startswith("cut") and self.status:
             wrong["the life ended badly"] = self.said or self.status
+        if self.point.kind.startswith("cut") and self.verdict.disowned:
+            wrong["told that its end was refused"] = self.verdict.disowned
         return wrong
 
 
@@ -172,7 +174,9 @@ def _passed(folder: Path, life: int) -> Path:
 async def _drain(broker: RedisBroker, streams: tuple[str, ...], told: History, ledger: Ledger) -> None:
     handlers = crew.handlers_of(told, ledger, concurrency=2, streams=streams)
     options = WorkerOptions(lease=LEASE, renew=RENEW, burst_wait=1.0)
-    await Worker(broker, handlers, options=options).run(handle_signals=False)
+    await Worker(broker, handlers, options=options, observers=[crew.ends_into(told)]).run(
+        handle_signals=False
+    )
 
 
 def _at_lines(number: int, passed: list[int]) -> None:

@@ -28,7 +28,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     target: str = ""
     #: Seed, counts, seconds: what it takes to repeat it.
     run: str = ""
-    good: bool = True
+    #: None: a figure that is told and not judged.
+    good: bool | None = True
 
 
 def show(rows: Sequence[Row]) -> str:
@@ -36,7 +37,8 @@ def show(rows: Sequence[Row]) -> str:
     heads = ("", "figure", "what", "found", "target", "of")
     cells = [heads]
     cells += [
-        ("ok" if row.good else "BROKEN", row.id, row.what, row.figure, row.target, row.run) for row in rows
+        ({True: "ok", False: "BROKEN", None: ""}[row.good], row.id, row.what, row.figure, row.target, row.run)
+        for row in rows
     ]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
     lines = [
