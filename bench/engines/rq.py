@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
+from multiprocessing import get_context
 from typing import Any, ClassVar
 
 from redis import Redis
@@ -28,6 +29,7 @@ def count(payload: dict[str, Any]) -> None:
 
 
 FUNCTION = "bench.engines.rq.count"
+fork = get_context("fork")
 
 
 class _Producer:
@@ -56,14 +58,23 @@ class _Worker(SimpleWorker):  # type: ignore[misc]  # its types are not here
         pass
 
 
+def _work(url: str, scheduler: bool) -> None:
+    connection = Redis.from_url(url)
+    worker = _Worker([Queue(connection=connection)], connection=connection)
+    worker.work(with_scheduler=scheduler, logging_level="ERROR")
+
+
 class Rq:
-    """One job at a time, whatever concurrency is asked for: more are more processes there."""
+    """One job at a time: more are more processes there, which are started where jobs take their time. In a
+    drain of jobs that take none there is one, as of every other engine.
+    """
 
     packages = ("rq", "redis", "hiredis")
     loop = "asyncio"
     settings: ClassVar = {
         "bulk": "Queue.enqueue_many",
-        "worker": "SimpleWorker.work(), one job at a time; with_scheduler where jobs are due later",
+        "worker": "SimpleWorker.work(), one job at a time; with_scheduler where jobs are due later; as many"
+        " processes as concurrency where jobs take their time",
         "results, serialiser": "by default (500 s, pickle)",
     }
 
@@ -75,9 +86,9 @@ class Rq:
     async def work(self, url: str, concurrency: int, ran: Ran) -> None:
         # RQ calls a function by its module's name, and this module is `__main__`.
         vars(import_module("bench.engines.rq"))["RAN"] = ran
-        connection = Redis.from_url(url)
-        worker = _Worker([Queue(connection=connection)], connection=connection)
-        await asyncio.to_thread(worker.work, with_scheduler=ran.later, logging_level="ERROR")
+        for _ in range(concurrency - 1 if ran.slow else 0):
+            fork.Process(target=_work, args=(url, ran.later)).start()
+        await asyncio.to_thread(_work, url, ran.later)
 
 
 if __name__ == "__main__":

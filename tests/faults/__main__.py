@@ -328,10 +328,9 @@ def peers(options: argparse.Namespace) -> list[Row]:
             if not program.is_here:
                 _say(f"{program.title} is not installed here: left out")
                 continue
-            some = max(100, jobs // 10) if name == "rq" else jobs  # it runs one job at a time
             try:
                 found = survive_kills(
-                    program, server, jobs=some, kills=kills, seed=options.seed, patience=options.patience
+                    program, server, jobs=jobs, kills=kills, seed=options.seed, patience=options.patience
                 )
             except EngineFailed as failure:
                 rows.append(Row(id="R1", what=program.title, figure=f"did not run: {failure}", good=None))
