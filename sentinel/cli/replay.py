@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from sentinel.cli.entries import place_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
 from sentinel.cli.values import iso
@@ -32,7 +33,7 @@ from sentinel.model import (
     Rule,
     RuleState,
 )
-from sentinel.store import Observation, RunRecord, Store, StoredAlert, StoredRule
+from sentinel.store import Observation, Place, RunRecord, Store, StoredAlert, StoredRule
 from sentinel.store.runs import MAX_RAW
 
 #: Rows read in one call.
@@ -87,9 +88,9 @@ async def replay_rule(
         hint = "rules test FILE --url tries a rule on another page"
         raise CommandError(Exit.FAILED, f"{rule.id} watches {stored.rule.url}, not {rule.url}", hint)
     since = now - days * 86400.0
-    runs = await _newer(lambda before: store.runs(rule.id, PAGE, before=before), _started, since)
-    observed = await _newer(lambda before: store.history(rule.id, PAGE, before=before), _at, since)
-    alerts = await _newer(lambda before: store.alerts(PAGE, rule_id=rule.id, before=before), _created, since)
+    runs = await _newer(lambda after: store.runs(rule.id, PAGE, after=after), place_of, since)
+    observed = await _newer(lambda after: store.history(rule.id, PAGE, after=after), place_of, since)
+    alerts = await _newer(lambda after: store.alerts(PAGE, rule_id=rule.id, after=after), _place, since)
     reader = _Reader(stored.rule, rule, extractor, bodies, {one.run_id: one for one in observed})
     replay = Replay(
         rule,
@@ -226,29 +227,21 @@ async def believed_before(store: Store, rule: Rule, moment: float) -> list[Befor
 
 
 async def _newer(
-    page: Callable[[float | None], Awaitable[list[T]]], at: Callable[[T], float], since: float
+    page: Callable[[Place | None], Awaitable[list[T]]], place: Callable[[T], Place], since: float
 ) -> list[T]:
-    """Every row since then, newest first, page by page."""
+    """Every row since then, newest first, page by page; of those of one moment none is left out."""
     found: list[T] = []
-    before: float | None = None
+    after: Place | None = None
     while True:
-        rows = await page(before)
-        found += [row for row in rows if at(row) >= since]
-        if len(rows) < PAGE or at(rows[-1]) < since:
+        rows = await page(after)
+        found += [row for row in rows if place(row).at >= since]
+        if len(rows) < PAGE or place(rows[-1]).at < since:
             return found
-        before = at(rows[-1])
+        after = place(rows[-1])
 
 
-def _started(run: RunRecord) -> float:
-    return run.started_at
-
-
-def _at(observation: Observation) -> float:
-    return observation.at
-
-
-def _created(alert: StoredAlert) -> float:
-    return alert.created_at
+def _place(alert: StoredAlert) -> Place:
+    return Place(alert.created_at, alert.id)
 
 
 def _change(outcome: Outcome) -> Change | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -159,6 +160,31 @@ def test_only_the_days_that_were_asked_for_are_replayed(run: Run, tell: Tell) ->
 
     assert document["checks"] == 2
     assert [one["before"]["amount"] for one in document["would_alert"]] == ["18", "15"]
+
+
+def test_checks_of_one_moment_are_all_replayed_though_a_page_ends_among_them(
+    run: Run, tell: Tell, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentinel.cli.replay.PAGE", 2)
+    monkeypatch.setattr("sentinel.cli.entries.PAGE", 2)
+    tell("20 EUR", "18 EUR", "18 EUR", "15 EUR", "FETCH_TIMEOUT", "15 EUR", "12 EUR")
+    database = sqlite3.connect(Path(environ["SENTINEL_STATE_DIR"]) / "sentinel.db")
+    with database:
+        (moment,) = database.execute("SELECT max(started_at) FROM run").fetchone()
+        for table, column in (
+            ("run", "started_at"),
+            ("run", "finished_at"),
+            ("observation", "at"),
+            ("alert", "created_at"),
+        ):
+            database.execute(f"UPDATE {table} SET {column} = ?", (moment,))  # noqa: S608 - ours
+    database.close()
+
+    (document,) = run("rules", "replay", "widget", "--json").lines
+    assert (document["checks"], document["failed"]) == (7, 1)
+    assert len(document["alerted"]) == 3
+    exported = run("history", "widget", "--export", "jsonl").out
+    assert len(exported.splitlines()) == 7
 
 
 def test_what_cannot_be_replayed_is_refused(run: Run, tell: Tell, file: Path) -> None:
