@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -123,6 +123,16 @@ class Receipt(msgspec.Struct, frozen=True):
         return "created" if self.created else "replaced" if self.replaced else "duplicate"
 
 
+class Try(msgspec.Struct, frozen=True):
+    """An attempt that failed."""
+
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    #: It was ready to be taken then, ms of the server's time.
+    ready_ms: Annotated[int, msgspec.Meta(ge=0, le=int(LATEST) * 1000)]
+    #: `Type: message`, cut.
+    error: Annotated[str, msgspec.Meta(max_length=200)]
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """A job as it lies in the broker: bytes and bookkeeping, nothing decoded."""
 
@@ -149,6 +159,8 @@ class Envelope(msgspec.Struct, frozen=True):
     limit: Limit | None = None
     #: What its last delivery came to, in few words: an error, or why it was snoozed. For people.
     note: str = ""
+    #: The attempts that failed before this one, oldest first; the last ten. For people.
+    tries: tuple[Try, ...] = ()
     #: Why the envelope itself does not decode, or None. Such a job is dead-lettered unrun.
     defect: str | None = None
 

@@ -49,7 +49,7 @@ from streamq.keys import (
     Lane,
     StreamKeys,
 )
-from streamq.wire import envelope_of, fields_again, fields_of, pairs
+from streamq.wire import envelope_of, fields_again, fields_of, pairs, tried
 
 A = TypeVar("A")
 
@@ -237,7 +237,13 @@ def _finish_words(
             return ("d", *head, envelope.attempt, int(finish.duration * 1000))
         case Again():
             attempt = envelope.attempt + 1 if finish.counts else envelope.attempt
-            fields = fields_again(envelope, attempt=attempt, crashes=envelope.crashes, note=finish.note)
+            fields = fields_again(
+                envelope,
+                attempt=attempt,
+                crashes=envelope.crashes,
+                note=finish.note,
+                tries=tried(envelope, lease.entry_id, finish.note) if finish.counts else envelope.tries,
+            )
             keep = _ms(UNTIL_DONE_LIMIT + finish.delay)
             return ("a", *head, _ms(finish.delay), int(finish.counts), keep, *place(fields))
         case Bury():
@@ -580,7 +586,7 @@ def requeue(stream: str, letters: Sequence[_DeadJob]) -> Call[Requeued]:
         if envelope.unique is not None:
             keys.append(k.unique(envelope.unique))
             index = len(keys)
-        fields = fields_again(envelope, attempt=1, crashes=0)
+        fields = fields_again(envelope, attempt=1, crashes=0, tries=())
         args += (letter.entry_id, _LANE_INDEX[envelope.lane], envelope.id, index, len(fields), *fields)
 
     def read(reply: Any) -> Requeued:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from streamq.errors import StreamqError
-from streamq.job import MAX_TIMEOUT, Envelope
+from streamq.job import MAX_TIMEOUT, Envelope, Try
 from streamq.keys import MAX_NAME, Lane
 from streamq.limits import Limit
 from streamq.retry import Retry
@@ -23,11 +23,16 @@ FORMAT_VERSION: Final = 1
 
 _retry_decoder = msgspec.json.Decoder(Retry)
 _limit_decoder = msgspec.json.Decoder(Limit)
+_tries_decoder = msgspec.json.Decoder(tuple[Try, ...])
 _headers_decoder = msgspec.json.Decoder(dict[str, str])
 _encoder = msgspec.json.Encoder()
 
 #: Characters of a note that are kept: it travels with the job.
 NOTE_LIMIT: Final = 300
+
+#: Attempts that are kept, and characters of each one's error.
+TRIES_LIMIT: Final = 10
+TRY_ERROR_LIMIT: Final = 200
 
 #: The largest attempt, crash count or time that is believed (2^53: exact in Lua's numbers).
 _MAX_INT = 2**53
@@ -78,6 +83,7 @@ class _Reader:
             replace=self._fields.get(b"replace", b"") == b"1",
             limit=self._limit(),
             note=self._fields.get(b"note", b"").decode("utf-8", "replace")[:NOTE_LIMIT],
+            tries=self._tries(),
             defect=self.defect,
         )
 
@@ -119,7 +125,7 @@ class _Reader:
             return {}
         try:
             return _headers_decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._wrong(f"field 'headers' is not a JSON object of strings: {error}")
             return {}
 
@@ -129,9 +135,19 @@ class _Reader:
             return None
         try:
             return _limit_decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, StreamqError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, StreamqError) as error:
             self._wrong(f"field 'limit' is not a limit: {error}")
             return None
+
+    def _tries(self) -> tuple[Try, ...]:
+        """For people only: what does not decode is left out, and no job dies of it."""
+        raw = self._fields.get(b"tries")
+        if raw is None:
+            return ()
+        try:
+            return _tries_decoder.decode(raw)[-TRIES_LIMIT:]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return ()
 
     def _retry(self) -> Retry | None:
         raw = self._fields.get(b"retry")
@@ -139,7 +155,7 @@ class _Reader:
             return None
         try:
             return _retry_decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, StreamqError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, StreamqError) as error:
             self._wrong(f"field 'retry' is not a retry policy: {error}")
             return None
 
@@ -158,6 +174,7 @@ def fields_of(  # noqa: C901 - one line for each field
     replace: bool = False,
     limit: Limit | None = None,
     note: str = "",
+    tries: Sequence[Try] = (),
 ) -> list[bytes]:
     """Flat field, value, field, value ... of an entry; what has its default is left out."""
     flat = [b"payload", payload, b"id", job_id.encode()]
@@ -181,11 +198,24 @@ def fields_of(  # noqa: C901 - one line for each field
         flat += (b"limit", _encoder.encode(limit))
     if note:
         flat += (b"note", note[:NOTE_LIMIT].encode("utf-8", "replace"))
+    if tries:
+        flat += (b"tries", _encoder.encode(tries))
     return flat
 
 
-def fields_again(envelope: Envelope, *, attempt: int, crashes: int, note: str = "") -> list[bytes]:
-    """The fields of a job that goes round once more; its id and first enqueue time stay."""
+def tried(envelope: Envelope, entry_id: str, error: str) -> tuple[Try, ...]:
+    """The attempts that failed, the one that was delivered as `entry_id` with them."""
+    # Half of a character would not encode as JSON.
+    words = error[:TRY_ERROR_LIMIT].encode("utf-8", "replace").decode()
+    return (*envelope.tries, Try(envelope.attempt, entry_ms(entry_id), words))[-TRIES_LIMIT:]
+
+
+def fields_again(
+    envelope: Envelope, *, attempt: int, crashes: int, note: str = "", tries: Sequence[Try] | None = None
+) -> list[bytes]:
+    """The fields of a job that goes round once more; its id and first enqueue time stay, and its `tries`
+    where no others are given.
+    """
     return fields_of(
         job_id=envelope.id,
         payload=envelope.payload,
@@ -199,6 +229,7 @@ def fields_again(envelope: Envelope, *, attempt: int, crashes: int, note: str = 
         replace=envelope.replace,
         limit=envelope.limit,
         note=note,
+        tries=envelope.tries if tries is None else tries,
     )
 
 

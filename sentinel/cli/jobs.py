@@ -12,6 +12,7 @@ from sentinel.cli import shapes, streams
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import Limit, Stream, Streams, Yes, noun
+from sentinel.cli.values import iso_ms
 from streamq import Broker
 from streamq.admin import Admin
 from streamq.broker import LOOK, Cancellation, Sighting
@@ -66,9 +67,11 @@ async def _admin(broker: Broker, names: Sequence[str]) -> Admin:
 def _show_whole(cli: Cli, seen: Sighting, sentence: str) -> None:
     document = shapes.job_line(seen)
     for name, value in document.items():
-        if name not in ("schema", "payload", "headers") and value not in (None, False):
+        if name not in ("schema", "payload", "headers", "tries") and value not in (None, False):
             cli.out.line(f"{name:<14} {value}")
     cli.out.line(f"{'why':<14} {sentence}")
+    for one in seen.envelope.tries if seen.envelope is not None else ():
+        cli.out.line(f"{f'attempt {one.attempt}':<14} ready at {iso_ms(one.ready_ms)}: {one.error}")
     if seen.envelope is not None:
         for name in ("headers", "payload"):
             value = document[name]

@@ -106,6 +106,10 @@ def job_line(seen: Sighting) -> dict[str, object]:
         "reason": letter.reason if letter else None,
         "error": letter.error if letter else None,
         "note": (envelope.note or None) if envelope else None,
+        "tries": [
+            {"attempt": one.attempt, "ready_at": iso_ms(one.ready_ms), "error": one.error}
+            for one in (envelope.tries if envelope else ())
+        ],
         "cancel_asked": seen.cancel_asked,
         "headers": envelope.headers if envelope else None,
         "payload": payload_of(envelope.payload) if envelope else None,

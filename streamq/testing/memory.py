@@ -63,7 +63,7 @@ from streamq.scripts import ERROR_LIMIT, ORDERS_LIMIT, TRACEBACK_LIMIT
 from streamq.testing.lookup import look_for
 from streamq.testing.schedules import MemorySchedules, seconds_to_tick
 from streamq.testing.stores import Fields, LaneStore, Limiter, StreamStore
-from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs
+from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs, tried
 
 _receipts = msgspec.json.Decoder(list[Receipt])
 
@@ -316,6 +316,7 @@ class MemoryBroker(MemorySchedules):
                     attempt=envelope.attempt + finish.counts,
                     crashes=envelope.crashes,
                     note=finish.note,
+                    tries=tried(envelope, lease.entry_id, finish.note) if finish.counts else envelope.tries,
                 )
                 store.delay(now + _ms(finish.delay), lease.lane, pairs(fields))
                 _keep_unique(store, envelope, now, _ms(UNTIL_DONE_LIMIT + finish.delay))
@@ -988,7 +989,7 @@ def _bury_entry(
 def _revive(store: StreamStore, letter: DeadJob, now: int) -> None:
     """A dead letter becomes ready: attempt 1, no crashes."""
     del store.dead.entries[letter.entry_id]
-    fields = fields_again(letter.envelope, attempt=1, crashes=0)
+    fields = fields_again(letter.envelope, attempt=1, crashes=0, tries=())
     store.by_key.make_ready(letter.envelope.lane, pairs(fields), now)
     store.counters["requeued"] += 1
 

@@ -115,6 +115,12 @@ class Dead(Document):
     payload: Json
 
 
+class Try(Document):
+    attempt: Count
+    ready_at: Time
+    error: str
+
+
 class Job(Document):
     schema: Literal["streamq.job/1"]
     stream: str
@@ -135,6 +141,7 @@ class Job(Document):
     reason: str | None
     error: str | None
     note: str | None
+    tries: list[Try]
     cancel_asked: bool
     headers: dict[str, str] | None
     payload: Json

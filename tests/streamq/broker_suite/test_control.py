@@ -199,3 +199,55 @@ async def test_workers_are_seen_with_what_they_hold_and_told(rig: Rig) -> None:
     await alice.finish(*(Done(lease) for lease in leases))
     await rig.broker.retire(rig.stream, "alice")
     assert [one.name for one in await rig.broker.workers(rig.stream)] == ["stranger"]
+
+
+# --- attempts -----------------------------------------------------------------------------------------------
+
+
+async def test_the_attempts_that_failed_travel_with_the_job(rig: Rig) -> None:
+    job_id = await rig.put_one()
+    alice = rig.hand()
+    lease = await alice.take_one()
+    firsts = []
+    for words in ("OSError: ü", "ValueError: \ud800" + "x" * 500):
+        firsts.append(int(lease.entry_id.partition("-")[0]))
+        (lease,) = (await alice.turn(Again(lease, delay=0, counts=True, note=words), free=1)).leases
+    (lease,) = (await alice.turn(Again(lease, delay=0, counts=False, note="busy"), free=1)).leases
+    tries = lease.envelope.tries
+    assert [(one.attempt, one.ready_ms) for one in tries] == [(1, firsts[0]), (2, firsts[1])]
+    assert tries[0].error == "OSError: ü"
+    assert (len(tries[1].error), tries[1].error[:13]) == (200, "ValueError: ?")
+    await rig.kill(alice)
+    await alice.finish(Bury(await alice.take_one(), reason="exhausted", error="E: third"))
+    seen = await rig.broker.find(rig.stream, job_id)
+    assert seen.dead is not None
+    assert seen.dead.envelope.tries == tries
+    await rig.broker.requeue(rig.stream, [seen.dead.entry_id])
+    assert (await alice.take_one()).envelope.tries == ()
+
+
+async def test_the_last_ten_attempts_are_kept(rig: Rig) -> None:
+    await rig.put_one()
+    alice = rig.hand()
+    lease = await alice.take_one()
+    for number in range(12):
+        (lease,) = (await alice.turn(Again(lease, delay=0, counts=True, note=f"{number}"), free=1)).leases
+    assert [one.error for one in lease.envelope.tries] == [f"{number}" for number in range(2, 12)]
+
+
+async def test_attempts_that_somebody_else_wrote_and_nobody_can_read_stop_nothing(rig: Rig) -> None:
+    one = b'[{"attempt":1,"ready_ms":%s,"error":"%s"}]'
+    odd = [
+        *(b"nonsense", b"\xff", b'[{"attempt":"x"}]', b"{}"),
+        *(
+            one % (b"9" * 30, b"e"),
+            one % (b"9" * 17, b"e"),
+            one % (b"-1", b"e"),
+            one % (b"1", b"e" * 100_000),
+        ),
+        b'[{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}]",
+    ]
+    for words in odd:
+        await rig.inject({"payload": "{}", "tries": words})
+    taken = await rig.hand().take(20)
+    assert [(one.envelope.tries, one.envelope.defect) for one in taken] == [((), None)] * len(odd)

@@ -30,6 +30,8 @@ DEFECTS = [
     ({"payload": "1", "timeout": "inf"}, "timeout"),
     ({"payload": "1", "id": "x" * 10_000}, "id"),
     ({"payload": "1", "unique": "x" * 10_000}, "unique"),
+    ({"payload": "1", "retry": '{"x":' + "[" * 50_000 + "]" * 50_000 + "}"}, "retry"),
+    ({"payload": "1", "limit": '{"key":' + "[" * 50_000 + "]" * 50_000 + "}"}, "limit"),
 ]
 
 
