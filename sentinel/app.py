@@ -377,8 +377,9 @@ async def _endpoint(parts: Parts, worker: Worker) -> AsyncIterator[int | None]:
         return
     slots = {}
     for consumer in worker.consumers:
-        slots[consumer.stream] = consumer.concurrency
-        _watch_load(parts.metrics, consumer)
+        if consumer.partition == 0:
+            slots[consumer.stream] = consumer.concurrency
+            _watch_load(parts.metrics, worker, consumer)
     queues = QueueGauges(
         parts.registry,
         parts.broker,
@@ -404,8 +405,9 @@ async def _endpoint(parts: Parts, worker: Worker) -> AsyncIterator[int | None]:
         yield port
 
 
-def _watch_load(metrics: Metrics, consumer: StreamConsumer) -> None:
-    metrics.watch_load(consumer.stream, slots=lambda: consumer.concurrency, running=lambda: consumer.busy)
+def _watch_load(metrics: Metrics, worker: Worker, consumer: StreamConsumer) -> None:
+    stream = consumer.stream
+    metrics.watch_load(stream, slots=lambda: consumer.concurrency, running=lambda: worker.running(stream))
 
 
 def _checks(parts: Parts, worker: Worker) -> Mapping[str, CheckFunction]:

@@ -1,4 +1,4 @@
-"""Takes and runs the jobs of one stream.
+"""Takes and runs the jobs of one stream, or of one partition of it.
 
 A `StreamConsumer` tells the story: turn, start what was taken, rest until something happens.
 """
@@ -36,6 +36,8 @@ from streamq.events import BrokerTrouble, Event, JobEnded, JobStarted, Outcome, 
 from streamq.executor import Ended, Executor
 from streamq.handlers import Registration
 from streamq.maintenance import PeerWatch
+from streamq.partitions import partition_name
+from streamq.share import Share
 from streamq.slots import Running, Slots
 
 log = logging.getLogger("streamq.worker")
@@ -91,10 +93,20 @@ class StreamConsumer:
         options: WorkerOptions,
         clock: Clock,
         tell: Callable[[Event], None] | None,
+        share: Share | None = None,
     ) -> None:
-        """`tell`: whom to tell what happens; None: nobody listens, and no event is made."""
+        """`tell`: whom to tell what happens; None: nobody listens, and no event is made. `share`: of the
+        stream's other partitions in this worker; this one is the next.
+        """
         self.registration = registration
-        self.stream = registration.stream
+        self.share = share or Share(registration.concurrency)
+        self.partition = len(self.share.members)
+        self.share.members.append(self)
+        #: Its name in the broker: that of the partition.
+        self.stream = partition_name(registration.stream, self.partition)
+        #: See `share.Member`.
+        self.asked = 0
+        self.hungry = True
         self._broker = broker
         self._worker = worker
         self._options = options
@@ -154,6 +166,15 @@ class StreamConsumer:
         """Jobs at once."""
         return self._slots.concurrency
 
+    @property
+    def in_hand(self) -> int:
+        """See `share.Member`."""
+        return len(self._held) - len(self._sent)
+
+    def look_again(self) -> None:
+        """See `share.Member`."""
+        self._changed.set()
+
     def held(self) -> list[Lease]:
         """Leases to be renewed, those included whose end the broker has not yet heard of."""
         return [running.lease for running in list(self._held.values())]
@@ -178,6 +199,7 @@ class StreamConsumer:
         if wanted != self.concurrency:
             log.info("concurrency_changed", extra={"stream": self.stream, "jobs": wanted})
             self._slots.resize(wanted)
+            self.share.concurrency = wanted
             self._changed.set()
 
     def stop(self) -> None:
@@ -271,11 +293,13 @@ class StreamConsumer:
         self._sequence += 1
         pause = RECONNECT[0]
         while True:
-            free = self._free()
             try:
                 if self._suspicious:
                     await self._adopt()
-                    free = self._free()
+                # A partition that does not answer keeps no slot from the others while it is asked again.
+                again = pause > RECONNECT[0] and not self.share.alone
+                free = self.asked = 0 if again else self._free()
+                self.share.tell(self)
                 turn = await self._broker.turn(
                     self.stream,
                     self._worker,
@@ -285,20 +309,27 @@ class StreamConsumer:
                     retention=self.registration.retention,
                 )
             except TemporaryError as error:
+                self.asked, self.hungry = 0, False
+                self.share.tell(self)
                 await self._trouble(error, pause)
                 pause = min(RECONNECT[1], pause * 2)
                 continue
             self._heard(turn.server_ms)
             self.paused = turn.paused
             self.set_concurrency(turn.concurrency)
+            self.asked = 0
+            self.hungry = len(turn.leases) >= free
+            if not self.hungry:
+                self.share.tell(self)
             return turn, free
 
     def _free(self) -> int:
         """Slots to ask jobs for: those of the jobs that just ended too; a sleeping read may bring one."""
         if self._stopping or self.quiet:
             return 0
-        in_hand = len(self._held) - len(self._sent)
-        return max(0, self.concurrency - in_hand - (self._dozing is not None))
+        if not self.share.alone:
+            return self.share.free_for(self)
+        return max(0, self.concurrency - self.in_hand - (self._dozing is not None))
 
     def _heard(self, server_ms: int) -> None:
         """The broker has answered a read."""
@@ -306,7 +337,7 @@ class StreamConsumer:
         if server_ms:
             self._server_time = (server_ms, self.last_read)
         if self._tell is not None:
-            self._tell(ReadCompleted(self.stream))
+            self._tell(ReadCompleted(self.registration.stream, self.partition))
 
     async def _trouble(self, error: TemporaryError, pause: float) -> None:
         """Wait before the next try; raise when there has been no answer for too long."""
@@ -348,8 +379,10 @@ class StreamConsumer:
         key = lease.key
         if key not in self._held:
             running = Running(lease, self._server_time[0])
+            # A sleeping read asks nobody: what it brings while others have all slots is for another worker.
+            surplus = not self.share.alone and not self.share.left
             self._held[key] = running
-            if running.cancelled:
+            if running.cancelled or surplus:
                 self._end_unrun(running)
             else:
                 self._slots.put(running)
@@ -379,6 +412,7 @@ class StreamConsumer:
         """Until something changed here, a job came, or the next delayed job is due."""
         self.idle = hungry and not self._held and not turn.leases
         slots = self._free() > 0
+        self.hungry = self.hungry or not slots
         until: float | None = turn.next_due if slots or self._dozing is not None else None
         if turn.paused:
             until = PAUSED_LOOK
@@ -454,7 +488,7 @@ class StreamConsumer:
         since = self._clock.monotonic() - heard
         waited = max(0.0, (server_ms - envelope.eligible_ms) / 1000 + since)
         late = waited if envelope.eligible_ms > envelope.enqueued_ms else None
-        self._tell(JobStarted(self.stream, envelope.id, envelope.attempt, waited, late))
+        self._tell(JobStarted(self.registration.stream, envelope.id, envelope.attempt, waited, late))
 
     def _told_ended(self, running: Running, *, refused: bool) -> None:
         ended = running.ended
@@ -467,7 +501,7 @@ class StreamConsumer:
             envelope = running.lease.envelope
             self._tell(
                 JobEnded(
-                    self.stream,
+                    self.registration.stream,
                     envelope.id,
                     envelope.attempt,
                     outcome,

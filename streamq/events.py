@@ -81,6 +81,7 @@ class ReadCompleted(msgspec.Struct, frozen=True):
     """A worker's read was answered, with jobs or without."""
 
     stream: str
+    partition: int = 0
 
 
 class BrokerTrouble(msgspec.Struct, frozen=True):

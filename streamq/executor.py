@@ -52,7 +52,7 @@ class Executor:
         """Run the handler and decide. Raises nothing but the cancellation of its own scope."""
         if not tracing.is_on():
             return await self._execute(lease)
-        with tracing.processing(lease.stream, lease.envelope) as told:
+        with tracing.processing(self._registration.stream, lease.envelope) as told:
             ended = await self._execute(lease)
             told(ended.finish, ended.error)
             return ended
@@ -87,7 +87,7 @@ class Executor:
         retry = envelope.retry or self._registration.retry
         return Job(
             id=envelope.id,
-            stream=lease.stream,
+            stream=self._registration.stream,
             payload=payload,
             attempt=envelope.attempt,
             crashes=envelope.crashes,

@@ -65,8 +65,17 @@ class Heart(threading.Thread):
         self.report()
         while not self._stop_asked.wait(self._options.renew):
             self.report()
-            for consumer in self._consumers:
-                self._beat(consumer)
+            if any(consumer.partition for consumer in self._consumers):
+                self._beat_at_once()
+            else:
+                for consumer in self._consumers:
+                    self._beat(consumer)
+
+    def _beat_at_once(self) -> None:
+        """Partitions are on several servers: one that does not answer must not cost others their leases."""
+        for consumer in list(self._consumers):
+            if not consumer.beating.locked():  # else its last beat has not come back
+                threading.Thread(target=self._beat, args=(consumer,), daemon=True).start()
 
     def _beat(self, consumer: StreamConsumer) -> None:
         with consumer.beating:

@@ -97,8 +97,8 @@ class _Stream:
         self.duration = _Histogram(DURATION_BUCKETS)
         self.wait = _Histogram(WAIT_BUCKETS)
         self.lateness = _Histogram(LATENESS_BUCKETS)
-        #: Monotonic seconds; None: never read.
-        self.last_read: float | None = None
+        #: Partition -> monotonic seconds.
+        self.last_reads: dict[int, float] = {}
 
 
 class _Load(msgspec.Struct, frozen=True):
@@ -132,7 +132,7 @@ class Metrics(Collector):
             case JobStarted():
                 self._job_started(event)
             case ReadCompleted():
-                self._of(event.stream).last_read = self._clock.monotonic()
+                self._of(event.stream).last_reads[event.partition] = self._clock.monotonic()
             case JobsEnqueued():
                 numbers = self._of(event.stream)
                 numbers.created += event.created
@@ -245,8 +245,8 @@ class Metrics(Collector):
         )
         now = self._clock.monotonic()
         for stream, numbers in self._streams.items():
-            if numbers.last_read is not None:
-                last_read.add_metric([stream], now - numbers.last_read)
+            if numbers.last_reads:
+                last_read.add_metric([stream], now - min(numbers.last_reads.values()))
         return slots, jobs, last_read
 
 

@@ -30,9 +30,10 @@ from streamq.clock import Clock, SystemClock
 from streamq.consumer import BLOCK, RECONNECT, StreamConsumer, WorkerOptions
 from streamq.errors import InvalidJob, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobsReclaimed, Observer, tell
-from streamq.handlers import Handlers
+from streamq.handlers import Handlers, Registration
 from streamq.heart import Heart
 from streamq.parent import Parent
+from streamq.share import Share
 from streamq.ticker import Ticker
 
 log = logging.getLogger("streamq.worker")
@@ -97,12 +98,14 @@ class Worker:
         chosen = list(handlers) if streams is None else [handlers.of(stream) for stream in streams]
         if not chosen:
             raise InvalidJob("there is no stream to work on")
-        tell = self._tell if self._observers else None
-        self.consumers = [
-            StreamConsumer(broker, one, worker=self.name, options=options, clock=self._clock, tell=tell)
-            for one in chosen
-        ]
+        #: One for each stream, and one for each further partition that is known of.
+        self.consumers = [self._consumer(one) for one in chosen]
+        #: Consumers of partitions that were heard of and that nobody reads yet.
+        self._found: deque[StreamConsumer] = deque()
+        self._found_one = anyio.Event()
         self._ticker = Ticker(broker, self.consumers, handlers, clock=self._clock, tell=self._tell)
+        #: Streams whose partition 0 tells of fewer partitions than there are.
+        self._forgotten: set[str] = set()
         self._stop = anyio.Event()
         self._stop_now = anyio.Event()
         self._stops = 0
@@ -138,7 +141,7 @@ class Worker:
         Holds until the broker says otherwise (`Broker.set_concurrency`, for all workers of a stream).
         """
         for consumer in self.consumers:
-            if consumer.stream == stream:
+            if consumer.registration.stream == stream:
                 consumer.own_concurrency = jobs
                 consumer.set_concurrency(None)
 
@@ -155,6 +158,10 @@ class Worker:
     def leads(self, stream: str) -> bool:
         """This worker is the one that tells how much lies in the stream (`metrics.QueueGauges`)."""
         return any(one.stream == stream and one.peers.leads for one in self.consumers)
+
+    def running(self, stream: str) -> int:
+        """Jobs of the stream that run here now, of all its partitions."""
+        return sum(one.busy for one in self.consumers if one.registration.stream == stream)
 
     def stacks(self) -> str:
         """Every running job and where it stands, for people."""
@@ -198,8 +205,10 @@ class Worker:
                 background.start_soon(self._burst, self._options.burst_wait)
             try:
                 async with anyio.create_task_group() as consuming:
+                    self._found.clear()
                     for consumer in self.consumers:
                         consuming.start_soon(consumer.run)
+                    background.start_soon(self._begin_with_found, consuming)
             finally:
                 heart.stop()
                 background.cancel_scope.cancel()
@@ -208,7 +217,7 @@ class Worker:
 
     async def _greet(self) -> None:
         """Prove that the broker answers, and take back what a predecessor of our name left."""
-        for consumer in self.consumers:
+        for consumer in self.consumers:  # those of further partitions, which this brings, come after
             renewal = await self._first_beat(consumer)
             self._learned(consumer, renewal)
             if self._given_name is None:
@@ -232,10 +241,52 @@ class Worker:
     def _learned(self, consumer: StreamConsumer, renewal: Renewal) -> None:
         """What a heartbeat brought."""
         consumer.on_renewal(renewal)
-        self._ticker.learned(consumer.stream, renewal)
+        self._grow(consumer, renewal.partitions)
+        if consumer.partition == 0:
+            self._ticker.learned(consumer.stream, renewal)
+            if renewal.partitions < len(consumer.share.members):
+                self._forgotten.add(consumer.stream)
         if renewal.orders:
             self._orders.extend((consumer.stream, order) for order in renewal.orders)
             self._ordered.set()
+
+    def _consumer(self, registration: Registration, share: Share | None = None) -> StreamConsumer:
+        tell = self._tell if self._observers else None
+        return StreamConsumer(
+            self._broker,
+            registration,
+            worker=self.name,
+            options=self._options,
+            clock=self._clock,
+            tell=tell,
+            share=share,
+        )
+
+    def _grow(self, consumer: StreamConsumer, count: int) -> None:
+        """Work on so many partitions of its stream, too."""
+        while len(consumer.share.members) < count and not self._stop.is_set():
+            other = self._consumer(consumer.registration, consumer.share)
+            other.quiet, other.own_concurrency = consumer.quiet, consumer.own_concurrency
+            other.set_concurrency(consumer.concurrency)
+            self.consumers.append(other)
+            log.info("partition_found", extra={"worker": self.name, "stream": other.stream})
+            self._found.append(other)
+            self._found_one.set()
+
+    async def _begin_with_found(self, consuming: anyio.abc.TaskGroup) -> None:
+        """Read partitions that are heard of while we work."""
+        while True:
+            while self._found and not self._stop.is_set():
+                consuming.start_soon(self._found.popleft().run)
+            self._found_one = anyio.Event()
+            await self._found_one.wait()
+
+    async def _remind(self) -> None:
+        """Partition 0 has forgotten how many partitions there are (FLUSHALL, a lost write)."""
+        while self._forgotten:
+            stream = self._forgotten.pop()
+            known = sum(one.registration.stream == stream for one in self.consumers)
+            await self._broker.set_partitions(stream, known)
 
     async def _obey(self) -> None:
         """Do what we are asked by name (`Broker.order`), and answer."""
@@ -269,7 +320,7 @@ class Worker:
         )
         consumer.peers.forget(peer)
         if made.ready or made.dead:
-            self._tell(JobsReclaimed(consumer.stream, peer, made.ready, made.dead))
+            self._tell(JobsReclaimed(registration.stream, peer, made.ready, made.dead))
             extra = {"stream": consumer.stream, "worker": peer, "ready": made.ready, "dead": made.dead}
             log.warning("jobs_reclaimed", extra=extra)
 
@@ -285,6 +336,7 @@ class Worker:
                 for consumer in self.consumers:
                     for peer, beat in consumer.peers.dead(now):
                         await self._reclaim(consumer, peer, beat)
+                await self._remind()
                 if now - swept > SWEEP_EVERY:
                     swept = now
                     await self._sweep()
@@ -302,7 +354,7 @@ class Worker:
                 consumer.stream, idle=2 * self._options.lease, crash_budget=registration.crash_budget
             )
             if made.ready or made.dead:
-                self._tell(JobsReclaimed(consumer.stream, "unknown", made.ready, made.dead))
+                self._tell(JobsReclaimed(registration.stream, "unknown", made.ready, made.dead))
 
     async def _trim(self) -> None:
         for consumer in self.consumers:

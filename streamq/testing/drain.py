@@ -23,6 +23,7 @@ from streamq.events import Outcome
 from streamq.executor import Ended, Executor
 from streamq.handlers import Handlers, Registration
 from streamq.job import Job
+from streamq.partitions import partition_names
 from streamq.recurring import Recurring
 from streamq.testing.faults import FaultyBroker, Point, WorkerKilled
 from streamq.testing.memory import MemoryBroker
@@ -99,7 +100,12 @@ async def drain(
     """
     clock = broker.clock if isinstance(broker, MemoryBroker) else SystemClock()
     chosen = list(handlers) if streams is None else [handlers.of(stream) for stream in streams]
-    session = _Session(broker, chosen, clock, max_runs)
+    parts = [
+        _Part(one, name)
+        for one in chosen
+        for name in partition_names(one.stream, await broker.partitions(one.stream))
+    ]
+    session = _Session(broker, parts, clock, max_runs)
     with _taking_over(broker, session):
         if seconds is None:
             return await _drain_all(session, clock)
@@ -146,16 +152,27 @@ async def _drain_for(session: _Session, handlers: Handlers, clock: ManualClock, 
         clock.advance(soonest)
 
 
+class _Part(msgspec.Struct, frozen=True):
+    """One partition of a stream."""
+
+    whole: Registration
+    name: str
+
+    @property
+    def registration(self) -> Registration:
+        """The registration as if the partition were a stream."""
+        return msgspec.structs.replace(self.whole, stream=self.name)
+
+
 class _Session:
     """One drain: a worker's name, its turns, and what it did."""
 
-    def __init__(
-        self, broker: Broker, registrations: Sequence[Registration], clock: Clock, max_runs: int
-    ) -> None:
+    def __init__(self, broker: Broker, parts: Sequence[_Part], clock: Clock, max_runs: int) -> None:
         self._broker = broker
+        self._parts = parts
         self._faulty = broker if isinstance(broker, FaultyBroker) else None
-        self._registrations = registrations
-        self._executors = [(one, Executor(self._watched(one))) for one in registrations]
+        self._registrations = [one.registration for one in parts]
+        self._executors = [(one.registration, Executor(self._watched(one.whole))) for one in parts]
         self._clock = clock
         self._began = clock.monotonic()
         self._max_runs = max_runs
@@ -308,7 +325,7 @@ class _Session:
         for registration in self._registrations:
             if registration.stream == stream:
                 await self._take_from(registration, worker)
-        other = _Session(self._broker, self._registrations, self._clock, self._max_runs)
+        other = _Session(self._broker, self._parts, self._clock, self._max_runs)
         other._began, other._runs = self._began, self._runs
         await other.run_ready()
         self._due |= other._due
@@ -322,7 +339,8 @@ class _Session:
     async def end(self) -> Drained:
         """What was done, and what stays."""
         await self.retire()
-        stats = [await self._broker.stats(registration.stream) for registration in self._registrations]
+        whole = {one.whole.stream for one in self._parts}
+        stats = [await self._broker.stats(stream) for stream in whole]
         return Drained(tuple(self._runs), sum(one.delayed for one in stats))
 
 
