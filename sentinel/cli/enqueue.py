@@ -33,7 +33,7 @@ BATCH: Final = 500
 MAX_TOLD: Final = 20
 
 #: Stream -> what reads a payload and says how it is enqueued. Raises msgspec.DecodeError.
-_READERS: Final[Mapping[str, Callable[[bytes], tuple[msgspec.Struct, Policy]]]] = {
+_READERS: Final[Mapping[str, Callable[[bytes], tuple[msgspec.Struct | bytes, Policy]]]] = {
     RULES_RUN: lambda data: _with_policy(msgspec.json.decode(data, type=RunRule), run_rule_policy),
     ALERTS_DISPATCH: lambda data: _with_policy(
         msgspec.json.decode(data, type=DispatchAlert), dispatch_alert_policy
@@ -45,6 +45,15 @@ def _with_policy(
     payload: Any, policy: Callable[[Any], Policy]
 ) -> tuple[msgspec.Struct, Policy]:  # either payload
     return payload, policy(payload)
+
+
+def _any_json(data: bytes) -> tuple[bytes, Policy]:
+    msgspec.json.decode(data)
+    return data, _NO_POLICY
+
+
+#: Of a stream that is not sentinel's.
+_NO_POLICY: Final = Policy(lane="normal", unique="", unique_for=None)
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -61,7 +70,9 @@ class Wish(msgspec.Struct, frozen=True):
 def enqueue(
     context: typer.Context,
     *,
-    stream: Annotated[str, typer.Argument(help="rules:run or alerts:dispatch.")],
+    stream: Annotated[
+        str, typer.Argument(help="rules:run, alerts:dispatch, or one of yours that is in use.")
+    ],
     payload: Annotated[
         str, typer.Argument(metavar="JSON", help="The payload; - reads JSON lines from stdin.")
     ],
@@ -82,11 +93,10 @@ def enqueue(
     """Add jobs to a stream.
 
     Unless you say otherwise, one check per rule waits or runs, and one alert per dedupe key goes out
-    in five minutes; a second one is answered with the id of the first.
+    in five minutes; a second one is answered with the id of the first. A stream of another program takes
+    any JSON, and must be known: a worker of it is up, or a job of it was there.
     """
     cli = cli_of(context)
-    if stream not in _READERS:
-        raise CommandError(Exit.USAGE, f"{stream!r} is no stream of sentinel's", streams.did_you_mean(stream))
     if delay and at:
         raise typer.BadParameter("--delay and --at exclude each other")
     wish = Wish(delay or 0.0, option("--at", moment, at) if at else None, lane, unique, unique_for)
@@ -98,10 +108,7 @@ def read_payload(stream: str, data: bytes) -> None:
     """Nothing, where a worker could read it; of a stream that is not sentinel's, any JSON. Raises
     msgspec.DecodeError.
     """
-    if stream in _READERS:
-        _READERS[stream](data)
-    else:
-        msgspec.json.decode(data)
+    _READERS.get(stream, _any_json)(data)
 
 
 def _read(cli: Cli, stream: str, argument: str, wish: Wish) -> list[NewJob]:
@@ -118,7 +125,7 @@ def _read(cli: Cli, stream: str, argument: str, wish: Wish) -> list[NewJob]:
         raise CommandError(
             Exit.FAILED,
             f"not a payload of {stream}: " + "\n".join(problems[:MAX_TOLD]) + more,
-            f"nothing was enqueued; a payload looks like {_EXAMPLES[stream]}",
+            f"nothing was enqueued; a payload looks like {_EXAMPLES.get(stream, '{}')}",
         )
     return jobs
 
@@ -133,7 +140,7 @@ def _payloads(cli: Cli, argument: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _job(stream: str, data: bytes, wish: Wish) -> NewJob:
-    payload, policy = _READERS[stream](data)
+    payload, policy = _READERS.get(stream, _any_json)(data)
     key = policy.unique if wish.unique is None else wish.unique
     held = policy.unique_for if wish.unique is None and wish.unique_for is None else wish.unique_for
     return new_job(
@@ -149,6 +156,7 @@ def _job(stream: str, data: bytes, wish: Wish) -> NewJob:
 async def _enqueue(cli: Cli, stream: str, jobs: list[NewJob]) -> int:
     duplicates = 0
     async with cli.broker() as broker:
+        await streams.look(broker, stream, otherwise=Exit.USAGE)
         queue = Queue(stream, broker)
         for first in range(0, len(jobs), BATCH):
             for receipt in await queue.enqueue_jobs(jobs[first : first + BATCH]):

@@ -15,11 +15,11 @@ KNOWN: Final = (RULES_RUN, ALERTS_DISPATCH)
 RETRIES: Final[Mapping[str, Retry]] = {RULES_RUN: RUN_RULE_RETRY, ALERTS_DISPATCH: DISPATCH_ALERT_RETRY}
 
 
-async def look(broker: Broker, stream: str) -> StreamStats:
-    """A stream's numbers. Raises CommandError (not found) for one nobody knows and nobody has used."""
+async def look(broker: Broker, stream: str, *, otherwise: Exit = Exit.NOT_FOUND) -> StreamStats:
+    """A stream's numbers. Raises CommandError for one nobody knows and nobody has used."""
     stats = await broker.stats(stream)
     if stream not in KNOWN and not _used(stats):
-        raise CommandError(Exit.NOT_FOUND, f"there is no stream {stream!r}", did_you_mean(stream))
+        raise CommandError(otherwise, f"there is no stream {stream!r}", did_you_mean(stream))
     return stats
 
 

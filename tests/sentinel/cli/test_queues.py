@@ -164,6 +164,20 @@ class TestEnqueue:
         assert len(result.lines) == 1200
         assert "1200 enqueued" in result.err
 
+    def test_a_stream_of_another_program_takes_any_json_once_it_is_in_use(
+        self, run: Run, on_broker: OnBroker
+    ) -> None:
+        unknown = run("enqueue", "images", '{"url":"a.png"}')
+        on_broker(lambda b: b.enqueue("images", [NewJob(payload=b"{}", id="i")], call_id="c"))
+        known = run("enqueue", "images", '{"url":"a.png"}', "--lane", "high", "--json")
+        bad = run("enqueue", "images", "a.png")
+
+        assert (unknown.code, bad.code) == (Exit.USAGE, Exit.FAILED)
+        assert "there is no stream 'images'" in unknown.err
+        assert "not a payload of images" in bad.err
+        seen = run("jobs", "list", "--stream", "images", "--state", "ready", "--json").lines[0]
+        assert (seen["job_id"], seen["payload"]) == (known.lines[0]["job_id"], {"url": "a.png"})
+
     def test_a_bad_line_is_named_and_nothing_is_enqueued(self, run: Run) -> None:
         lines = "\n".join([payload("ok"), '{"ruleId": 7}', "not json", '{"ruleId":"x"}'])
 
