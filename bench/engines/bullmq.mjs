@@ -3,7 +3,7 @@
 //     node bullmq.mjs about
 //     node bullmq.mjs enqueue --url URL --jobs N [--bulk | --pace PER_SECOND | --first S --over S] [--fail-once]
 //     node bullmq.mjs work --url URL --jobs N --concurrency C [--deadline SECONDS]
-//         [--counts FILE] [--enough N] [--timed] [--answer FILE] [--fail-once] [--slow S --log FILE]
+//         [--counts FILE] [--enough N] [--timed] [--answer FILE] [--fail-once] [--slow S [--slow-first N] --log FILE]
 
 import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -35,6 +35,7 @@ const { positionals, values: options } = parseArgs({
     answer: { type: 'string' },
     'fail-once': { type: 'boolean', default: false },
     slow: { type: 'string', default: '0' },
+    'slow-first': { type: 'string' },
     log: { type: 'string' },
   },
 });
@@ -167,7 +168,8 @@ async function work() {
     const id = job.data.ruleId;
     if (Number(options.slow)) {
       log('began', id);
-      await sleep(Number(options.slow));
+      const slow = Number(id.slice(2, 10)) < Number(options['slow-first'] ?? jobs);
+      await sleep(slow ? Number(options.slow) : 0);
     }
     if (options['fail-once'] && !failed.has(id)) {
       failed.add(id);

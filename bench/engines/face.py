@@ -3,7 +3,7 @@
     python -m bench.engines.NAME about
     python -m bench.engines.NAME enqueue --url URL --jobs N [--bulk | --pace PER_SECOND | --first S --over S]
     python -m bench.engines.NAME work --url URL --jobs N --concurrency C [--profile FILE]
-        [--counts FILE] [--enough N] [--timed] [--fail-once] [--slow S --log FILE]
+        [--counts FILE] [--enough N] [--timed] [--fail-once] [--slow S [--slow-first N] --log FILE]
 
 The last line of its output is one JSON object; bullmq.mjs speaks the same.
 """
@@ -58,12 +58,14 @@ class Ran:
         tally: Tally,
         *,
         slow: float = 0.0,
+        slow_first: int | None = None,
         log: Path | None = None,
         fails: bool = False,
         later: bool = False,
     ) -> None:
         #: Seconds a job takes: the handler then awaits `pause` (or calls `wait`) first.
         self.slow = slow
+        self._slow_first = slow_first
         #: Jobs are due later, or are tried again later: an engine may need more than a worker for that.
         self.later = later or fails
         #: Jobs fail at their first run; the engine is to try again after RETRY_DELAY, by its own means.
@@ -85,12 +87,16 @@ class Ran:
     async def pause(self, rule_id: str) -> None:
         """For a handler that awaits."""
         self._write("began", rule_id)
-        await asyncio.sleep(self.slow)
+        await asyncio.sleep(self._seconds(rule_id))
 
     def wait(self, rule_id: str) -> None:
         """For one in a thread."""
         self._write("began", rule_id)
-        time.sleep(self.slow)
+        time.sleep(self._seconds(rule_id))
+
+    def _seconds(self, rule_id: str) -> float:
+        first = self._slow_first
+        return self.slow if first is None or _number(rule_id) < first else 0.0
 
     def _write(self, what: str, rule_id: str) -> None:
         if self._log is not None:
@@ -142,6 +148,10 @@ def payloads(jobs: int) -> Iterator[Payload]:
         yield payload(number)
 
 
+def _number(rule_id: str) -> int:
+    return int(rule_id[2:10])
+
+
 def payload(number: int, stamp: float | None = None) -> Payload:
     """`stamp`: seconds since the epoch, which a timed worker reads out of the rule's id."""
     rest = "7f3a-4c1e-9b2d-5e8f60a1c3d4" if stamp is None else f"{int(stamp * 1e9):016x}-8f60a1c3d4"
@@ -183,7 +193,7 @@ class Tally:
 
     def ran(self, rule_id: str) -> None:
         """A handler has this job's payload in hand."""
-        number = int(rule_id[2:10])
+        number = _number(rule_id)
         with self._lock:
             self._counts[number] += 1
             if self._counts[number] != 1:
@@ -228,7 +238,14 @@ def _watch() -> tuple[float, float]:
 async def _drain(engine: Engine, options: argparse.Namespace) -> dict[str, Any]:
     tally = Tally(options.jobs, enough=options.enough, timed=options.timed, told=options.counts)
     tally.tell()
-    ran = Ran(tally, slow=options.slow, log=options.log, fails=options.fail_once, later=options.timed)
+    ran = Ran(
+        tally,
+        slow=options.slow,
+        slow_first=options.slow_first,
+        log=options.log,
+        fails=options.fail_once,
+        later=options.timed,
+    )
     working = asyncio.ensure_future(engine.work(options.url, options.concurrency, ran))
     waiting = asyncio.ensure_future(tally.all_ran.wait())
     await asyncio.wait({working, waiting}, timeout=options.deadline, return_when=asyncio.FIRST_COMPLETED)
@@ -310,6 +327,7 @@ def run(engine: Engine, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fail-once", action="store_true", help="every job fails at its first run")
     parser.add_argument("--answer", type=Path, help="write the answer here too")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds a job takes")
+    parser.add_argument("--slow-first", type=int, help="only so many of the jobs, by their number, take that")
     parser.add_argument("--log", type=Path, help="a line for every job that began or ended")
     parser.add_argument("--deadline", type=float, default=120.0, help="seconds until a drain is given up")
     parser.add_argument("--profile", type=Path, help="write a cProfile of the worker here")
