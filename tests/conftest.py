@@ -13,9 +13,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sentinel.errors import EmbeddedRedisFailed
 from tests.support import fleets, http, postgres, servers
+
+# A busy machine is no counterexample.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 FINDERS = {
     "valkey": servers.find_valkey,

@@ -27,6 +27,7 @@ FOLDER = os.environ.get("SENTINEL_TEST_PAGES")
 STREAMS = ("rules:run", "alerts:dispatch")
 KEYS = [
     "schema", "rule_id", "run_id", "at", "raw", "value", "changed", "change_kind", "confirmed", "error_code",
+    "mode", "fallback_reason", "has_screenshot", "has_body", "cursor",
 ]  # fmt: skip
 VALUES = {"price": {"amount", "currency"}, "availability": {"status", "lead_time_days"}}
 

@@ -20,6 +20,7 @@ from sentinel.decide import judge, judge_failure, normalise
 from sentinel.model import Extracted, TextValue
 from sentinel.store import Observation, RunResult, Store
 from sentinel.store.blobs import FileBlobs
+from tests.end_to_end.shapes import checked
 from tests.sentinel.cli.conftest import Run
 
 HOUR = 3600.0
@@ -307,6 +308,7 @@ class TestKept:
 
         told = run("history", "price", "--screenshot", drawn, "--json")
         assert told.code == Exit.DONE
+        assert {checked(line) for line in told.lines} == {"sentinel.kept/1"}
         assert [(line["kind"], line["path"]) for line in told.lines] == [
             ("screenshot", f"price-{drawn}.png"),
             ("screenshot-element", f"price-{drawn}-element.jpg"),
