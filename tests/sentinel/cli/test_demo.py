@@ -101,6 +101,19 @@ def test_a_change_travels_to_a_signed_webhook_twice_in_a_row_and_no_process_is_l
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ended_in_the_middle_it_leaves_nothing_running(folder: Path, number: signal.Signals) -> None:
+    for _ in range(5):
+        if _end_in_the_middle(folder, number) != Exit.DONE:
+            break
+        # On a busy machine it may be through before the signal: then once more.
+        assert "\n6. " in (folder / "out").read_text()
+    else:
+        pytest.fail("it goes on to its end, whatever it is sent")
+    assert "Traceback" not in (folder / "out").read_text()
+    _gone(folder)
+
+
+def _end_in_the_middle(folder: Path, number: signal.Signals) -> int:
+    """With which code it ended."""
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", DEMO, "demo"],
@@ -116,12 +129,10 @@ def test_ended_in_the_middle_it_leaves_nothing_running(folder: Path, number: sig
             assert time.monotonic() < deadline, said
             time.sleep(0.02)
         process.send_signal(number)
-        assert process.wait(DEADLINE) != Exit.DONE
+        return process.wait(DEADLINE)
     finally:
         process.kill()
         process.wait()
-    assert "Traceback" not in (folder / "out").read_text()
-    _gone(folder)
 
 
 def test_what_it_names_to_look_at_next_is_there_to_be_looked_at(folder: Path) -> None:
