@@ -758,7 +758,8 @@ class Fingerprint(msgspec.Struct, frozen=True, omit_defaults=True):
     before: str = ""
     after: str = ""
     heading: str = ""
-    #: What it is beside the value (old, unit, shipping, saving, monthly), by words and tags around it.
+    #: What it is beside the value (old, unit, shipping, saving, monthly), by words and tags around it;
+    #: crossed: the very price that is not asked any more.
     roles: tuple[str, ...] = ()
 
 

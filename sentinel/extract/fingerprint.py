@@ -62,6 +62,28 @@ _ROLES: Final = {
 }
 _ROLE_OF: Final = {word: role for role, words in _ROLES.items() for word in words.split()}
 _STRUCK: Final = frozenset({"del", "s", "strike"})
+#: The part of a price that is not asked any more: not one near an old price, but the old price itself.
+#: Between it and any other price nothing is healed.
+CROSSED: Final = "crossed"
+_PRICE_WORD: Final = "price|preis|prix|precio|preco|prezzo|cena|pris|prijs"
+#: By a name, its words joined by `-`: `old-price`, `slider-priceold`, `rrp`, `compare-at-price`.
+_CROSSED_NAME: Final = re.compile(
+    r"(?:^|-)(?:rrp|msrp|uvp|was|statt|strike\w*|striked|struck|crossed(?:out)?|line-through|prix-barre|durchgestrichen)"
+    r"(?:-|$)"
+    rf"|(?:^|-)(?:old|was|rrp|msrp|uvp|former|previous|prev|compare(?:-?at)?|strike|crossed|stara|puvodni|povodna)"
+    rf"-?(?:{_PRICE_WORD})s?(?:-|$)"
+    rf"|(?:^|-)(?:{_PRICE_WORD})s?-?(?:old|was|rrp|msrp|uvp|former|previous|prev|compare|strike|crossed|before)"
+    r"(?:-|$)"
+    r"|(?:^|-)old(?:-|$)"
+)
+#: A name that speaks of the price of now too says nothing.
+_NOW_NAME: Final = re.compile(r"(?:^|-)(?:now|new|current|special|sale|final|actual|aktuell)")
+#: By what is said right before the number, to the eye or to a screen reader.
+_CROSSED_LABEL: Final = re.compile(
+    r"\b(?:was|r\.?r\.?p\.?|m\.?s\.?r\.?p\.?|uvp|statt|instead of|(?:old|list|original|former|previous) price"
+    r"|prima|antes|vorher|původn[ěí](?: cena)?|pôvodn[eá](?: cena)?)[\s:.]*\W{0,3}$",
+    re.IGNORECASE,
+)
 
 
 def take(node: LexborNode, told: str) -> Fingerprint:
@@ -70,6 +92,9 @@ def take(node: LexborNode, told: str) -> Fingerprint:
     above = _above(node)
     before, after = text_before(node), text_after(node)
     words = words_of(attributes.get("class"))
+    roles = _roles(node, above, words, before, after)
+    if _is_crossed(node, above, before, told):
+        roles.add(CROSSED)
     named = [name for level in above[:NAMED_LEVELS] for name in _names(level)][:MAX_WORDS]
     return Fingerprint(
         tag=node.tag or "",
@@ -87,7 +112,7 @@ def take(node: LexborNode, told: str) -> Fingerprint:
         before=before,
         after=after,
         heading=heading_above(node),
-        roles=_roles(node, above, words, before, after),
+        roles=tuple(sorted(roles)),
     )
 
 
@@ -214,7 +239,7 @@ def _beside(node: LexborNode, *, back: bool) -> Iterator[LexborNode]:
 
 def _roles(
     node: LexborNode, above: list[LexborNode], words: tuple[str, ...], before: str, after: str
-) -> tuple[str, ...]:
+) -> set[str]:
     near = [*words, *words_of(node.attributes.get("id"))]
     near += [name for level in above[:2] for name in _names(level)]
     inside = list(_inside(node))
@@ -223,7 +248,34 @@ def _roles(
     found = {_ROLE_OF[word] for word in near if word in _ROLE_OF}
     if any(level.tag in _STRUCK for level in (node, *above[:3], *inside)):
         found.add("old")
-    return tuple(sorted(found))
+    return found
+
+
+def _is_crossed(node: LexborNode, above: list[LexborNode], before: str, told: str) -> bool:
+    """Whether the very number is struck through or called old; a box around it and another says nothing."""
+    for level in (node, *above[:3], *_inside(node)):
+        if (_says_crossed(level) or _is_struck(level)) and (level is node or _says_only(level, told)):
+            return True
+    first = _NUMBER.search(told)
+    label = _MONEY.sub("", told[: first.start()]) if first is not None else ""
+    return _CROSSED_LABEL.search(label if re.search(r"\w\w", label) else before) is not None
+
+
+def _says_crossed(node: LexborNode) -> bool:
+    """By its class or its id."""
+    attributes = node.attributes
+    names = ("-".join(words_of(attributes.get(name))) for name in ("class", "id"))
+    return any(_CROSSED_NAME.search(name) and not _NOW_NAME.search(name) for name in names if name)
+
+
+def _is_struck(node: LexborNode) -> bool:
+    return node.tag in _STRUCK or "line-through" in (node.attributes.get("style") or "").lower()
+
+
+def _says_only(node: LexborNode, told: str) -> bool:
+    """Whether its numbers are those of what was told, and no others."""
+    said = numbers(node.text(deep=True)[:400])
+    return bool(said) and said == numbers(told)
 
 
 def _inside(node: LexborNode) -> Iterator[LexborNode]:
@@ -233,7 +285,11 @@ def _inside(node: LexborNode) -> Iterator[LexborNode]:
         left -= 1
         if not (here.tag or "-").startswith(("-", "!")):
             yield here
-        here = here.first_child or here.next
+        step = here.first_child or here.next
+        while step is None and here.parent is not None and here.parent.mem_id != node.mem_id:
+            here = here.parent
+            step = here.next
+        here = step
 
 
 def _back(node: LexborNode) -> Iterator[LexborNode]:

@@ -59,7 +59,7 @@ WEIGHTS: Final = {
     "shape": 0.8,
 }
 #: Of its score, what an element keeps for a part that it plays (old price, per unit) and the other did not.
-OTHER_PART: Final = {"old": 0.6}
+OTHER_PART: Final = {"old": 0.6, fingerprint.CROSSED: 0.0}
 ANY_OTHER_PART: Final = 0.75
 #: The same for a text of another form: `Save 10 %` for `9.99`.
 OTHER_FORM: Final = 0.8
