@@ -427,9 +427,10 @@ class Broker(Protocol):
         """How many partitions the stream has."""
         ...
 
-    async def set_partitions(self, stream: str, count: int) -> int:
+    async def set_partitions(self, stream: str, count: int, *, again: bool = False) -> int:
         """Have so many partitions from now on; how many there are. Workers take from the new ones after their
         next heartbeat. Raises InvalidJob for fewer than there are, and where a stream has the name of one.
+        `again`: there were as many, and the broker has lost that: what has the name of one is one.
         """
         ...
 

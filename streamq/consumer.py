@@ -105,7 +105,7 @@ class StreamConsumer:
         #: Its name in the broker: that of the partition.
         self.stream = partition_name(registration.stream, self.partition)
         #: See `share.Member`.
-        self.asked = 0
+        self.asked = self.served = 0
         self.hungry = True
         self._broker = broker
         self._worker = worker
@@ -298,7 +298,7 @@ class StreamConsumer:
                     await self._adopt()
                 # A partition that does not answer keeps no slot from the others while it is asked again.
                 again = pause > RECONNECT[0] and not self.share.alone
-                free = self.asked = 0 if again else self._free()
+                free = self.asked = 0 if again else self._ask()
                 self.share.tell(self)
                 turn = await self._broker.turn(
                     self.stream,
@@ -318,10 +318,19 @@ class StreamConsumer:
             self.paused = turn.paused
             self.set_concurrency(turn.concurrency)
             self.asked = 0
-            self.hungry = len(turn.leases) >= free
+            self.hungry = self._wants() and len(turn.leases) >= free
             if not self.hungry:
                 self.share.tell(self)
             return turn, free
+
+    def _wants(self) -> bool:
+        return not (self._stopping or self.quiet or self.paused)
+
+    def _ask(self) -> int:
+        """`_free`, and no other partition is given those slots until we have an answer."""
+        if self.share.alone or self._stopping or self.quiet:
+            return self._free()
+        return self.share.ask(self)
 
     def _free(self) -> int:
         """Slots to ask jobs for: those of the jobs that just ended too; a sleeping read may bring one."""
@@ -411,8 +420,9 @@ class StreamConsumer:
     async def _rest(self, jobs: anyio.abc.TaskGroup, turn: Turn, *, hungry: bool) -> None:
         """Until something changed here, a job came, or the next delayed job is due."""
         self.idle = hungry and not self._held and not turn.leases
-        slots = self._free() > 0
-        self.hungry = self.hungry or not slots
+        slots = self._free() > 0 if self.share.alone else self._wants() and not self.share.full
+        # Who sleeps at the broker is told there.
+        self.hungry = self._wants() and (self.hungry or not (slots or self._dozing))
         until: float | None = turn.next_due if slots or self._dozing is not None else None
         if turn.paused:
             until = PAUSED_LOOK

@@ -74,13 +74,15 @@ class RedisInspection:
         self.counts[stream] = count
         return count
 
-    async def set_partitions(self, stream: str, count: int) -> int:
+    async def set_partitions(self, stream: str, count: int, *, again: bool = False) -> int:
         """See `Broker.set_partitions`. Partition 0 is told last: until then nobody looks at the new ones."""
         before = await self.partitions(stream)
         spread.check_growth(stream, count, before)
         names = spread.partition_names(stream, count)
         for number, name in enumerate(names[before:], before):
-            if await self._said(name) <= number:  # else it was made by one who did not come to the end
+            if (
+                not again and await self._said(name) <= number
+            ):  # else it was made by one who did not come to the end
                 spread.check_unused(await self.stats(name))
         paused, jobs = await self._ask("HMGET", StreamKeys.of(stream).meta, "paused", "concurrency")
         for number, name in reversed(list(enumerate(names))):

@@ -7,6 +7,7 @@ that a backlog in one keeps no other waiting.
 
 from __future__ import annotations
 
+import heapq
 from typing import Protocol
 
 
@@ -17,6 +18,8 @@ class Member(Protocol):
     asked: int
     #: There may be more to take than it was allowed to.
     hungry: bool
+    #: Rises with every grant: of two with as many in hand the one that was served longer ago comes first.
+    served: int
 
     @property
     def in_hand(self) -> int:
@@ -36,6 +39,7 @@ class Share:
         self.concurrency = concurrency
         #: By partition.
         self.members: list[Member] = []
+        self._grants = 0
 
     def __repr__(self) -> str:
         return f"<Share {self.used}/{self.concurrency} of {len(self.members)}>"
@@ -55,17 +59,38 @@ class Share:
         """Slots that nobody has."""
         return max(0, self.concurrency - self.used)
 
+    @property
+    def full(self) -> bool:
+        """Every slot has a job; what is only asked for may come to nothing."""
+        return sum(one.in_hand for one in self.members) >= self.concurrency
+
     def free_for(self, me: Member) -> int:
-        """How many jobs a partition may ask for now; what is more is for others, which are told."""
-        left = self.left
-        holds = {id(one): one.in_hand + one.asked for one in self.members if one is me or one.hungry}
+        """How many jobs a partition may ask for now; what is more is for others (`tell`).
+
+        All see the same order, so that whenever a slot is free there is one that may have it.
+        """
+        # In hand, served, place among the members.
+        line = [
+            (one.in_hand + one.asked, one.served, place)
+            for place, one in enumerate(self.members)
+            if one is me or one.hungry
+        ]
+        heapq.heapify(line)
         mine = 0
-        for _ in range(left):
-            # Of two with as many in hand the other one first: who asks has had its turn.
-            fewest = min(holds, key=lambda one: (holds[one], one == id(me)))
-            holds[fewest] += 1
-            mine += fewest == id(me)
+        for _ in range(self.left):
+            has, served, place = line[0]
+            heapq.heapreplace(line, (has + 1, served, place))
+            mine += self.members[place] is me
         return mine
+
+    def ask(self, me: Member) -> int:
+        """`free_for`, and it asks for them."""
+        me.asked = 0
+        me.asked = self.free_for(me)
+        if me.asked:
+            self._grants += 1
+            me.served = self._grants
+        return me.asked
 
     def tell(self, me: Member) -> None:
         """Have the hungry take what is left."""

@@ -286,7 +286,7 @@ class Worker:
         while self._forgotten:
             stream = self._forgotten.pop()
             known = sum(one.registration.stream == stream for one in self.consumers)
-            await self._broker.set_partitions(stream, known)
+            await self._broker.set_partitions(stream, known, again=True)
 
     async def _obey(self) -> None:
         """Do what we are asked by name (`Broker.order`), and answer."""

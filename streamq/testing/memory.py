@@ -592,12 +592,12 @@ class MemoryBroker(MemorySchedules):
             self.counts[stream] = self._store(stream).partitions
             return self.counts[stream]
 
-    async def set_partitions(self, stream: str, count: int) -> int:
+    async def set_partitions(self, stream: str, count: int, *, again: bool = False) -> int:
         """See `Broker.set_partitions`."""
         before = await self.partitions(stream)
         spread.check_growth(stream, count, before)
         names = spread.partition_names(stream, count)
-        for name in names[before:]:
+        for name in () if again else names[before:]:
             spread.check_unused(await self.stats(name))
         with self._lock:
             first = self._store(stream)
