@@ -19,13 +19,14 @@ from typing import Any, Final, Literal
 import msgspec
 import typer
 
+from sentinel.backing import blobs_of
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import Exit
 from sentinel.cli.logs import redact
 from sentinel.cli.parts import verbs
 from sentinel.cli.streams import KNOWN
 from sentinel.cli.values import brief
-from sentinel.errors import SentinelError
+from sentinel.errors import SentinelError, SettingsError
 from sentinel.settings import Settings, mask_url
 from sentinel.store import Store, StoredChannel, StoredRule, UnreadableChannel, UnreadableRule
 from streamq import Broker, StreamqError
@@ -94,6 +95,7 @@ async def examine(cli: Cli) -> list[Finding]:
     settings = cli.settings
     found = [one async for one in _redis(cli)]
     found += [one async for one in _database(cli)]
+    found += [one async for one in _bucket(settings)]
     found += [*_state_folder(settings), *_environment(cli.environ), _open_files()]
     return found
 
@@ -391,6 +393,29 @@ async def _browser(cli: Cli, store: Store) -> Finding:
         detail = f"none, and {len(wanting)} rules need one: {', '.join(wanting[:3])}"
         return Finding("browser", "bad", detail, program.trouble)
     return Finding("browser", "ok", "none, and no rule needs one")
+
+
+# --- bucket ---------------------------------------------------------------------------------------
+
+
+async def _bucket(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether pages and pictures can be put, read and deleted, where that is a bucket."""
+    url = settings.blobs_url or ""
+    if not url.startswith("s3://"):
+        return
+    try:
+        blobs = blobs_of(settings)
+    except SettingsError as error:
+        yield Finding("bucket", "bad", str(error))
+        return
+    from sentinel.store.object_blobs import ObjectBlobs  # noqa: PLC0415 - needs the extra s3
+
+    trouble = await blobs.probe() if isinstance(blobs, ObjectBlobs) else None
+    if trouble is None:
+        yield Finding("bucket", "ok", f"{url}: put, read, deleted")
+    else:
+        cure = "look at AWS_*, SENTINEL_BLOBS_ENDPOINT and the bucket's policy; meanwhile no page is kept"
+        yield Finding("bucket", "bad", f"{url}: {trouble}", cure)
 
 
 # --- this machine ---------------------------------------------------------------------------------

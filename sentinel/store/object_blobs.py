@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -113,6 +114,20 @@ class ObjectBlobs:
         if data is None:
             log.warning("blob_damaged", extra={"blob": digest})  # put again, it will be whole
         return data
+
+    async def probe(self) -> str | None:
+        """Put a few bytes, read them, delete them: what is wrong with the bucket, or None."""
+        data = secrets.token_bytes(16)
+        # As of a blob that nothing names: should the delete fail, a sweep takes it.
+        key = _key(hashlib.sha256(data).hexdigest())
+        try:
+            with anyio.fail_after(PATIENCE):
+                await obstore.put_async(self._bucket, key, data)
+                found = bytes(await (await obstore.get_async(self._bucket, key)).bytes_async())
+                await obstore.delete_async(self._bucket, key)
+        except _FAILURES as error:
+            return _words(error)
+        return None if found == data else "it answers with other bytes than were put"
 
     async def sweep(self, in_use: InUse, now: float) -> Swept:
         """See `Blobs.sweep`; what could not be reached is left for another time."""

@@ -13,6 +13,7 @@ from sentinel.cli.doctor import file_system, redis_findings
 from sentinel.cli.exits import Exit
 from sentinel.embedded import EmbeddedRedis
 from tests.sentinel.cli.conftest import Run
+from tests.support.s3 import ENVIRON, serve_s3
 from tests.support.servers import find_valkey
 
 RULES = """
@@ -136,3 +137,22 @@ def test_the_file_system_of_a_path_is_that_of_the_nearest_mount() -> None:
     assert file_system(Path("/srv/my disk/sentinel.db"), mounts) == "xfs"
     assert file_system(Path("/srvother/sentinel.db"), mounts) == "ext4"
     assert file_system(Path("/x"), "") == ""
+
+
+def test_a_bucket_is_put_to_read_and_left_as_it_was_and_one_that_refuses_says_why(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve_s3() as server:
+        for name, value in ENVIRON.items():
+            monkeypatch.setenv(name, value)
+        bucket = server.new_bucket()
+        env = {"SENTINEL_BLOBS_ENDPOINT": server.url, "SENTINEL_BLOBS_URL": f"s3://{bucket}/kept"}
+
+        found = findings(run, env, Exit.NO)["bucket"]  # 7 for Redis, which is not there
+        assert (found["state"], found["detail"]) == ("ok", f"s3://{bucket}/kept: put, read, deleted")
+        assert server.sizes(bucket) == {}
+
+        missing = findings(run, env | {"SENTINEL_BLOBS_URL": "s3://nowhere/kept"}, Exit.NO)["bucket"]
+        assert missing["state"] == "bad"
+        assert "no such bucket" in missing["detail"]
+        assert "SENTINEL_BLOBS_ENDPOINT" in missing["cure"]
