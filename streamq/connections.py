@@ -44,9 +44,12 @@ class Connections:
     async def ask(self, *command: Any) -> Any:
         """One command, its reply as the wire has it, on a connection that is kept.
 
-        For callers that repeat what failed: that the server has closed the connection meanwhile (a
-        restart) is noticed by the call itself, not before it. Raises redis.RedisError, OSError.
+        For callers that may repeat what failed: that the server has closed the connection meanwhile (a
+        restart) is noticed before the call only where the loop has heard of it. Raises redis.RedisError,
+        OSError.
         """
+        while self._idle and _is_over(self._idle[-1]):
+            await self._drop(self._idle.pop())
         connection = self._idle.pop() if self._idle else await self._pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.send_packed_command(_packed(connection, command), check_health=False)
@@ -112,6 +115,12 @@ async def _reply(connection: Connection, seconds: float) -> Any:
     """
     with anyio.fail_after(seconds):
         return await connection.read_response(timeout=_NEVER)
+
+
+def _is_over(connection: Connection) -> bool:
+    """Whether the server has closed it, as far as the loop has heard; unknown is no."""
+    reader = getattr(connection, "_reader", None)
+    return reader is not None and reader.at_eof()
 
 
 def _packed(connection: Connection, command: tuple[Any, ...]) -> Sequence[bytes] | bytes:

@@ -6,6 +6,7 @@ equals the plain key, so everything of one stream shares one Cluster slot.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -87,6 +88,7 @@ class StreamKeys(msgspec.Struct, frozen=True):
     schedule_records: str
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, stream: str) -> StreamKeys:
         """The keys of `stream`; raises InvalidJob for a name that cannot be one."""
         if not stream or len(stream) > MAX_NAME or any(c in stream for c in "{}\0\r\n "):

@@ -163,10 +163,10 @@ class RedisBroker(RedisInspection, RedisSchedules):
 
     # --- running scripts ---------------------------------------------------------------------
 
-    async def _evaluate(self, call: Call[A]) -> A:
+    async def _evaluate(self, call: Call[A], ask: Callable[..., Awaitable[Any]] | None = None) -> A:
         """For calls that need no group: where one is missed all the same, trying again may help."""
         try:
-            return await self._run(call, self._nodes.call)
+            return await self._run(call, ask or self._nodes.call)
         except _NoGroup as error:
             raise BrokerUnavailable(str(error)) from error
 
@@ -232,7 +232,8 @@ class RedisBroker(RedisInspection, RedisSchedules):
         for first in range(0, len(jobs), ENQUEUE_BATCH):
             batch = jobs[first : first + ENQUEUE_BATCH]
             call = scripts.enqueue(stream, batch, f"{call_id}.{first}", None if first else partitions)
-            answered = await self._evaluate(call)
+            # On a kept connection: should it fail, a call that remembers itself may be repeated.
+            answered = await self._evaluate(call, self._nodes.ask)
             receipts += answered
         return receipts
 

@@ -16,21 +16,52 @@
 -- Returns one string per job: '' when it was added, else '=' and the id of the job that was there first, or '~' and
 --   the id of the job that waits and was replaced. Or the number of partitions, where there are more than the
 --   producer knows of: nothing was done.
+--
+-- Jobs of one lane that start at once and have no id, key or limit of their own, as nearly all, come in a shorter form:
+-- KEYS[1] -> as above   KEYS[2] -> their lane   KEYS[3] -> meta (hash)
+-- ARGV[1] -> '+'   ARGV[2] -> ms the call is remembered   ARGV[3] -> partitions, as above   ARGV[4] -> number of jobs
+-- then per job: number of fields, fields...
+-- Returns nothing when all were added, or the number of partitions.
+
+-- The number of partitions where there are more than `known`.
+local function more_partitions(meta, known)
+  if known == 0 then return nil end
+  local partitions = 1
+  if redis.call('HEXISTS', meta, 'partitions') == 1 then
+    partitions = redis.call('HINCRBY', meta, 'partitions', 0) -- a producer may not read what is in hashes
+  end
+  if partitions > known then return partitions end
+  if partitions < known then redis.call('HSET', meta, 'partitions', known) end -- what it knew was lost
+end
+
+if ARGV[1] == '+' then
+  if not redis.call('SET', KEYS[1], '', 'NX', 'PX', ARGV[2]) then return false end
+  local more = more_partitions(KEYS[3], tonumber(ARGV[3]))
+  if more then
+    redis.call('DEL', KEYS[1])
+    return more
+  end
+  local first = 5
+  for _ = 1, ARGV[4] do
+    local last = first + ARGV[first]
+    local added = redis.pcall('XADD', KEYS[2], '*', unpack(ARGV, first + 1, last))
+    if type(added) == 'table' then -- no stream, or no memory: only the first can fail
+      redis.call('DEL', KEYS[1])
+      return added
+    end
+    first = last + 1
+  end
+  redis.call('HINCRBY', KEYS[3], 'enqueued', ARGV[4])
+  return false
+end
+
 --@include lib/cancel
 --@include lib/delay
 --@include lib/limits
 local seen = redis.call('GET', KEYS[1])
 if seen then return cjson.decode(seen) end
-
-local known = tonumber(ARGV[4])
-if known > 0 then
-  local partitions = 1
-  if redis.call('HEXISTS', KEYS[7], 'partitions') == 1 then
-    partitions = redis.call('HINCRBY', KEYS[7], 'partitions', 0) -- a producer may not read what is in hashes
-  end
-  if partitions > known then return partitions end
-  if partitions < known then redis.call('HSET', KEYS[7], 'partitions', known) end -- what it knew was lost
-end
+local more = more_partitions(KEYS[7], tonumber(ARGV[4]))
+if more then return more end
 
 local now = server_ms()
 local L = limits_of(10, { KEYS[2], KEYS[3], KEYS[4] }, KEYS[7], KEYS[8], KEYS[5])
