@@ -113,6 +113,7 @@ def as_new_job(row: OutboxJob | NewOutboxJob) -> NewJob | None:
             at=row.available_at,
             unique=row.unique,
             unique_for=row.unique_for,
+            headers=row.headers if isinstance(row, OutboxJob) else {},
         )
     except InvalidJob as error:
         extra = {"stream": row.stream, "job_id": row.job_id[:120], "error": str(error)}

@@ -80,6 +80,16 @@ def sending(
         yield [_carrying(job, carried) for job in jobs], answered
 
 
+def carried() -> dict[str, str]:
+    """The headers that put a job into the current trace; none where nobody traces."""
+    found: dict[str, str] = {}
+    if is_on():
+        from opentelemetry import propagate  # noqa: PLC0415 - is_on() says that it is there
+
+        propagate.inject(found)
+    return found
+
+
 def _carrying(job: NewJob, carried: dict[str, str]) -> NewJob:
     if not carried or "traceparent" in job.headers:
         return job

@@ -18,6 +18,7 @@ from sentinel.store.base import AnyRow, Part
 from sentinel.store.database import Database
 from sentinel.store.records import NewOutboxJob, OutboxJob
 from sentinel.store.tables import outbox
+from streamq.tracing import carried
 
 #: Seconds a relay may take to give a batch to Redis before another one tries. What is given twice is one
 #: job, so this is short: it is how long an alert waits whose relay was killed.
@@ -103,6 +104,7 @@ async def add_jobs(
             "unique_key": job.unique,
             "unique_for": job.unique_for,
             "created_at": now,
+            "headers": carried() or None,
             "available_at": job.available_at,
             "leased_until": 0.0,
         }
@@ -122,5 +124,6 @@ def _job(row: AnyRow) -> OutboxJob:
         unique=values[outbox.c.unique_key],
         unique_for=values[outbox.c.unique_for],
         created_at=values[outbox.c.created_at],
+        headers=values[outbox.c.headers] or {},
         available_at=values[outbox.c.available_at],
     )

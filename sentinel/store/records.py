@@ -236,6 +236,8 @@ class OutboxJob(msgspec.Struct, frozen=True, kw_only=True):
     unique_for: float | None
     created_at: float
     available_at: float | None
+    #: Of the job: the trace that it goes on with.
+    headers: dict[str, str] = {}
 
 
 # --- runs ------------------------------------------------------------------------------------

@@ -523,6 +523,8 @@ outbox: Final = sa.Table(
     #: Seconds.
     sa.Column("unique_for", sa.Float),
     sa.Column("created_at", Micros, nullable=False),
+    #: Of the job: the trace that it goes on with.
+    sa.Column("headers", Document(dict[str, str])),
     #: When the job may run; the relay passes it on, Redis does the waiting.
     sa.Column("available_at", Micros),
     #: A relay has it in hand until then.

@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("unique_key", sa.Text(), nullable=True),
         sa.Column("unique_for", sa.Float(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("headers", sa.JSON(), nullable=True),
         sa.Column("available_at", sa.BigInteger(), nullable=True),
         sa.Column("leased_until", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
