@@ -6,6 +6,7 @@ No loop and no broker: the worker acts on what is decided here.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 import traceback
@@ -138,9 +139,13 @@ class Executor:
 
 
 def _cancelled_from_outside() -> bool:
-    """Whether somebody asked for this task's cancellation (a handler may raise CancelledError itself)."""
+    """Whether a scope around us is cancelled (a handler may raise CancelledError, or cancel its own task)."""
+    if anyio.current_effective_deadline() == -math.inf:
+        return True
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    while task is not None and task.cancelling():
+        task.uncancel()  # the handler's own wish, which must not be the next job's
+    return False
 
 
 def _words(error: BaseException) -> str:

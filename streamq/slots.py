@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from streamq.broker import Lease
 from streamq.executor import Ended, Executor
@@ -153,12 +154,21 @@ class Slots:
             while not self._closing and self._tasks <= self.concurrency and self._is_clean():
                 if self.waiting:
                     with anyio.CancelScope() as scope:
-                        await self._work(scope)
+                        try:
+                            await self._work(scope)
+                        except asyncio.CancelledError:
+                            # Ours by what we asked for, not by its text: a timeout inside that ran out in
+                            # the same moment has taken that away, and anyio would let it through.
+                            if not scope.cancel_called:
+                                raise
+                    if scope.cancel_called:
+                        await anyio.lowlevel.checkpoint_if_cancelled()
                 else:
                     await self._rest()
         finally:
             self._tasks -= 1
-            self.deal()
+        # Only after an end of its own: all else ends the others as well, or comes when the loop is gone.
+        self.deal()
 
     async def _work(self, scope: anyio.CancelScope) -> None:
         """Run what waits, under one scope until that is cancelled."""

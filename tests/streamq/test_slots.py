@@ -183,6 +183,60 @@ async def test_a_job_that_cancels_itself_fails_and_leaves_the_slot_usable() -> N
     assert bench.outcomes() == {"0": Bury, "1": Done}
 
 
+async def test_a_job_that_cancels_its_own_task_fails_and_leaves_the_slot_usable() -> None:
+    async def handler(job: Job[Note]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        if job.payload.n == 0:
+            task.cancel()
+            await anyio.sleep_forever()
+
+    bench = Bench(handler, concurrency=1)
+    await bench.run(0, 1)
+    assert bench.outcomes() == {"0": Bury, "1": Done}
+
+
+async def test_a_timeout_inside_in_the_moment_of_the_cancellation_ends_nothing_else() -> None:
+    """asyncio makes one cancellation of both, in the timeout's name: anyio does not know it as its own."""
+    timeouts: list[asyncio.Timeout] = []
+
+    async def handler(job: Job[Note]) -> None:
+        if job.payload.n == 0:
+            async with asyncio.timeout(None) as timeout:
+                timeouts.append(timeout)
+                while True:  # noqa: ASYNC110 - it must be about to go on
+                    await asyncio.sleep(0)
+
+    bench = Bench(handler, concurrency=1)
+    async with anyio.create_task_group() as group:
+        bench.slots.open(group)
+        bench.put(0, 1)
+        while not timeouts:
+            await anyio.lowlevel.checkpoint()
+        bench.jobs["0"].cancel()
+        run_out: Callable[[], None] = timeouts[0]._on_timeout  # type: ignore[attr-defined] # as the loop does
+        run_out()
+        await bench.until_ended(2)
+        bench.put(2)
+        await bench.until_ended(3)
+        assert not group.cancel_scope.cancel_called, "the stream goes on"
+        bench.slots.close()
+    assert bench.ended["0"] is None, "cancelled from outside"
+    assert (bench.outcomes()["1"], bench.outcomes()["2"]) == (Done, Done)
+
+
+async def test_slots_whose_loop_is_gone_ask_for_nothing() -> None:
+    """As where a process is ended in the middle: what is thrown away starts no other."""
+    bench = Bench(lambda _: anyio.sleep_forever(), concurrency=1)
+    dealt: list[int] = []
+    bench.slots.deal = lambda at_once=1: dealt.append(at_once)  # type: ignore[method-assign]
+    slot = bench.slots._slot()
+    slot.send(None)
+    slot.close()
+    assert dealt == []
+
+
 async def test_what_waits_can_be_taken_back_and_closed_slots_start_nothing() -> None:
     hold = anyio.Event()
 
