@@ -318,6 +318,7 @@ async def work(
         clock=parts.clock,
         also_busy=also_busy,
     )
+    await _divide(parts, options.streams)
     async with anyio.create_task_group() as beside, _endpoint(parts, worker) as port:
         beside.start_soon(parts.relay.run)
         beside.start_soon(watch_loop_lag, parts.metrics)
@@ -342,6 +343,15 @@ async def work(
         finally:
             beside.cancel_scope.cancel()
     return result
+
+
+async def _divide(parts: Parts, streams: Sequence[str]) -> None:
+    """Give the streams the partitions they shall have at least."""
+    wanted = parts.settings.partitions
+    if wanted > 1:
+        for stream in streams:
+            if await parts.broker.partitions(stream) < wanted:
+                await parts.broker.set_partitions(stream, wanted)
 
 
 def _upkeep(parts: Parts, worker: Worker) -> Upkeep:

@@ -107,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_eviction: bool
     lease_seconds: float
     renew_seconds: float
+    #: Partitions that each stream is given when a worker starts, where it has fewer.
+    partitions: int
     #: The first encrypts, all decrypt. Empty: credentials that need storing are refused.
     secret_keys: tuple[bytes, ...]
     #: Of Apprise's URLs: those that channels may use.
@@ -424,6 +426,7 @@ VARIABLES: Final = (
     ),
     Variable("STREAMQ_LEASE_SECONDS", "lease_seconds", _number(0, 3600), 10.0, "lease of a job in hand"),
     Variable("STREAMQ_RENEW_SECONDS", "renew_seconds", _number(0, 3600), 3.0, "interval of its renewal"),
+    Variable("STREAMQ_PARTITIONS", "partitions", _whole(1, 64), 1, "of each stream, at least"),
     Variable(
         "STREAMQ_ALLOW_EVICTION", "allow_eviction", _truth, False, "start on a Redis that may drop jobs"
     ),
@@ -508,6 +511,7 @@ class _Loader:
             allow_eviction=self._of("STREAMQ_ALLOW_EVICTION", bool),
             lease_seconds=self._of("STREAMQ_LEASE_SECONDS", float),
             renew_seconds=self._of("STREAMQ_RENEW_SECONDS", float),
+            partitions=self._of("STREAMQ_PARTITIONS", int),
             secret_keys=self._of("SENTINEL_SECRET_KEY", tuple),
             apprise_schemes=self._of("SENTINEL_APPRISE_SCHEMES", tuple),
             smtp_url=self._or_none("SENTINEL_SMTP_URL", str),

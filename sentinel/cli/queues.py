@@ -22,6 +22,7 @@ from streamq.admin import Admin
 from streamq.broker import DoneJob, PendingEntry, Reclaimed, StreamStats
 from streamq.handlers import CRASH_BUDGET
 from streamq.load import measure
+from streamq.partitions import partition_names
 
 app = verbs()
 
@@ -146,6 +147,10 @@ def _show_stats(
         empty = ("",) * 8
         if one.ready["high"] or one.ready["low"]:
             rows += [(f"  {lane} lane", number(count), *empty) for lane, count in one.ready.items()]
+        for number_, part in enumerate(one.partitions):
+            sizes = (sum(part.ready.values()), part.leased, part.delayed, part.dead, part.done)
+            rest = (brief(part.oldest_seconds), "", "", "")
+            rows.append((f"  partition {number_}", *map(number, sizes), *rest))
         if one.parked:
             rows.append(("  parked", number(one.parked), *empty))
         if one.paused:
@@ -257,8 +262,11 @@ async def _claim(cli: Cli, stream: str, consumer: str | None, idle_over: float) 
                 f"a worker is taken for dead after {brief(silence)} of silence",
             )
         for worker in dead:
-            made = await broker.reclaim(stream, worker, beat=None, crash_budget=CRASH_BUDGET)
-            _tell_claimed(cli.out, stream, worker, made)
+            ready = dead_now = 0
+            for name in partition_names(stream, await broker.partitions(stream)):
+                made = await broker.reclaim(name, worker, beat=None, crash_budget=CRASH_BUDGET)
+                ready, dead_now = ready + made.ready, dead_now + made.dead
+            _tell_claimed(cli.out, stream, worker, Reclaimed(ready, dead_now))
     if not dead:
         cli.out.say(f"no dead worker holds anything in {stream}")
     return Exit.DONE

@@ -44,6 +44,12 @@ def run(
             "--processes", min=1, help="Worker processes, under one supervisor [SENTINEL_PROCESSES]."
         ),
     ] = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            "--partitions", min=1, max=64, help="Partitions of each stream, at least [STREAMQ_PARTITIONS]."
+        ),
+    ] = None,
     max_jobs: Annotated[
         int | None,
         typer.Option("--max-jobs", min=1, help="Replace a process after about so many [SENTINEL_MAX_JOBS]."),
@@ -84,6 +90,7 @@ def run(
         "concurrency_rules": concurrency,
         "concurrency_alerts": concurrency,
         "processes": processes,
+        "partitions": partitions,
         "max_jobs": max_jobs,
         "max_memory_mib": max_memory,
         "drain_timeout": drain_timeout,
