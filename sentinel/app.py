@@ -51,6 +51,7 @@ from sentinel.jobs import (
     DispatchAlert,
     RunRule,
 )
+from sentinel.lasting import lasting
 from sentinel.model import Health
 from sentinel.relay import Relay
 from sentinel.render import (
@@ -320,22 +321,22 @@ async def work(
     )
     await _divide(parts, options.streams)
     async with anyio.create_task_group() as beside, _endpoint(parts, worker) as port:
-        beside.start_soon(parts.relay.run)
+        beside.start_soon(lasting, parts.relay.run)
         beside.start_soon(watch_loop_lag, parts.metrics)
         if schedules:
 
             async def schedule() -> None:
                 await scheduler.run(once=options.burst_wait is not None)
 
-            beside.start_soon(schedule)
+            beside.start_soon(lasting, schedule)
 
         async def close() -> None:
             await closer.run(once=options.burst_wait is not None)
 
-        beside.start_soon(close)
+        beside.start_soon(lasting, close)
         if options.burst_wait is None:  # a burst is over before there is anything to mend
-            beside.start_soon(_upkeep(parts, worker).run)
-            beside.start_soon(_watchdog(parts, worker).run)
+            beside.start_soon(lasting, _upkeep(parts, worker).run)
+            beside.start_soon(lasting, _watchdog(parts, worker).run)
         if started is not None:
             started(worker, port)
         try:
