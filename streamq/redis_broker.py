@@ -208,7 +208,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
         except _NoGroup:
             self._registered = {known for known in self._registered if known[0] != stream}
             await self._make_groups(stream)
-            return await self._run(call, ask)
+        return await self._evaluate(call, ask)
 
     async def _make_groups(self, stream: str) -> None:
         """Create what is missing, at 0: at `$` everything added before would never be read."""
