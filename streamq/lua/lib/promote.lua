@@ -15,6 +15,7 @@ local function look_again(L, now, limit)
 end
 
 local function promote(set, jobs, now, limit, L)
+  if redis.call('EXISTS', set, L.due) == 0 then return -1 end
   local function next_due()
     local earliest = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
     return #earliest > 0 and math.max(0, tonumber(earliest[2]) - now) or -1
