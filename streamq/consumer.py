@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 
@@ -28,6 +29,7 @@ from streamq.broker import (
     Renewal,
     Taken,
     Turn,
+    Wakeup,
     WorkerFacts,
 )
 from streamq.clock import Clock
@@ -438,12 +440,11 @@ class StreamConsumer:
     async def _doze(self, scope: anyio.CancelScope) -> None:
         """A blocking read beside everything else; ends with jobs, with a knock, or with trouble."""
         try:
-            with scope:
-                while True:
-                    wakeup = await self._broker.wait(self.stream, self._worker, timeout=self._block)
-                    self._heard(wakeup.server_ms)
-                    if wakeup.leases or wakeup.knocked or wakeup.paused:
-                        break
+            wakeup = await self._woken(scope)
+            if wakeup is None:
+                self._suspicious = True  # it may have been handed a job just then
+                await anyio.lowlevel.checkpoint_if_cancelled()
+            else:
                 self.paused = wakeup.paused
                 self.idle = False
                 if wakeup.rescheduled:
@@ -454,14 +455,27 @@ class StreamConsumer:
                     self._give_back_waiting()
                 else:
                     self._start(())
-            if scope.cancelled_caught:
-                self._suspicious = True  # it may have been handed a job just then
         except TemporaryError as error:
             self._suspicious = True
             self._told_trouble(error)
         finally:
             self._dozing = None
             self._changed.set()
+
+    async def _woken(self, scope: anyio.CancelScope) -> Wakeup | None:
+        """What ended the sleep; None: we did."""
+        with scope:
+            try:
+                while True:
+                    wakeup = await self._broker.wait(self.stream, self._worker, timeout=self._block)
+                    self._heard(wakeup.server_ms)
+                    if wakeup.leases or wakeup.knocked or wakeup.paused:
+                        return wakeup
+            except asyncio.CancelledError:
+                # As in Slots._slot: a timeout inside that ran out in the same moment hides whose it was.
+                if not scope.cancel_called:
+                    raise
+        return None
 
     def _give_back_waiting(self) -> None:
         """What was taken and not started is ready again, uncounted."""

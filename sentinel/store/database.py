@@ -33,6 +33,8 @@ CONNECT_WAIT: Final = 5.0
 COMMIT_WAIT: Final = STATEMENT_WAIT + 5.0
 #: A whole transaction, waiting for a connection and for locks included: above every wait inside it.
 TRANSACTION_WAIT: Final = 30.0
+#: For a connection; below the whole, for two timeouts in one moment hide each other.
+POOL_WAIT: Final = 20.0
 #: Undoing and giving back a connection; after that it is thrown away.
 CLEANUP_WAIT: Final = 3.0
 #: A worker frozen inside a transaction loses it after this, so that its successor can write (seconds).
@@ -270,7 +272,7 @@ def _sqlite_engine(url: URL, read_only: bool) -> AsyncEngine:
         url,
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=TRANSACTION_WAIT,
+        pool_timeout=POOL_WAIT,
         json_serializer=_as_it_is,
         json_deserializer=_as_it_is,
         connect_args={"timeout": LOCK_WAIT},
@@ -285,7 +287,7 @@ def _in_thread_engine(url: URL, read_only: bool) -> AsyncEngine:
         url.set(drivername="sqlite+pysqlite"),
         pool_size=2,  # one that writes, one that reads
         max_overflow=0,
-        pool_timeout=TRANSACTION_WAIT,
+        pool_timeout=POOL_WAIT,
         json_serializer=_as_it_is,
         json_deserializer=_as_it_is,
         connect_args={"timeout": LOCK_WAIT, "check_same_thread": False},
@@ -330,7 +332,7 @@ def _postgres_engine(url: URL, read_only: bool) -> AsyncEngine:
         url,
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=TRANSACTION_WAIT,
+        pool_timeout=POOL_WAIT,
         pool_pre_ping=True,  # a restarted server costs one round trip, not one failed job per connection
         json_serializer=_as_it_is,
         json_deserializer=_as_it_is,
