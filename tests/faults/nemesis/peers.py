@@ -45,7 +45,6 @@ BY_DEFAULT: Final[Mapping[str, str]] = {
     "huey": "off the list when a worker has it: gone",
     "celery": "acknowledged before it runs: gone; what was prefetched after an hour",
     "rq": "declared failed when its time is over; not run again: no retry by default",
-    "raw": "nothing takes it",
 }
 
 
