@@ -198,7 +198,12 @@ def main(
     except UsageError as error:
         return _tell_usage(cli, error, given)
     except Exception as error:  # noqa: BLE001 - the last place: whatever it is becomes a line and a code
-        return _tell(cli, error)
+        code = _tell(cli, error)
+        try:
+            cli.plain_out.stdout.flush()
+        except OSError:  # a full disk: told once, and not again by the interpreter with a code of its own
+            _close_pipe()
+        return code
     return result if isinstance(result, int) else Exit.DONE
 
 
