@@ -32,7 +32,8 @@ QUIET = 5.0
 STARTS = 20.0
 _LOOK = 0.02
 
-#: What becomes, by default, of a job whose worker was killed: read in the sources of the versions that are installed.
+#: What becomes, by default, of a job whose worker was killed: read in the installed sources; of huey, Celery and
+#: RQ in their manuals.
 BY_DEFAULT: Final[Mapping[str, str]] = {
     "streamq": "lease of 10 s, by heartbeats",
     "bullmq": "lock of 30 s, looked at every 30 s; a job that was stalled twice fails",
