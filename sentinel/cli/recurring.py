@@ -142,5 +142,7 @@ async def _where(broker: Broker, names: Sequence[str], schedule_id: str) -> Recu
         return recurring
     where = ", ".join(names)
     raise CommandError(
-        Exit.NOT_FOUND, f"no recurring job {schedule_id!r} in {where}", "sentinel-worker recurring list shows what there is"
+        Exit.NOT_FOUND,
+        f"no recurring job {schedule_id!r} in {where}",
+        "sentinel-worker recurring list shows what there is",
     )
