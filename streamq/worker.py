@@ -41,6 +41,8 @@ log = logging.getLogger("streamq.worker")
 #: Seconds between looks for jobs in the hands of workers nobody knows, and for what is past its time.
 SWEEP_EVERY: Final = 15.0
 TRIM_EVERY: Final = 60.0
+#: Seconds a server's due time, in whole milliseconds, may lie after the one reckoned here.
+WHOLE_MILLISECOND: Final = 0.001
 #: Seconds a burst waits between looks at whether all is done.
 BURST_LOOK: Final = 0.05
 #: Seconds before the 2nd, 3rd ... greeting: a connection may be lost in any moment, the first one too.
@@ -409,9 +411,12 @@ class Worker:
             if stats.leased or (sum(stats.ready.values()) and not stats.paused) or stats.parked:
                 return False
             if stats.delayed:
-                # A snoozed job has not ended: it is waited for, however short the burst's own patience.
-                patience = max(burst_wait, consumer.snoozed_until - self._clock.monotonic())
                 earliest = await self._broker.delayed(consumer.stream, limit=1)
+                # A snoozed job has not ended: it is waited for, however short the burst's own patience.
+                # Reckoned after the answer: the same job may have run and been snoozed again meanwhile.
+                patience = max(
+                    burst_wait, consumer.snoozed_until - self._clock.monotonic() + WHOLE_MILLISECOND
+                )
                 if not earliest or earliest[0][1] - self._clock.time() <= patience:
                     return False
         return all(consumer.idle for consumer in self.consumers)

@@ -24,6 +24,7 @@ from streamq import (
     Worker,
     WorkerOptions,
 )
+from streamq.job import Envelope
 from tests.support.servers import OwnServers
 
 #: Seconds anything here may take.
@@ -110,6 +111,33 @@ async def test_a_handler_may_snooze_and_may_give_up(server_url: str) -> None:
     assert attempts == [1, 1, 1]
     assert letter.reason == "unwanted"
     assert stats.done == 1
+
+
+async def test_a_burst_waits_for_what_is_snoozed_again_while_it_looks(server_url: str) -> None:
+    attempts: list[int] = []
+    handlers = Handlers()
+
+    @handlers.on("notes", Note)
+    async def note(job: Job[Note]) -> None:
+        attempts.append(job.attempt)
+        if len(attempts) < 5:
+            raise Snooze(0.1)
+
+    class LooksLate(RedisBroker):
+        """The job runs and is put off once more between the question and its answer."""
+
+        async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
+            ran = len(attempts)
+            while len(attempts) == ran or not (found := await super().delayed(stream, limit=limit)):
+                await anyio.sleep(0.002)
+                if len(attempts) == 5:
+                    return []
+            return found
+
+    async with LooksLate.from_url(server_url) as broker:
+        await Queue("notes", broker).enqueue(Note(1))
+        await work_off(broker, handlers, burst_wait=0.0)
+    assert len(attempts) == 5
 
 
 async def test_a_due_job_that_the_server_has_no_memory_to_make_ready_is_waited_for_calmly(
