@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from bench import table
+from bench import picture, table
 from bench.fleet import PROGRAMS, ROOT, EngineFailed, Program, call
 from bench.measure import Measure, Results
 from bench.scenarios import SCENARIOS
@@ -41,7 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = measure_all(options)
         if options.out:
             _keep(results, options.out)
-    print(table.render(results, _titles(), {name: program.title for name, program in PROGRAMS.items()}))
+    names = {name: program.title for name, program in PROGRAMS.items()}
+    print(table.render(results, _titles(), names))
+    if options.plot:
+        try:
+            picture.draw(results, _titles(), names, options.plot)
+        except picture.NoPictureError as why:
+            _say(f"no picture: {why}")
+            return 1
     return 1 if any(one.trouble for one in results.measures) else 0
 
 
@@ -65,6 +72,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write the results here (JSON)")
     parser.add_argument("--keep", action="store_true", help="write them to bench/results/DATE-FORM.json")
     parser.add_argument("--show", type=Path, help="measure nothing: print the tables of this file")
+    parser.add_argument("--plot", type=Path, metavar="SVG", help="draw them as a picture as well")
     options = parser.parse_args(argv)
     options.scenarios = _chosen(parser, options.scenarios, options.form)
     options.programs = _programs(parser, options.engines)

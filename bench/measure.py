@@ -35,6 +35,8 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float | None = None
     #: Commands the server ran a second while nobody had anything to do.
     idle: float | None = None
+    #: Requests a worker sent a second meanwhile: times the server read from a socket.
+    idle_reads: float | None = None
     #: Jobs that never ran before the deadline.
     missing: int | None = None
     #: Jobs that ran more than once.

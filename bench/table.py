@@ -42,6 +42,11 @@ def figure(measure: Measure) -> str:
     return f"{_number(measure.seconds, '{:,.1f}')} s"
 
 
+def value(measure: Measure) -> float | None:
+    """The one figure it is judged by."""
+    return measure.rate if measure.rate is not None else _less(measure)
+
+
 def _less(one: Measure) -> float | None:
     """The figure of which less is better, where there is one."""
     return next((v for v in (one.bytes, one.p99_ms, one.seconds, one.idle) if v is not None), None)
@@ -80,6 +85,7 @@ _COLUMNS: Final = (
     _plain("99 %", "p99_ms", "{:,.2f}"),
     _plain("seconds", "seconds", "{:,.1f}"),
     _plain("commands/s", "idle", "{:,.1f}"),
+    _plain("requests/s", "idle_reads", "{:,.1f}"),
     _Column("streamq is", _ratio, lambda _: True),
     _plain("process µs", "process_us", "{:.1f}"),
     _plain("server µs", "server_us", "{:.1f}"),

@@ -36,4 +36,6 @@ class Idle:
             round=round_number,
             jobs=1,
             idle=(after.commands - before.commands) / LOOK,
+            # The last look's own request is among them.
+            idle_reads=(after.reads - before.reads - 1) / LOOK,
         )

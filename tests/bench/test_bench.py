@@ -13,6 +13,7 @@ from bench.__main__ import main
 from bench.engines.face import Tally, payloads
 from bench.fleet import PROGRAMS, ROOT, EngineFailed, Program, call
 from bench.measure import Measure, Results
+from bench.picture import NoPictureError, draw, panels
 from bench.scenarios import SCENARIOS
 from bench.table import best, render
 from tests.support import servers
@@ -205,3 +206,32 @@ def test_a_results_file_is_shown_without_measuring(
 
     assert code == 0
     assert row(capsys.readouterr().out, "raw loop")[4] == "0.50 ×"
+
+
+# --- the picture ----------------------------------------------------------------------------------
+
+
+def test_the_picture_shows_every_engine_the_best_first_and_what_failed_last() -> None:
+    found = results(
+        drained("raw", 900.0),
+        drained("bullmq", None, missing=3, trouble="3 jobs did not run"),
+        drained("streamq", 300.0),
+        drained("streamq", 400.0, round=2),
+    )
+
+    (panel,) = panels(found, {"drain-10": "drain", "idle": "not measured"}, NAMES)
+
+    assert (panel["title"], panel["less"]) == ("drain", False)
+    assert [(bar["name"], bar["value"], bar["label"], bar["role"]) for bar in panel["bars"]] == [
+        ("limit", 900.0, "900 jobs/s", "limit"),
+        ("streamq", 400.0, "400 jobs/s", "ours"),
+        ("BullMQ", None, "3 lost", "theirs"),
+    ]
+
+
+def test_where_there_is_no_matplotlib_the_picture_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.picture.PYTHON", tmp_path / "none")
+    with pytest.raises(NoPictureError, match=r"\./dev bench"):
+        draw(results(drained("streamq", 300.0)), {"drain-10": "drain"}, NAMES, tmp_path / "out.svg")
