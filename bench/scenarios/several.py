@@ -12,18 +12,18 @@ from bench.measure import Measure
 from bench.scenarios.scenario import Setting, Sizes
 from bench.server import Server
 
-#: The watch runs from this share of the jobs to `TO`: the last ones may be held up by one process.
-FROM, TO = 0.3, 0.95
+#: The watch runs from this share of the jobs, when all have started, to `TO`: one may hold up the last.
+FROM, TO = 0.4, 0.95
 
 
 class Several:
     """`processes` workers, told by what each says of itself every few milliseconds."""
 
     every_round = True
-    by_default = True
-    sizes = Sizes(quick=8_000, short=40_000, long=200_000)
+    sizes = Sizes(quick=8_000, short=120_000, long=400_000)
 
-    def __init__(self, *, processes: int) -> None:
+    def __init__(self, *, processes: int, by_default: bool) -> None:
+        self.by_default = by_default
         self._processes = processes
         self.name = f"processes-{processes}"
         self.title = f"drain by {processes} worker processes, concurrency 10 each"

@@ -47,7 +47,7 @@ def test_every_scenario_runs_on_streamq_and_on_the_raw_loop_and_every_job_ran_on
 ) -> None:
     file = tmp_path / "results.json"
 
-    scenarios = ["drain", "enqueue", "memory", "kept", "processes", "appendonly", "backlog-1000"]
+    scenarios = ["drain", "enqueue", "memory", "kept", "processes-2", "appendonly", "backlog-1000"]
 
     code = main(
         [*scenarios, "--engines", "streamq,raw", "--jobs", "200", "--rounds", "1", "--out", str(file)]
