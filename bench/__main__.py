@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from bench import picture, table
+from bench import aims, picture, table
 from bench.fleet import PROGRAMS, ROOT, EngineFailed, Program, call
 from bench.measure import Measure, Results
 from bench.scenarios import SCENARIOS
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _keep(results, options.out)
     names = {name: program.title for name, program in PROGRAMS.items()}
     print(table.render(results, _titles(), names))
+    if options.aims:
+        print(aims.render(results))
     if options.plot:
         try:
             picture.draw(results, _titles(), names, options.plot)
@@ -72,6 +74,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write the results here (JSON)")
     parser.add_argument("--keep", action="store_true", help="write them to bench/results/DATE-FORM.json")
     parser.add_argument("--show", type=Path, help="measure nothing: print the tables of this file")
+    parser.add_argument("--aims", action="store_true", help="and what streamq set out to reach, beside it")
     parser.add_argument("--plot", type=Path, metavar="SVG", help="draw them as a picture as well")
     options = parser.parse_args(argv)
     options.scenarios = _chosen(parser, options.scenarios, options.form)

@@ -112,7 +112,7 @@ def _scenario(title: str, measures: Sequence[Measure], names: dict[str, str]) ->
     notes = [
         f"  {names[name]}: {one.trouble}" for name, found in runs.items() for one in found if one.trouble
     ]
-    return "\n".join([f"{title} ({counted})", *_aligned(rows), *notes])
+    return "\n".join([f"{title} ({counted})", *aligned(rows), *notes])
 
 
 def _number(value: float | None, form: str) -> str:
@@ -125,7 +125,8 @@ def _sum(counts: Sequence[int | None]) -> str:
     return f"{sum(known):,}" if known else ""
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table; all columns but the first to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench import aims
 from bench.__main__ import main
 from bench.engines.face import Tally, payloads
 from bench.fleet import PROGRAMS, ROOT, EngineFailed, Program, call
@@ -235,3 +236,22 @@ def test_where_there_is_no_matplotlib_the_picture_says_what_to_do(
     monkeypatch.setattr("bench.picture.PYTHON", tmp_path / "none")
     with pytest.raises(NoPictureError, match=r"\./dev bench"):
         draw(results(drained("streamq", 300.0)), {"drain-10": "drain"}, NAMES, tmp_path / "out.svg")
+
+
+# --- aims -----------------------------------------------------------------------------------------
+
+
+def test_aims_are_told_beside_the_best_run_and_what_was_not_measured_is_left_out() -> None:
+    found = results(
+        drained("streamq", 30_000.0, server_us=14.5),
+        drained("streamq", 20_000.0, round=2),
+        drained("bullmq", 10_000.0),
+        drained("saq", None),
+    )
+
+    told = [line.split() for line in aims.render(found).splitlines()]
+
+    assert ["drain-10", "jobs/s", "≥", "25,000", "30,000", "met"] in told
+    assert ["drain-10", "×", "BullMQ", "(Node)", "≥", "1.5", "3", "met"] in told
+    assert ["drain-10", "server", "µs", "≤", "12", "14.5", "not", "met"] in told
+    assert {line[0] for line in told[2:]} == {"drain-10"}
