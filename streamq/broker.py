@@ -10,13 +10,16 @@ changes nothing and is answered as refused.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
 from streamq.durability import Durability
+from streamq.errors import NoResult
 from streamq.job import Envelope, NewJob, Receipt, fence_of
 from streamq.keys import Lane
+
+T = TypeVar("T")
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -53,6 +56,10 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     lease: Lease
     #: Seconds the handler ran, for the record.
     duration: float = 0.0
+    #: What it returned, JSON, for the record; None: no value is kept.
+    result: bytes | None = None
+    #: Why no value is kept of a stream that keeps values.
+    no_result: str = ""
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):
@@ -269,6 +276,10 @@ class DoneJob(msgspec.Struct, frozen=True):
     duration: float
     finished_ms: int
     outcome: Literal["done", "cancelled"] = "done"
+    #: What its handler returned, JSON; None: no value is kept. `Sighting.result` reads it.
+    result: bytes | None = None
+    #: Why no value is kept, where its stream keeps values.
+    no_result: str = ""
 
 
 class Requeued(msgspec.Struct, frozen=True):
@@ -318,6 +329,23 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     #: Entries that were looked at, and whether that was all; False: it may lie behind them.
     looked: int = 0
     looked_at_all: bool = True
+
+    def result(self, value_type: type[T]) -> T:
+        """What its handler returned, where its stream keeps that (`Handlers.on(..., max_result=...)`).
+
+        Raises NoResult, which says why there is none: it has not ended, ended otherwise, its stream keeps
+        none, it was too large or no JSON; or that it is not a `value_type`.
+        """
+        job = f"job {self.job_id} of {self.stream}"
+        if self.done is None or self.state != "done":
+            raise NoResult(f"{job} is {self.state}: a value is kept of jobs that are done")
+        if self.done.result is None:
+            why = self.done.no_result or "its stream keeps none (max_result)"
+            raise NoResult(f"no value of {job} was kept: {why}")
+        try:
+            return msgspec.json.decode(self.done.result, type=value_type)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise NoResult(f"the value of {job} is not what was asked for: {error}") from error
 
 
 class Cancellation(msgspec.Struct, frozen=True):

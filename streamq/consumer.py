@@ -23,6 +23,7 @@ from streamq.broker import (
     Broker,
     Bury,
     Cancel,
+    Done,
     Finish,
     Lease,
     Release,
@@ -535,6 +536,8 @@ class StreamConsumer:
                     ended.error,
                 )
             )
+        if outcome == "done" and isinstance(ended.finish, Done) and ended.finish.no_result:
+            log.warning("result_not_kept", extra=_fields(running.lease) | {"error": ended.finish.no_result})
         level = _LEVELS[outcome]
         if log.isEnabledFor(level):
             extra = _fields(running.lease) | {"outcome": outcome, "delay": delay, "reason": reason}

@@ -13,6 +13,7 @@
     |   +-- UnknownStream        no handler is registered for the stream
     |   +-- JobNotFound          no job of that id in any state
     |   +-- ScheduleNotFound     no recurring job of that id
+    |   +-- NoResult             no value of that job is kept, or it is not of the type that was asked for
     +-- LeaseLost                another worker has the job now; this one's effects are refused
     +-- MorePartitions           the stream has more partitions than was said; divide the jobs anew
 
@@ -92,6 +93,10 @@ class JobNotFound(PermanentError):
 
 class ScheduleNotFound(PermanentError):
     """No recurring job of that id in the stream."""
+
+
+class NoResult(PermanentError):
+    """No value that the job's handler returned is kept, or it is not of the type that was asked for."""
 
 
 class LeaseLost(StreamqError):

@@ -65,7 +65,7 @@ class Executor:
         except InvalidPayload as error:
             return Ended(_bury(lease, "invalid_payload", error), 0.0, _words(error))
         try:
-            await self._call(job, lease)
+            value = await self._call(job, lease)
         except BaseException as error:
             # A handler may raise anything, SystemExit and a CancelledError of its own included; only a
             # cancellation that was asked for from outside is not the job's.
@@ -74,7 +74,9 @@ class Executor:
             tracing.failed(error)
             return self._failed(lease, error, time.perf_counter() - started)
         duration = time.perf_counter() - started
-        return Ended(Done(lease, duration), duration)
+        most = self._registration.max_result
+        done = Done(lease, duration) if most is None else _done_with(lease, duration, value, most)
+        return Ended(done, duration)
 
     def _job(self, lease: Lease) -> Job[Any]:
         """The typed job. Raises InvalidPayload with the decoder's words."""
@@ -99,22 +101,22 @@ class Executor:
             last_attempt=envelope.attempt >= retry.attempts,
         )
 
-    async def _call(self, job: Job[Any], lease: Lease) -> None:
-        """The handler, within its time. Raises what it raises, or JobTimeoutError."""
+    async def _call(self, job: Job[Any], lease: Lease) -> object:
+        """What the handler returns, within its time. Raises what it raises, or JobTimeoutError."""
         seconds = lease.envelope.timeout or self._registration.timeout
         if seconds is None:
-            await self._invoke(job)
-            return
+            return await self._invoke(job)
         with anyio.move_on_after(seconds) as scope:
-            await self._invoke(job)
+            value = await self._invoke(job)
         if scope.cancelled_caught:
             raise JobTimeoutError(f"the handler did not finish within {seconds:g} s")
+        return value
 
-    async def _invoke(self, job: Job[Any]) -> None:
+    async def _invoke(self, job: Job[Any]) -> object:
         if self._registration.is_async:
-            await self._registration.run(job)
-        else:
-            await anyio.to_thread.run_sync(self._registration.run, job, abandon_on_cancel=True)
+            value: object = await self._registration.run(job)
+            return value
+        return await anyio.to_thread.run_sync(self._registration.run, job, abandon_on_cancel=True)
 
     def _failed(self, lease: Lease, error: BaseException, duration: float) -> Ended:
         """What a raised thing means for the job: one clause per outcome."""
@@ -156,6 +158,17 @@ def _words(error: BaseException) -> str:
         text = "(its text cannot be shown)"
     name = type(error).__name__
     return (f"{name}: {text}" if text else name)[:_ERROR]
+
+
+def _done_with(lease: Lease, duration: float, value: object, most: int) -> Done:
+    """Done, with the value where it can be kept, else with why not: no handler runs again for its value."""
+    try:
+        data = msgspec.json.encode(value)
+    except Exception as error:  # noqa: BLE001 - whatever a value of the handler's own type may do
+        return Done(lease, duration, no_result=_words(error))
+    if len(data) > most:
+        return Done(lease, duration, no_result=f"it has {len(data):,} bytes of JSON; {most:,} are kept")
+    return Done(lease, duration, data)
 
 
 def _bury(lease: Lease, reason: str, error: BaseException) -> Bury:

@@ -28,6 +28,8 @@ Handler = Callable[[Job[T]], Awaitable[object] | object]
 
 #: Workers that may die holding a job before it is taken for the cause.
 CRASH_BUDGET: Final = 3
+#: Most that `max_result` may be, bytes: a thousand records have such a value, and are read in search of one.
+MAX_RESULT: Final = 64 * 1024
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -47,6 +49,8 @@ class Registration(msgspec.Struct, frozen=True):
     hard_limit: float | None = None
     retention: Retention = Retention()
     crash_budget: int = CRASH_BUDGET
+    #: Largest returned value that is kept with a job's record, bytes of JSON; None: no value is kept.
+    max_result: int | None = None
 
 
 class Handlers:
@@ -75,12 +79,19 @@ class Handlers:
         hard_limit: float | None = None,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         crash_budget: int = CRASH_BUDGET,
+        max_result: int | None = None,
     ) -> Callable[[Handler[T]], Handler[T]]:
         """Register the decorated function for `stream`; it gets jobs with a `payload_type`.
 
         `timeout` cancels the handler at its next await and counts as a failed attempt. `hard_limit` is for
         what does not await: the whole process is killed, which counts as a crash of every job in it. Run
         processes under a `Supervisor`, which starts a successor.
+
+        `max_result`: keep what the handler returns, as JSON of at most so many bytes (65,536 at most), for as
+        long as the record of the completed job (`retention`): `(await admin.find(job_id)).result(Thumbnail)`.
+        A value that is larger, or that msgspec cannot write as JSON, is not kept, and the record and a log
+        line say why; the job is done all the same: its work was, and doing it again would do it twice and
+        come to the same value.
 
         Raises InvalidJob for a stream that has a handler already or a number out of range.
         """
@@ -98,6 +109,7 @@ class Handlers:
                     hard_limit=hard_limit,
                     retention=retention,
                     crash_budget=crash_budget,
+                    max_result=max_result,
                 )
             )
             return function
@@ -113,6 +125,8 @@ class Handlers:
             raise InvalidJob(f"concurrency and crash_budget of {registration.stream!r} must be at least 1")
         if registration.hard_limit is not None and registration.hard_limit <= (registration.timeout or 0):
             raise InvalidJob(f"hard_limit of {registration.stream!r} must be longer than its timeout")
+        if registration.max_result is not None and not 1 <= registration.max_result <= MAX_RESULT:
+            raise InvalidJob(f"max_result of {registration.stream!r} must be 1 to {MAX_RESULT:,} bytes")
         self._by_stream[registration.stream] = registration
 
     def recur(

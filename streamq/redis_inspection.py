@@ -41,6 +41,8 @@ PENDING_LOOK: Final = 100_000
 PENDING_PAGE: Final = 1000
 #: Entries read in one call in search of a job.
 SEARCH_PAGE: Final = 500
+#: The same of completed records, which may have values with them: 13 MB of the largest.
+RECORDS_PAGE: Final = 200
 
 _ENTRY_ID: Final = re.compile(r"\d{1,15}-\d{1,10}")
 
@@ -167,20 +169,7 @@ class RedisInspection:
     async def done(self, stream: str, *, limit: int = 100) -> list[DoneJob]:
         """See `Broker.done`."""
         rows = await self._ask("XREVRANGE", StreamKeys.of(stream).done, "+", "-", "COUNT", limit)
-        found = []
-        for raw_id, flat in rows or ():
-            fields = pairs(flat)
-            found.append(
-                DoneJob(
-                    entry_id=raw_id.decode(),
-                    job_id=fields.get(b"id", b"").decode("utf-8", "replace"),
-                    attempt=int(fields.get(b"attempt", b"1")),
-                    duration=int(fields.get(b"ms", b"0")) / 1000,
-                    finished_ms=entry_ms(raw_id.decode()),
-                    outcome="cancelled" if fields.get(b"outcome") == b"cancelled" else "done",
-                )
-            )
-        return found
+        return [_done_job(raw_id.decode(), pairs(flat)) for raw_id, flat in rows or ()]
 
     @over_all(spread.all_delayed)
     async def delayed(self, stream: str, *, limit: int = 100) -> list[tuple[Envelope, float]]:
@@ -414,14 +403,7 @@ class RedisInspection:
 
     async def _find_ended(self, stream: str, job_id: str, now: int, look: int) -> Sighting | None:
         """Its record or its dead letter, whichever is newer."""
-        record = next(
-            (
-                one
-                for one in await one_of(RedisInspection.done)(self, stream, limit=look)
-                if one.job_id == job_id
-            ),
-            None,
-        )
+        record = await self._record(stream, job_id, look)
         letter = await self._letter(stream, job_id, look)
         if letter is not None and (record is None or letter.died_ms >= record.finished_ms):
             return Sighting(
@@ -443,6 +425,21 @@ class RedisInspection:
             entry_id=record.entry_id,
             done=record,
         )
+
+    async def _record(self, stream: str, job_id: str, look: int) -> DoneJob | None:
+        """The newest completed record of a job, among the newest `look`."""
+        end = "+"
+        for _ in range(0, look, RECORDS_PAGE):
+            key, most = StreamKeys.of(stream).done, min(look, RECORDS_PAGE)
+            page = await self._ask("XREVRANGE", key, end, "-", "COUNT", most) or []
+            for raw_id, flat in page:
+                fields = pairs(flat)
+                if fields.get(b"id") == job_id.encode():
+                    return _done_job(raw_id.decode(), fields)
+            if len(page) < RECORDS_PAGE:
+                return None
+            end = f"({page[-1][0].decode()}"
+        return None
 
     async def _letter(self, stream: str, job_id: str, look: int) -> DeadJob | None:
         """The newest dead letter of a job, among the newest `look`."""
@@ -530,6 +527,19 @@ def with_payload(letter: DeadJob, payloads: Mapping[str, bytes]) -> DeadJob:
         return letter
     envelope = msgspec.structs.replace(letter.envelope, payload=payload)
     return msgspec.structs.replace(letter, envelope=envelope)
+
+
+def _done_job(entry_id: str, fields: dict[bytes, bytes]) -> DoneJob:
+    return DoneJob(
+        entry_id=entry_id,
+        job_id=fields.get(b"id", b"").decode("utf-8", "replace"),
+        attempt=int(fields.get(b"attempt", b"1")),
+        duration=int(fields.get(b"ms", b"0")) / 1000,
+        finished_ms=entry_ms(entry_id),
+        outcome="cancelled" if fields.get(b"outcome") == b"cancelled" else "done",
+        result=fields.get(b"result"),
+        no_result=fields.get(b"no_result", b"").decode("utf-8", "replace"),
+    )
 
 
 def _dead_job(entry_id: str, fields: dict[bytes, bytes]) -> DeadJob:

@@ -49,7 +49,7 @@ from streamq.keys import (
     Lane,
     StreamKeys,
 )
-from streamq.wire import envelope_of, fields_again, fields_of, pairs, tried
+from streamq.wire import envelope_of, fields_again, fields_of, pairs, result_fields, tried
 
 A = TypeVar("A")
 
@@ -270,7 +270,9 @@ def _finish_words(
     head = (_LANE_INDEX[envelope.lane], lease.entry_id, envelope.id, unique_index(envelope.unique))
     match finish:
         case Done():
-            return ("d", *head, envelope.attempt, int(finish.duration * 1000))
+            words = ("d", *head, envelope.attempt, int(finish.duration * 1000))
+            value = result_fields(finish.result, finish.no_result)
+            return (*words, *place(value)) if value else words
         case Again():
             attempt = envelope.attempt + 1 if finish.counts else envelope.attempt
             fields = fields_again(

@@ -203,6 +203,13 @@ def fields_of(  # noqa: C901 - one line for each field
     return flat
 
 
+def result_fields(result: bytes | None, no_result: str) -> list[bytes]:
+    """What a completed record says of the value that the handler returned; nothing where none is kept."""
+    if result is not None:
+        return [b"result", result]
+    return [b"no_result", no_result[:NOTE_LIMIT].encode("utf-8", "replace")] if no_result else []
+
+
 def tried(envelope: Envelope, entry_id: str, error: str) -> tuple[Try, ...]:
     """The attempts that failed, the one that was delivered as `entry_id` with them."""
     # Half of a character would not encode as JSON.

@@ -67,7 +67,7 @@ async def _admin(broker: Broker, names: Sequence[str]) -> Admin:
 def _show_whole(cli: Cli, seen: Sighting, sentence: str) -> None:
     document = shapes.job_line(seen)
     for name, value in document.items():
-        if name not in ("schema", "payload", "headers", "tries") and value not in (None, False):
+        if name not in ("schema", "payload", "headers", "tries", "result") and value not in (None, False):
             cli.out.line(f"{name:<14} {value}")
     cli.out.line(f"{'why':<14} {sentence}")
     for one in seen.envelope.tries if seen.envelope is not None else ():
@@ -77,6 +77,8 @@ def _show_whole(cli: Cli, seen: Sighting, sentence: str) -> None:
             value = document[name]
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
             cli.out.line(f"{name:<14} {text}")
+    if "result" in document:
+        cli.out.line(f"{'result':<14} {msgspec.json.encode(document['result']).decode()}")
 
 
 @app.command()

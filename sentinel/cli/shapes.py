@@ -7,7 +7,7 @@ import msgspec
 from sentinel.cli.values import iso, iso_ms
 from streamq import Cron, Every, Receipt, RecurringJob
 from streamq.admin import WorkerView
-from streamq.broker import Cancellation, DeadJob, PendingEntry, Sighting, StreamStats
+from streamq.broker import Cancellation, DeadJob, DoneJob, PendingEntry, Sighting, StreamStats
 from streamq.why import SILENT
 
 
@@ -81,7 +81,7 @@ def letter_line(stream: str, letter: DeadJob) -> dict[str, object]:
 
 
 def job_line(seen: Sighting) -> dict[str, object]:
-    """`streamq.job/1`: null is what a job of that state has not."""
+    """`streamq.job/1`: null is what a job of that state has not; `result` where its value is kept."""
     envelope, letter, record = seen.envelope, seen.dead, seen.done
     due_ms = seen.server_ms + seen.due_in * 1000
     ended = letter.died_ms if letter else record.finished_ms if record else None
@@ -113,7 +113,14 @@ def job_line(seen: Sighting) -> dict[str, object]:
         "cancel_asked": seen.cancel_asked,
         "headers": envelope.headers if envelope else None,
         "payload": payload_of(envelope.payload) if envelope else None,
-    }
+    } | _result(record)
+
+
+def _result(record: DoneJob | None) -> dict[str, object]:
+    """What was kept of the returned value, or why nothing was; told of streams that keep values."""
+    if record is not None and record.result is not None:
+        return {"result": payload_of(record.result)}
+    return {"no_result": record.no_result} if record is not None and record.no_result else {}
 
 
 def cancellation_line(stream: str, made: Cancellation) -> dict[str, object]:

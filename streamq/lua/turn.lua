@@ -10,7 +10,7 @@
 -- ARGV[4] -> promote at most   ARGV[5] -> completed records kept at most   ARGV[6] -> 1 = register the worker
 -- ARGV[7] -> the how many-th take of this worker it is, for the lanes' shares
 -- ARGV[8] -> finishes, as one MessagePack array ("" = none); each an array:
---   'd' lane entry job_id unique_index attempt duration_ms         done
+--   'd' lane entry job_id unique_index attempt duration_ms [first n]   done; fields of the record beside the usual
 --   'a' lane entry job_id unique_index delay_ms counts unique_ms first n   again (counts: 1 = a retry, 0 = a snooze)
 --   'b' lane entry job_id unique_index first n                     bury
 --   'r' lane entry job_id unique_index first n                     release
@@ -65,7 +65,11 @@ local function settle(finishes)
   end
   for lane = 1, 3 do drop(lanes[lane], ended[lane]) end
   for _, f in ipairs(done) do
-    redis.call('XADD', KEYS[7], '*', 'id', f[4], 'attempt', f[6], 'ms', f[7])
+    if f[8] then
+      redis.call('XADD', KEYS[7], '*', 'id', f[4], 'attempt', f[6], 'ms', f[7], unpack(slice(f[8], f[9])))
+    else
+      redis.call('XADD', KEYS[7], '*', 'id', f[4], 'attempt', f[6], 'ms', f[7])
+    end
     if f[5] > 0 then give_back(L, KEYS[f[5]], f[4]) end
   end
   if #done > 0 then

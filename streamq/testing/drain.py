@@ -291,16 +291,17 @@ class _Session:
         """The same, and we know when its handler ends the worker: the executor takes that for a failure."""
         run = registration.run
 
-        async def asynchronous(job: Job[Any]) -> None:
+        async def asynchronous(job: Job[Any]) -> object:
             try:
-                await run(job)
+                value: object = await run(job)
             except WorkerKilled:
                 self._killed = True
                 raise
+            return value
 
-        def plain(job: Job[Any]) -> None:
+        def plain(job: Job[Any]) -> object:
             try:
-                run(job)
+                return run(job)
             except WorkerKilled:
                 self._killed = True
                 raise

@@ -63,7 +63,7 @@ from streamq.scripts import ERROR_LIMIT, ORDERS_LIMIT, TRACEBACK_LIMIT
 from streamq.testing.lookup import look_for
 from streamq.testing.schedules import MemorySchedules, seconds_to_tick
 from streamq.testing.stores import Fields, LaneStore, Limiter, StreamStore
-from streamq.wire import entry_ms, envelope_of, fields_again, fields_of, pairs, tried
+from streamq.wire import NOTE_LIMIT, entry_ms, envelope_of, fields_again, fields_of, pairs, tried
 
 _receipts = msgspec.json.Decoder(list[Receipt])
 
@@ -938,6 +938,8 @@ def _record_done(store: StreamStore, finish: Done, now: int) -> None:
         attempt=envelope.attempt,
         duration=int(finish.duration * 1000) / 1000,
         finished_ms=entry_ms(entry_id),
+        result=finish.result,
+        no_result=finish.no_result[:NOTE_LIMIT],
     )
 
 

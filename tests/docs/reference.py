@@ -75,6 +75,7 @@ CHAPTERS: dict[str, tuple[str, tuple[str, ...]]] = {
             "PayloadTooLarge",
             "UnknownStream",
             "ScheduleNotFound",
+            "NoResult",
             "LeaseLost",
         ),
     ),

@@ -41,6 +41,7 @@ def test_every_program_in_the_documents_is_run_here_or_beside_the_producers() ->
         "hello.py",
         "views.py",
         "surgery.py",
+        "thumbnails.py",
     }
     moved = {name for pair in MOVED for name in pair}
     assert written == here | moved | {"producer.sh", "producer-many.sh", "producer.mjs"}
@@ -102,6 +103,12 @@ def test_the_page_s_surgery_succeeds(redis_port: int, tmp_path: Path) -> None:
     assert "nothing_to_charge after 1 attempt" in dead
     assert delayed.startswith("delayed - due in 59 m")
     assert after == "done delayed 0 0"
+
+
+def test_the_page_s_value_is_read(redis_port: int, tmp_path: Path) -> None:
+    (tmp_path / "thumbnails.py").write_text(at(named("thumbnails.py").text, port=redis_port))
+    printed = start(tmp_path / "thumbnails.py").communicate(timeout=PATIENCE)[0].splitlines()
+    assert printed == ["NoResult", "small/a.png"]
 
 
 @pytest.mark.parametrize(("theirs", "ours"), MOVED)

@@ -65,7 +65,8 @@ async def every_way_of_a_job(rig: Rig, look: Callable[[], Awaitable[None]]) -> N
         return await hand.take_one()
 
     rich = {"headers": {"a": "b"}, "retry": Retry(delays=(1,)), "timeout": 5.0, "unique": "k"}
-    await hand.finish(Done(await new(id="mine", id_is_callers=True, **rich)))
+    await hand.finish(Done(await new(id="mine", id_is_callers=True, **rich), result=b"{}"))
+    await hand.finish(Done(await new(id="unkept"), no_result="it has 70,000 bytes of JSON"))
     await hand.finish(Again(await new(id="again"), delay=0.0, counts=True))
     await look()
     await hand.finish(Again(await hand.take_one(), delay=0.0, counts=False, note="its host is busy"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
 Amount = Annotated[str, Meta(pattern=r"^-?\d+(\.\d+)?$")]
@@ -21,7 +21,7 @@ Json = Any  # whatever a page or a producer wrote
 
 
 class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Every field must be there: none has a default."""
+    """Every field must be there, but for those that say so: UNSET."""
 
 
 # --- values -----------------------------------------------------------------------------------------
@@ -145,6 +145,8 @@ class Job(Document):
     cancel_asked: bool
     headers: dict[str, str] | None
     payload: Json
+    result: Json | UnsetType = UNSET
+    no_result: str | UnsetType = UNSET
 
 
 class Cancelled(Document):

@@ -13,7 +13,7 @@ import pytest
 
 from sentinel.cli.exits import Exit
 from streamq import Handlers, Job, Limit, NewJob, RedisBroker, Worker, WorkerOptions
-from streamq.broker import Again, Bury, Lease
+from streamq.broker import Again, Bury, Done, Lease
 from tests.end_to_end.shapes import checked
 from tests.sentinel.cli.conftest import Run
 
@@ -97,6 +97,28 @@ class TestJobs:
 
         assert why.startswith("due in 1 m ")
         assert why.endswith(", attempt 2 of 3, after FetchFailed: FETCH_TIMEOUT\n")
+
+    def test_what_a_handler_returned_is_shown_where_it_was_kept(self, run: Run, on_broker: OnBroker) -> None:
+        kept, unkept, plain = enqueued(run), enqueued(run, rule="r2"), enqueued(run, rule="r3")
+
+        async def end(broker: RedisBroker) -> None:
+            a, b, c = await take(broker, 3)
+            finished = [Done(a, result=b'{"n":[1]}'), Done(b, no_result="it has 9 bytes of JSON"), Done(c)]
+            await broker.turn(S, "w1", sequence=2, finished=finished)
+
+        on_broker(end)
+        documents = {
+            line["job_id"]: line
+            for line in run("jobs", "list", "--stream", S, "--state", "done", "--json").lines
+        }
+
+        assert all(checked(document) == "streamq.job/1" for document in documents.values())
+        assert documents[kept]["result"] == {"n": [1]}
+        assert documents[unkept]["no_result"] == "it has 9 bytes of JSON"
+        assert "result" not in documents[unkept]
+        assert not {"result", "no_result"} & set(documents[plain])
+        assert 'result         {"n":[1]}\n' in run("jobs", "show", kept).out
+        assert "no_result      it has 9 bytes of JSON\n" in run("jobs", "show", unkept).out
 
     def test_a_job_nobody_knows_is_not_found(self, run: Run) -> None:
         for command in (("show",), ("why",), ("cancel", "--yes")):
