@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import typer
@@ -16,7 +15,7 @@ from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.enqueue import read_payload
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import DryRun, Limit, Stream, Streams, Yes, noun
-from sentinel.cli.values import UNITS, iso_ms, option, pair, past
+from sentinel.cli.values import iso_ms, option, pair, past, per_second
 from streamq import Broker
 from streamq.admin import Admin, DeadFilter
 from streamq.broker import DeadJob
@@ -24,7 +23,6 @@ from streamq.broker import DeadJob
 app = noun("dead", "Look at dead letters, make them run again, delete them.")
 
 #: How many a second, `10/s` or `100/m`.
-_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h)")
 
 Reason = Annotated[list[str] | None, typer.Option(help="Only this reason; may be repeated.")]
 ErrorPart = Annotated[str | None, typer.Option("--error", help="Only where the error holds this text.")]
@@ -201,7 +199,7 @@ def requeue(
     edits = Edits() if edit is None else _edits(cli, stream, edit)
     if edits.by_job:
         wanted = msgspec.structs.replace(wanted, job_ids=wanted.job_ids | set(edits.by_job))
-    pace = option("--rate", _per_second, rate) if rate else None
+    pace = option("--rate", per_second, rate) if rate else None
     return cli.run(lambda: _requeue(cli, stream, wanted, edits, pace, dry_run=dry_run, yes=yes))
 
 
@@ -293,13 +291,6 @@ def _checked(stream: str, payload: bytes, place: str) -> bytes:
             Exit.FAILED, f"{place}not a payload of {stream}: {error}", "nothing was changed"
         ) from None
     return payload
-
-
-def _per_second(text: str) -> float:
-    found = _RATE.fullmatch(text.strip())
-    if found is None or not float(found[1]):
-        raise typer.BadParameter(f"{text!r} is not a rate such as 10/s or 100/m")
-    return float(found[1]) / UNITS[found[2]]
 
 
 # --- away with them ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -12,7 +13,7 @@ from sentinel.cli import shapes, streams
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.parts import verbs
-from sentinel.cli.values import duration, moment, option
+from sentinel.cli.values import duration, moment, option, per_second
 from sentinel.jobs import (
     ALERTS_DISPATCH,
     RULES_RUN,
@@ -22,7 +23,9 @@ from sentinel.jobs import (
     dispatch_alert_policy,
     run_rule_policy,
 )
-from streamq import NewJob
+from streamq import InvalidJob, Limit, NewJob, NotConfirmed, Receipt
+from streamq.durability import durability_of
+from streamq.limits import MAX_BURST, MAX_RUNNING
 from streamq.queue import Queue, new_job
 
 app = verbs()
@@ -64,6 +67,37 @@ class Wish(msgspec.Struct, frozen=True):
     lane: Literal["high", "normal", "low"] | None
     unique: str | None
     unique_for: float | None
+    replace: bool
+    max_wait: float | None
+    limit: Limit | None
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the options say of the limit."""
+
+    key: str | None
+    running: int | None
+    rate: str | None
+    burst: int | None
+
+    def limit(self) -> Limit | None:
+        """None: there is none. Raises BadParameter."""
+        if self.key is None:
+            for name, value in (("--running", self.running), ("--rate", self.rate), ("--burst", self.burst)):
+                if value is not None:
+                    raise typer.BadParameter(f"{name} is said of a key: --limit KEY is missing")
+            return None
+        if self.running is None and self.rate is None:
+            raise typer.BadParameter(
+                f"--limit {self.key!r} limits nothing: it needs --running N or --rate N/s"
+            )
+        if self.burst is not None and self.rate is None:
+            raise typer.BadParameter("--burst is said of a rate: --rate N/s is missing")
+        rate = None if self.rate is None else option("--rate", per_second, self.rate)
+        try:
+            return Limit(self.key, self.running, rate, self.burst or 1)
+        except InvalidJob as error:
+            raise typer.BadParameter(str(error)) from None
 
 
 @app.command()
@@ -89,6 +123,35 @@ def enqueue(
     unique_for: Annotated[
         float | None, typer.Option(parser=duration, metavar="DURATION", help="Hold the key so long.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of the job that has the key and waits.")
+    ] = False,
+    max_wait: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration, metavar="DURATION", help="With --replace: put the first one off so long at most."
+        ),
+    ] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Hold it to a limit by this key: with --running, --rate."),
+    ] = None,
+    running: Annotated[
+        int | None, typer.Option(min=1, max=MAX_RUNNING, help="So many of the limit's key at once.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="N/s", help="So many starts of the limit's key (0.5/s, 100/m).")
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(min=1, max=MAX_BURST, help="With --rate: so many together after a pause.")
+    ] = None,
+    durability: Annotated[
+        str,
+        typer.Option(
+            metavar="none|replicas:N|fsync",
+            help="Return when replicas, or the server's disk, have it as well.",
+        ),
+    ] = "none",
 ) -> int:
     """Add jobs to a stream.
 
@@ -99,9 +162,33 @@ def enqueue(
     cli = cli_of(context)
     if delay and at:
         raise typer.BadParameter("--delay and --at exclude each other")
-    wish = Wish(delay or 0.0, option("--at", moment, at) if at else None, lane, unique, unique_for)
+    if replace and unique_for is not None:
+        raise typer.BadParameter(
+            "--replace and --unique-for exclude each other: the key is held until the job has ended"
+        )
+    if max_wait is not None and not replace:
+        raise typer.BadParameter("--max-wait is said of what is replaced: --replace is missing")
+    wish = Wish(
+        delay=delay or 0.0,
+        at=option("--at", moment, at) if at else None,
+        lane=lane,
+        unique=unique,
+        unique_for=unique_for,
+        replace=replace,
+        max_wait=max_wait,
+        limit=Terms(limit, running, rate, burst).limit(),
+    )
+    option("--durability", _durability, durability)
     jobs = _read(cli, stream, payload, wish)
-    return cli.run(lambda: _enqueue(cli, stream, jobs))
+    return cli.run(lambda: _enqueue(cli, stream, jobs, durability))
+
+
+def _durability(text: str) -> str:
+    try:
+        durability_of(text)
+    except InvalidJob as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
 
 
 def read_payload(stream: str, data: bytes) -> None:
@@ -142,7 +229,10 @@ def _payloads(cli: Cli, argument: str) -> Iterator[tuple[str, bytes]]:
 def _job(stream: str, data: bytes, wish: Wish) -> NewJob:
     payload, policy = _READERS.get(stream, _any_json)(data)
     key = policy.unique if wish.unique is None else wish.unique
-    held = policy.unique_for if wish.unique is None and wish.unique_for is None else wish.unique_for
+    own = wish.unique is None and wish.unique_for is None and not wish.replace
+    held = policy.unique_for if own else wish.unique_for
+    if wish.replace and not key:
+        raise typer.BadParameter("--replace is said of a uniqueness key: --unique KEY is missing")
     return new_job(
         payload,
         delay=wish.delay,
@@ -150,25 +240,49 @@ def _job(stream: str, data: bytes, wish: Wish) -> NewJob:
         lane=wish.lane or policy.lane,
         unique=key or None,
         unique_for=held if key else None,
+        replace=wish.replace,
+        max_wait=wish.max_wait,
+        limit=wish.limit,
     )
 
 
-async def _enqueue(cli: Cli, stream: str, jobs: list[NewJob]) -> int:
-    duplicates = 0
+async def _enqueue(cli: Cli, stream: str, jobs: list[NewJob], durability: str) -> int:
+    outcomes: Counter[str] = Counter()
     async with cli.broker() as broker:
         await streams.look(broker, stream, otherwise=Exit.USAGE)
-        queue = Queue(stream, broker)
+        queue = Queue(stream, broker, durability=durability)
         for first in range(0, len(jobs), BATCH):
-            for receipt in await queue.enqueue_jobs(jobs[first : first + BATCH]):
-                duplicates += not receipt.created
+            for receipt in await _confirmed(queue, jobs[first : first + BATCH]):
+                outcomes[receipt.outcome] += 1
                 if cli.out.json:
                     cli.out.document(shapes.receipt_line(stream, receipt))
                 else:
                     cli.out.line(receipt.job_id)
-    created = len(jobs) - duplicates
-    words = f"{created} enqueued" if not duplicates else f"{created} enqueued, {duplicates} already there"
-    cli.out.say(f"{words} in {stream}")
+    words = [f"{outcomes['created']} enqueued"]
+    words += [
+        f"{outcomes[outcome]} {word}"
+        for outcome, word in (("replaced", "replaced"), ("duplicate", "already there"))
+        if outcomes[outcome]
+    ]
+    cli.out.say(f"{', '.join(words)} in {stream}")
     return Exit.DONE
+
+
+async def _confirmed(queue: Queue, jobs: list[NewJob]) -> list[Receipt]:
+    """Enqueue; where it is not confirmed, ask once more under the same call, then CommandError."""
+    try:
+        return await queue.enqueue_jobs(jobs)
+    except NotConfirmed as error:
+        call_id = error.call_id
+    try:
+        return await queue.enqueue_jobs(jobs, call_id=call_id)
+    except NotConfirmed as error:
+        raise CommandError(
+            Exit.REDIS,
+            f"{len(jobs)} in {queue.stream} from job {jobs[0].id} on: {error}",
+            "what was told before is confirmed, these will run as well; enqueued again they are further jobs,"
+            " but for those of a uniqueness key that is held",
+        ) from None
 
 
 _EXAMPLES: Final = {

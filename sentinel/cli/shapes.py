@@ -190,13 +190,13 @@ def timing_of(job: RecurringJob) -> str:
 
 
 def receipt_line(stream: str, receipt: Receipt) -> dict[str, object]:
-    """`streamq.receipt/1`."""
+    """`streamq.receipt/1`; `replaced` where it took the place of one that waited."""
     return {
         "schema": "streamq.receipt/1",
         "stream": stream,
         "job_id": receipt.job_id,
         "created": receipt.created,
-    }
+    } | ({"replaced": True} if receipt.replaced else {})
 
 
 def payload_of(data: bytes) -> object:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 #: Seconds of each unit.
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h)")
 
 
 def duration(text: str) -> float:
@@ -30,6 +31,14 @@ def duration(text: str) -> float:
     if not text or position < len(text):
         raise typer.BadParameter(f"{text!r} is not a duration such as 30s, 5m, 1h30m or 2d")
     return total
+
+
+def per_second(text: str) -> float:
+    """How many a second of `10/s`, `100/m`, `0.5/h`."""
+    found = _RATE.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"{text!r} is not a rate such as 10/s or 100/m")
+    return float(found[1]) / UNITS[found[2]]
 
 
 def moment(text: str) -> float:

@@ -240,6 +240,7 @@ class Receipt(Document):
     stream: str
     job_id: str
     created: bool
+    replaced: bool | UnsetType = UNSET
 
 
 class Paused(Document):

@@ -10,9 +10,10 @@ import anyio
 import pytest
 
 from sentinel.cli.exits import Exit
-from streamq import RedisBroker
+from streamq import Limit, RedisBroker
 from streamq.broker import Bury, Lease
 from streamq.job import NewJob
+from tests.end_to_end.shapes import checked
 from tests.sentinel.cli.conftest import Run
 
 S = "rules:run"
@@ -210,6 +211,54 @@ class TestEnqueue:
         assert run("enqueue", S, payload("c"), "--delay", "5m", "--at", "2999-01-01").code == Exit.USAGE
 
         assert run("stats", "--json").lines[0]["delayed"] == 2
+
+    def test_jobs_of_one_limit_start_one_after_the_other(self, run: Run, on_broker: OnBroker) -> None:
+        terms = ("--limit", "shop", "--running", "1", "--rate", "30/m", "--burst", "2")
+
+        result = run("enqueue", S, "-", *terms, stdin=f"{payload('a')}\n{payload('b')}\n")
+
+        assert result.code == Exit.DONE
+        (first,) = on_broker(lambda broker: take(broker, 2))
+        assert first.envelope.limit == Limit("shop", running=1, rate=0.5, burst=2)
+        (waits,) = on_broker(lambda broker: broker.parked(S))
+        assert "waits for a slot of key shop: 1 of 1 running" in run("jobs", "why", waits.id).out
+
+    def test_the_last_payload_wins_where_the_first_one_waits(self, run: Run, on_broker: OnBroker) -> None:
+        wish = ("--replace", "--delay", "5m", "--max-wait", "6m", "--json")
+        first = run("enqueue", S, payload(trigger="schedule"), *wish).lines[0]
+        second = run("enqueue", S, payload(trigger="retry"), *wish)
+
+        assert checked(second.lines[0]) == "streamq.receipt/1"
+        assert second.lines[0] == first | {"created": False, "replaced": True}
+        assert "0 enqueued, 1 replaced in rules:run" in second.err
+        ((job, _),) = on_broker(lambda broker: broker.delayed(S))
+        assert (json.loads(job.payload)["trigger"], job.unique) == ("retry", "rule:r1")
+
+    def test_an_alert_s_key_is_held_until_it_has_ended_where_it_may_be_replaced(self, run: Run) -> None:
+        alert = '{"alertId":"a%d","workspaceId":"w","ruleId":"r","channels":["ops"],"dedupeKey":"k"}'
+
+        made = [run("enqueue", "alerts:dispatch", alert % n, "--replace", "--json").lines[0] for n in (1, 2)]
+
+        assert made[1] == made[0] | {"created": False, "replaced": True}
+
+    def test_what_cannot_be_made_so_safe_ends_with_words_and_without_a_job(self, run: Run) -> None:
+        result = run("enqueue", S, payload(), "--durability", "fsync")
+
+        assert (result.code, result.out) == (Exit.REDIS, "")
+        assert "durability fsync needs" in result.err
+        assert run("stats", "--json").lines[0]["ready"] == 0
+
+    def test_what_is_not_confirmed_is_there_and_told(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("streamq.redis_broker.CONFIRM_TIMEOUT", 0.01)
+
+        result = run("enqueue", S, payload(), "--durability", "replicas:1")
+
+        assert (result.code, result.out) == (Exit.REDIS, "")
+        assert "1 in rules:run from job " in result.err
+        assert "written, but known to 0 of 1 replicas" in result.err
+        assert "hint: what was told before is confirmed, these will run as well" in result.err
+        assert run("stats", "--json").lines[0]["ready"] == 1
+        assert run("enqueue", S, payload("r2"), "--durability", "none").code == Exit.DONE
 
 
 class TestPending:
