@@ -9,8 +9,13 @@ site            a scriptable HTTP site on this test's loop; thread_site: in a th
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -60,6 +65,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the tests that take longer than a minute")
     parser.addoption(
         "--servers", choices=("some", "all"), default="some", help="all: on every server in every form"
+    )
+    parser.addoption(
+        "--servers-out", type=Path, metavar="FILE", help="keep here how many tests ran on which server"
     )
 
 
@@ -185,21 +193,44 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[servers.OwnServers]:
     own.stop()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say plainly which servers the tests ran on."""
+    lines = _servers(terminalreporter)
+    terminalreporter.section("servers")
+    for line in lines:
+        terminalreporter.line(line)
+    file: Path | None = config.getoption("--servers-out")
+    if file:
+        file.write_text("\n".join((*_outcome(terminalreporter), "", *lines, "")))
+
+
+def _servers(terminalreporter: pytest.TerminalReporter) -> list[str]:
     counts = Counter(
         value
         for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
         for name, value in report.user_properties
         if name == "server"
     )
-    terminalreporter.section("servers")
+    lines = []
     for name in (*FINDERS, *sorted(counts.keys() - FINDERS.keys())):
         which, _, form = name.partition("-")
         found = servers.describe(FINDERS[which]()) if which in FINDERS else ""
         if form:
             found = f"{found}, {form}"
-        terminalreporter.line(f"{TITLES.get(which, which):<22} {found:<32} {counts[name]} tests ran on it")
+        lines.append(f"{TITLES.get(which, which):<22} {found:<32} {counts[name]} tests ran on it")
+    return lines
+
+
+def _outcome(terminalreporter: pytest.TerminalReporter) -> list[str]:
+    """When and where, how many, and which were not well."""
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    kinds = ("passed", "failed", "error", "skipped")
+    counts = ", ".join(f"{len(terminalreporter.getreports(kind)):,} {kind}" for kind in kinds)
+    bad = [report.nodeid for kind in ("failed", "error") for report in terminalreporter.getreports(kind)]
+    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip() or 'unknown'}"
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores"
+    return [f"{made}, {machine}", counts, *(f"not well: {nodeid}" for nodeid in bad)]
 
 
 # --- HTTP -----------------------------------------------------------------------------------------
