@@ -131,7 +131,9 @@ class Recurring:
             raise ScheduleNotFound(f"no recurring job {schedule_id!r} in {self.stream}")
         now = tick_words(seen.server_ms)
         job = job_of(record.schedule, f"{now}+{secrets.token_hex(3)}", now)
-        (receipt,) = await Queue(self.stream, self._broker).enqueue_jobs([job], partition=0)
+        # Where its ticks have theirs: see `ticker.add`.
+        partition = 0 if job.limit is None else None
+        (receipt,) = await Queue(self.stream, self._broker).enqueue_jobs([job], partition=partition)
         return receipt
 
     async def get(self, schedule_id: str) -> RecurringJob:

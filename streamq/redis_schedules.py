@@ -61,7 +61,7 @@ def _stored(raw_id: bytes, due: bytes, record: bytes) -> StoredSchedule:
 
 def _change(stream: str, change: ScheduleChange) -> Call[list[Receipt] | None]:
     k = StreamKeys.of(stream)
-    keys = [*k.lanes, k.schedules, k.schedule_records, k.meta, k.wake]
+    keys = [*k.lanes, k.schedules, k.schedule_records, k.meta, k.wake, k.delayed, *k.limits]
     revision = new_job_id().encode()
 
     def stored(body: bytes | None, due_ms: int | None) -> tuple[bytes, int | str]:
@@ -96,7 +96,7 @@ def _change(stream: str, change: ScheduleChange) -> Call[list[Receipt] | None]:
 
 
 def schedule_fields(job: NewJob) -> list[bytes]:
-    """The fields of a tick's job as it lies in its lane: ready, and eligible since its moment."""
+    """The fields of a tick's job that may be ready: eligible since its moment."""
     fields = fields_of(
         job_id=job.id,
         payload=job.payload,
@@ -104,6 +104,7 @@ def schedule_fields(job: NewJob) -> list[bytes]:
         retry=job.retry,
         timeout=job.timeout,
         unique=job.unique,
+        limit=job.limit,
     )
     if job.at is not None:
         fields += (b"eligible", b"%d" % round(job.at * 1000))

@@ -16,6 +16,7 @@ import msgspec
 from streamq.errors import InvalidJob, InvalidPayload
 from streamq.job import LATEST, NewJob
 from streamq.keys import Lane
+from streamq.limits import Limit
 from streamq.retry import Retry
 
 #: Seconds between two ticks at least: what runs more often is a loop, not a schedule.
@@ -81,6 +82,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     headers: dict[str, str] = {}
     retry: Retry | None = None
     timeout: float | None = None
+    #: The terms under which its jobs may start, beside others of that key.
+    limit: Limit | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -395,6 +398,7 @@ def job_of(schedule: Schedule, name: str, tick: str, *, due_ms: int | None = Non
         headers={**schedule.headers, SCHEDULE_HEADER: schedule.id, TICK_HEADER: tick},
         retry=schedule.retry,
         timeout=schedule.timeout,
+        limit=schedule.limit,
         unique=f"recurring:{schedule.id}" if schedule.overlap == "skip" else None,
     )
 

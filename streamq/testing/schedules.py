@@ -96,5 +96,5 @@ def _add(store: StreamStore, job: NewJob, now: int) -> Receipt:
         if first is not None:
             return Receipt(first, created=False)
         store.unique.set(job.unique, job.id, now, round(UNTIL_DONE_LIMIT * 1000))
-    store.lanes[job.lane].add(now, pairs(schedule_fields(job)))
+    store.by_key.make_ready(job.lane, pairs(schedule_fields(job)), now)
     return Receipt(job.id, created=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
-from streamq.broker import Done, ScheduleChange
+from streamq.broker import Broker, Done, ScheduleChange
 from streamq.errors import ScheduleNotFound
 from streamq.events import Event, TickFired
+from streamq.limits import Limit
 from streamq.recurring import Recurring
 from streamq.schedules import Cron, Every, tick_words
 from streamq.ticker import fire_due
-from tests.streamq.rig import PATIENCE, Rig
+from tests.streamq.rig import PATIENCE, Rig, job
 
 A_YEAR = 366 * 86400.0
 
@@ -261,3 +262,94 @@ async def test_a_record_that_cannot_be_read_stops_no_other_and_can_be_put_right(
     assert "schedule_unreadable" in caplog.text
     await recurring.add("broken", Every(60), None)
     assert (await recurring.get("broken")).schedule.when == Every(60)
+
+
+# --- with a limit ---------------------------------------------------------------------------------------------
+
+
+async def test_the_job_of_a_tick_waits_for_others_of_its_limit(rig: Rig) -> None:
+    only = Limit("shop", running=1)
+    await rig.put(job(id="by-hand", limit=only))
+    lease = await rig.hand().take_one()
+    recurring = await soon(rig, within=0.05, max_runs=1, limit=only, lane="high")
+    await its_tick(rig)
+    await fire_due(rig.broker, rig.stream, quiet)
+
+    (parked,) = await rig.broker.parked(rig.stream)
+    assert (parked.id[:5], parked.lane, parked.limit) == ("beat@", "high", only)
+    assert (await recurring.get("beat")).runs == 1
+    triggered = await recurring.trigger("beat")
+    bob = rig.hand("bob")
+    assert await bob.take(5) == []
+    await rig.broker.turn(rig.stream, "alice", sequence=9, finished=[Done(lease)])
+    assert (await bob.take_one()).envelope.id == parked.id
+    assert [one.id for one in await rig.broker.parked(rig.stream)] == [triggered.job_id]
+
+
+async def test_the_first_tick_of_a_limit_starts_at_once_and_its_rate_counts(rig: Rig) -> None:
+    await soon(rig, within=0.05, max_runs=1, limit=Limit("slow", rate=0.01))
+    await its_tick(rig)
+    await fire_due(rig.broker, rig.stream, quiet)
+    await rig.put(job(id="next", limit=Limit("slow", rate=0.01)))
+    (lease,) = (await rig.hand().turn(free=5)).leases
+    assert lease.envelope.id.startswith("beat@")
+    seen = await rig.broker.find(rig.stream, "next")
+    assert seen.state == "parked"
+    assert seen.free_in is not None
+    assert seen.free_in > 90
+
+
+async def test_in_a_stream_of_several_partitions_a_tick_s_job_is_where_its_limit_is(rig: Rig) -> None:
+    await rig.broker.set_partitions(rig.stream, 2)
+    only = Limit("a", running=1)  # of partition 1: docs/wire-format.md
+    recurring = await soon(rig, within=0.05, max_runs=1, limit=only)
+    await its_tick(rig)
+    async with anyio.create_task_group() as workers:
+        for _ in range(8):
+            workers.start_soon(fire_due, rig.broker, rig.stream, quiet)
+
+    (waits,) = await rig.broker.waiting(rig.stream)
+    assert waits.envelope.limit == only
+    assert [one.envelope.id for one in await rig.broker.waiting(f"{rig.stream}.1")] == [waits.envelope.id]
+    seen = await recurring.get("beat")
+    assert (seen.runs, seen.overlapped, seen.next_due) == (1, 0, None)
+    triggered = await recurring.trigger("beat")
+    assert (await rig.broker.find(f"{rig.stream}.1", triggered.job_id)).state == "parked"
+
+
+async def test_a_tick_whose_worker_died_between_its_two_steps_has_one_job(rig: Rig) -> None:
+    await rig.broker.set_partitions(rig.stream, 2)
+    recurring = await soon(rig, within=0.05, max_runs=1, limit=Limit("a", running=1), overlap="skip")
+    await its_tick(rig)
+
+    class Dies(BaseException):
+        pass
+
+    class Dying:
+        def __init__(self) -> None:
+            self.counts = rig.broker.counts
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "change_schedule":
+                raise Dies
+            return getattr(rig.broker, name)
+
+    with pytest.raises(Dies):
+        await fire_due(cast("Broker", Dying()), rig.stream, quiet)
+    assert (await recurring.get("beat")).runs == 0
+    await fire_due(rig.broker, rig.stream, quiet)
+
+    assert len(await rig.broker.waiting(rig.stream)) == 1
+    seen = await recurring.get("beat")
+    assert (seen.runs, seen.overlapped) == (1, 0)
+
+
+async def test_in_a_stream_of_several_partitions_limited_ticks_do_not_overlap(rig: Rig) -> None:
+    await rig.broker.set_partitions(rig.stream, 2)
+    recurring = await soon(rig, within=0.05, limit=Limit("a", running=1), overlap="skip")
+    for _ in range(2):
+        await its_tick(rig)
+        await fire_due(rig.broker, rig.stream, quiet)
+    assert len(await rig.broker.waiting(rig.stream)) == 1
+    seen = await recurring.get("beat")
+    assert (seen.runs, seen.overlapped) == (1, 1)
