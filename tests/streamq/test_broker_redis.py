@@ -206,7 +206,8 @@ async def test_a_server_without_memory_takes_no_jobs_and_lets_workers_drain(own_
         assert newcomer.renew(*rest).lost == frozenset(), (
             "its heart beats, so nobody takes them for abandoned"
         )
-        assert await newcomer.finish(*(Done(lease) for lease in rest)) == frozenset()
+        value = b'"%s"' % (b"x" * 60_000)  # larger than what its job takes
+        assert await newcomer.finish(*(Done(lease, result=value) for lease in rest)) == frozenset()
         assert await worker.finish(Done(first)) == frozenset()
         await client.config_set("maxmemory", "0")
         assert await rig.places() == {"done": 10}
