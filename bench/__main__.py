@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from bench import aims, picture, table
+from bench import aims, machine, picture, table
 from bench.fleet import PROGRAMS, ROOT, EngineFailed, Program, call
 from bench.measure import Measure, Results
 from bench.scenarios import SCENARIOS
@@ -124,7 +122,7 @@ def measure_all(options: argparse.Namespace) -> Results:
     with Server(find(options.server)) as server:
         if options.pin:
             _pin(server)
-        machine = _machine(server, pinned=options.pin)
+        facts = machine.facts(server.name) | {"pinned": options.pin}
         measures = [
             _measure(scenario, program, server, options, round_number)
             for round_number in range(1, rounds + 1)
@@ -133,7 +131,7 @@ def measure_all(options: argparse.Namespace) -> Results:
             for program in _turned(programs, round_number)
         ]
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
-    return Results(made=made, form=options.form, machine=machine, engines=engines, measures=measures)
+    return Results(made=made, form=options.form, machine=facts, engines=engines, measures=measures)
 
 
 def _introduce(programs: Sequence[Program]) -> dict[str, Any]:
@@ -180,31 +178,6 @@ def _pin(server: Server) -> None:
         return
     os.sched_setaffinity(server.pid, cores[:1])
     os.sched_setaffinity(0, cores[1:])  # the engines inherit it
-
-
-def _machine(server: Server, *, pinned: bool) -> dict[str, Any]:
-    git = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return {
-        "cores": os.cpu_count(),
-        "cpu": _cpu(),
-        "python": platform.python_version(),
-        "server": server.name,
-        "pinned": pinned,
-        "load before": round(os.getloadavg()[0], 1),
-        "commit": git.stdout.strip(),
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 def _titles() -> dict[str, str]:
