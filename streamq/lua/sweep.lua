@@ -14,11 +14,15 @@
 local made = { ready = 0, dead = 0, cancelled = 0 }
 local of = { dead = KEYS[4], meta = KEYS[5], done = KEYS[7], cancels = KEYS[8], budget = tonumber(ARGV[2]),
   now = server_ms(), freed = {}, limits = limits_of(11, { KEYS[1], KEYS[2], KEYS[3] }, KEYS[5], KEYS[9], KEYS[10]) }
+-- First who holds anything at all: to look through what is in the hands of the living for what is idle would cost
+-- as much as they hold.
 for lane = 1, 3 do
-  local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', 'IDLE', ARGV[1], '-', '+', ARGV[3])
-  if not rows.err then
-    for _, row in ipairs(rows) do
-      if redis.call('HEXISTS', KEYS[6], row[2]) == 0 then
+  local summary, left = redis.pcall('XPENDING', KEYS[lane], 'workers'), tonumber(ARGV[3])
+  for _, holder in ipairs(not summary.err and summary[4] or {}) do
+    if left > 0 and redis.call('HEXISTS', KEYS[6], holder[1]) == 0 then
+      local rows = redis.call('XPENDING', KEYS[lane], 'workers', 'IDLE', ARGV[1], '-', '+', left, holder[1])
+      left = left - #rows
+      for _, row in ipairs(rows) do
         local outcome = take_back(KEYS[lane], lane, row[1], row[2], of)
         if outcome then made[outcome] = made[outcome] + 1 end
       end

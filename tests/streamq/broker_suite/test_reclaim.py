@@ -236,6 +236,16 @@ async def test_what_a_known_worker_holds_is_not_swept_however_long(rig: Rig) -> 
     assert await alice.finish(Done(lease)) == frozenset()
 
 
+async def test_a_stranger_is_found_behind_all_that_known_workers_hold(rig: Rig) -> None:
+    await rig.put(*(job(number) for number in range(150)))
+    assert len(await rig.hand("alice").take(150)) == 150
+    await rig.put(job(150))
+    (lease,) = (await rig.broker.wait(rig.stream, "stranger", timeout=PATIENCE)).leases
+    await rig.let_pass(0.03)
+    assert await rig.broker.sweep(rig.stream, idle=0.02, crash_budget=BUDGET) == Reclaimed(ready=1)
+    assert (await rig.hand("bob").take_one()).envelope.id == lease.envelope.id
+
+
 async def test_a_renewal_resets_how_long_a_job_is_idle(rig: Rig) -> None:
     await rig.put(job(1), job(2))
     alice = rig.hand("alice")
