@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -56,6 +56,12 @@ REFUSED_LOOK: Final = 0.2
 FACTS_LIMIT: Final = 100
 #: Seconds a worker takes to say goodbye.
 GOODBYE: Final = 5.0
+#: Jobs taken beyond the slots: twice their number, but no more than this; and seconds in which all that was
+#: taken before must have ended.
+AHEAD: Final = 100
+QUICK: Final = 0.05
+#: Seconds after which what was taken so and has found no slot is given back.
+AHEAD_PATIENCE: Final = 1.0
 #: Seconds between tries while the broker cannot be reached: from, to.
 RECONNECT: Final = (0.05, 2.0)
 
@@ -136,6 +142,10 @@ class StreamConsumer:
         self._dozing: anyio.CancelScope | None = None
         self._stopping = False
         self._suspicious = False
+        #: Jobs to take beyond the slots: a turn costs little more for many than for few.
+        self._ahead = 0
+        #: Monotonic seconds when jobs were last given to the slots.
+        self._dealt = clock.monotonic()
         #: The server's clock (ms) as of a moment of ours (monotonic seconds).
         self._server_time = (0, clock.monotonic())
         self.paused = False
@@ -303,6 +313,7 @@ class StreamConsumer:
                 again = pause > RECONNECT[0] and not self.share.alone
                 free = self.asked = 0 if again else self._ask()
                 self.share.tell(self)
+                heard = self.last_read
                 turn = await self._broker.turn(
                     self.stream,
                     self._worker,
@@ -321,7 +332,9 @@ class StreamConsumer:
             self.paused = turn.paused
             self.set_concurrency(turn.concurrency)
             self.asked = 0
-            self.hungry = self._wants() and len(turn.leases) >= free
+            much = len(turn.leases) >= free
+            self._ahead = self._how_far_ahead(self.last_read - heard) if much and free else 0
+            self.hungry = self._wants() and much
             if not self.hungry:
                 self.share.tell(self)
             return turn, free
@@ -331,17 +344,28 @@ class StreamConsumer:
 
     def _ask(self) -> int:
         """`_free`, and no other partition is given those slots until we have an answer."""
-        if self.share.alone or self._stopping or self.quiet:
-            return self._free()
-        return self.share.ask(self)
-
-    def _free(self) -> int:
-        """Slots to ask jobs for: those of the jobs that just ended too; a sleeping read may bring one."""
         if self._stopping or self.quiet:
             return 0
         if not self.share.alone:
-            return self.share.free_for(self)
-        return max(0, self.concurrency - self.in_hand - (self._dozing is not None))
+            return self.share.ask(self)
+        return max(0, self._free(self._ahead))
+
+    def _how_far_ahead(self, seconds: float) -> int:
+        """How many jobs to take beyond the slots, after a turn that brought all it asked for.
+
+        None unless everything taken before has ended, and in `seconds` altogether: so what is taken now
+        can be expected to be kept from other workers for as short a time.
+        """
+        all_ended = self._sent and not self._slots.active and not self._slots.waiting
+        if not self.share.alone or not all_ended or seconds > QUICK:
+            return 0
+        return min(2 * self.concurrency, AHEAD)
+
+    def _free(self, ahead: int = 0) -> int:
+        """Slots to ask jobs for: those of the jobs that just ended too; a sleeping read may bring one."""
+        if self._stopping or self.quiet:
+            return 0
+        return max(0, self.concurrency + ahead - self.in_hand - (self._dozing is not None))
 
     def _heard(self, server_ms: int) -> None:
         """The broker has answered a read."""
@@ -399,10 +423,12 @@ class StreamConsumer:
             else:
                 self._slots.put(running)
 
-    def _start(self, leases: Iterable[Lease]) -> None:
+    def _start(self, leases: Sequence[Lease]) -> None:
         """Have what was taken run, as far as there are slots."""
         for lease in leases:
             self._take(lease)
+        if leases:
+            self._dealt = self._clock.monotonic()
         if not self._stopping:
             self._slots.deal()
 
@@ -423,6 +449,7 @@ class StreamConsumer:
     async def _rest(self, jobs: anyio.abc.TaskGroup, turn: Turn, *, hungry: bool) -> None:
         """Until something changed here, a job came, or the next delayed job is due."""
         self.idle = hungry and not self._held and not turn.leases
+        self._ahead = 0
         slots = self._free() > 0 if self.share.alone else self._wants() and not self.share.full
         # Who sleeps at the broker is told there.
         self.hungry = self._wants() and (self.hungry or not (slots or self._dozing))
@@ -434,9 +461,13 @@ class StreamConsumer:
         elif slots and hungry and self._dozing is None:
             self._dozing = anyio.CancelScope()
             jobs.start_soon(self._doze, self._dozing, name=f"read {self.stream}")
+        if self._slots.waiting:
+            until = AHEAD_PATIENCE if until is None else min(until, AHEAD_PATIENCE)
         with anyio.move_on_after(until):
             await self._changed.wait()
         self._changed = anyio.Event()
+        if self._slots.full and self._clock.monotonic() - self._dealt >= AHEAD_PATIENCE:
+            self._give_back_waiting()
 
     async def _doze(self, scope: anyio.CancelScope) -> None:
         """A blocking read beside everything else; ends with jobs, with a knock, or with trouble."""

@@ -95,6 +95,11 @@ class Slots:
     def __repr__(self) -> str:
         return f"<Slots {self.active}/{self.concurrency}, {len(self.waiting)} waiting>"
 
+    @property
+    def full(self) -> bool:
+        """Something waits, and no slot is free for it."""
+        return bool(self.waiting) and self.active >= self.concurrency
+
     def open(self, group: anyio.abc.TaskGroup) -> None:
         """Run from now on, in tasks of `group`, with the context variables as they are now."""
         self._group = group
