@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from bench import aims, machine, picture, table
+from bench import aims, machine, picture, summary, table
 from bench.fleet import PROGRAMS, ROOT, EngineFailed, Program, call
 from bench.measure import Measure, Results
 from bench.scenarios import SCENARIOS
@@ -34,12 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1: an engine did not do what was asked of it."""
     options = _options(argv)
     if options.show:
-        results = msgspec.json.decode(options.show.read_bytes(), type=Results)
+        results = kept(options.show)
     else:
         results = measure_all(options)
         if options.out:
             _keep(results, options.out)
     names = {name: program.title for name, program in PROGRAMS.items()}
+    if options.markdown:
+        print(summary.render(results, names), end="")
+        return 0
     print(table.render(results, _titles(), names))
     if options.aims:
         print(aims.render(results))
@@ -50,6 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(f"no picture: {why}")
             return 1
     return 1 if any(one.trouble for one in results.measures) else 0
+
+
+def kept(files: Sequence[Path]) -> Results:
+    """Results as they were written; of several files as one, with what the first says of the machine."""
+    first, *more = (msgspec.json.decode(file.read_bytes(), type=Results) for file in files)
+    return msgspec.structs.replace(
+        first, measures=[*first.measures, *(m for one in more for m in one.measures)]
+    )
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -71,7 +82,14 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--profile", type=Path, help="cProfile of streamq's worker, to this file")
     parser.add_argument("--out", type=Path, help="write the results here (JSON)")
     parser.add_argument("--keep", action="store_true", help="write them to bench/results/DATE-FORM.json")
-    parser.add_argument("--show", type=Path, help="measure nothing: print the tables of this file")
+    parser.add_argument(
+        "--show",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: print the tables of these files",
+    )
+    parser.add_argument("--markdown", action="store_true", help="one table of all instead, for a page")
     parser.add_argument("--aims", action="store_true", help="and what streamq set out to reach, beside it")
     parser.add_argument("--plot", type=Path, metavar="SVG", help="draw them as a picture as well")
     options = parser.parse_args(argv)

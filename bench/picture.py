@@ -57,7 +57,7 @@ def draw(results: Results, titles: dict[str, str], names: dict[str, str], out: P
 
 def _bar(one: Measure, name: str) -> dict[str, Any]:
     value = table.value(one)
-    label = table.figure(one) if value is not None else f"{one.missing} lost" if one.missing else "failed"
+    label = table.figure(one) if value is not None else f"{one.missing} not run" if one.missing else "failed"
     role = {table.OURS: "ours", LIMIT: "limit"}.get(one.engine, "theirs")
     return {"name": name, "value": value, "label": label, "role": role}
 

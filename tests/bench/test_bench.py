@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import aims
+from bench import aims, summary
 from bench.__main__ import main
 from bench.engines.face import Tally, payloads
 from bench.fleet import PROGRAMS, ROOT, EngineFailed, Program, call
@@ -226,7 +226,7 @@ def test_the_picture_shows_every_engine_the_best_first_and_what_failed_last() ->
     assert [(bar["name"], bar["value"], bar["label"], bar["role"]) for bar in panel["bars"]] == [
         ("limit", 900.0, "900 jobs/s", "limit"),
         ("streamq", 400.0, "400 jobs/s", "ours"),
-        ("BullMQ", None, "3 lost", "theirs"),
+        ("BullMQ", None, "3 not run", "theirs"),
     ]
 
 
@@ -255,3 +255,24 @@ def test_aims_are_told_beside_the_best_run_and_what_was_not_measured_is_left_out
     assert ["drain-10", "×", "BullMQ", "(Node)", "≥", "1.5", "3", "met"] in told
     assert ["drain-10", "server", "µs", "≤", "12", "14.5", "not", "met"] in told
     assert {line[0] for line in told[2:]} == {"drain-10"}
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def test_the_table_for_a_page_has_streamq_first_and_says_what_went_wrong() -> None:
+    found = results(
+        drained("raw", 900.0),
+        drained("bullmq", 1500.0),
+        drained("streamq", 1000.0),
+        Measure(scenario="killed", engine="streamq", round=1, jobs=10, seconds=13.4, missing=0),
+        Measure(scenario="killed", engine="bullmq", round=1, jobs=10, missing=3, trouble="3 jobs"),
+    )
+
+    assert summary.render(found, NAMES).splitlines() == [
+        "|  | drain, 10 at once | all ran after SIGKILL |",
+        "| --- | --: | --: |",
+        "| **streamq** | 1,000/s | 13 s |",
+        "| BullMQ | 1,500/s | 3 not run |",
+        "| limit | 900/s |  |",
+    ]

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import typer
 
+from bench.__main__ import main as bench
 from sentinel.cli.exits import Exit
 from sentinel.cli.main import COMMANDS, FLAGS, WITH_VALUE, hoist, load, main, root
 from sentinel.fetch.guard import NetworkPolicy
@@ -280,3 +281,20 @@ def test_the_scripts_that_a_page_names_exist() -> None:
 def test_every_policy_in_a_page_loads_without_a_private_address() -> None:
     for block in blocks("yaml"):
         load_rules(block.text, NetworkPolicy(allow_private=False))
+
+
+# --- figures --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", EVERY_DOCUMENT, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_figures_on_a_page_are_what_the_command_above_them_prints(
+    page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    found = re.findall(
+        r"<!-- \./dev bench (.+?) -->\n(.+?)<!-- end -->", page.read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert found or page != REPOSITORY / "README.md"
+    for words, told in found:
+        assert bench(shlex.split(words)) == 0
+        assert told.strip() == capsys.readouterr().out.strip()
