@@ -85,6 +85,7 @@ def storm(options: argparse.Namespace) -> list[Row]:
         _none("R12", "delayed jobs early", verdict.early, f"{len(verdict.lateness):,} delayed"),
         _none("R13", "attempts of failing jobs wrong", verdict.retries, ""),
         _none("", "uniqueness keys held after the end", verdict.unique_held, ""),
+        _none("", "began while as many of their limit's key as may were running", verdict.crowded, ""),
         _none("", "ended and never enqueued", verdict.invented, ""),
     ]
 

@@ -155,9 +155,16 @@ ONE = {1: Work(1)}
 
 
 def start(
-    at: float, *, worker: int = 7, fence: int = 1, attempt: int = 1, crashes: int = 0, wall_ms: int = 0
+    at: float,
+    *,
+    worker: int = 7,
+    job: int = 1,
+    fence: int = 1,
+    attempt: int = 1,
+    crashes: int = 0,
+    wall_ms: int = 0,
 ) -> Event:
-    return Event("start", at, worker, job=1, attempt=attempt, crashes=crashes, fence=fence, wall_ms=wall_ms)
+    return Event("start", at, worker, job=job, attempt=attempt, crashes=crashes, fence=fence, wall_ms=wall_ms)
 
 
 def effect(fence: int = 1) -> Entry:
@@ -202,9 +209,19 @@ def test_a_second_run_after_a_kill_is_well_and_its_recovery_is_measured() -> Non
     assert (verdict.hit, verdict.recovery) == (1, [1.5])
 
 
+def test_of_a_limits_key_whoever_has_done_its_part_makes_room_and_a_stale_run_takes_none() -> None:
+    did = Event("effect", 3, 7, job=1, fence=2)
+    again = start(2.5, worker=8, fence=2, crashes=1)
+    stale = start(3.5, fence=1)
+    runs = [start(1), *(start(2, job=job) for job in (2, 3)), again, did, stale, start(4, job=4)]
+
+    assert judged(runs, [], works=RED).crowded == []
+
+
 FAILED = Event("raised", 1.5, 7, job=1, attempt=1, fence=1)
 FROZEN = Event("freeze", 1.2, 7)
 DYING = {1: Work(1, fails=3)}
+RED = {job: Work(job, limit="red") for job in range(1, 5)}
 WRONG = [
     pytest.param("lost", judged([start(1)], [], done=0), id="neither done nor dead"),
     pytest.param("lost", judged([start(1)], []), id="done without an effect"),
@@ -246,6 +263,11 @@ WRONG = [
     ),
     pytest.param("retries", judged([start(1)], [effect()], done=0, dead=("crashed",)), id="dead for nothing"),
     pytest.param("unique keys held", judged([start(1)], [effect()], unique_held=1), id="a key held"),
+    pytest.param(
+        "crowded",
+        judged([start(1), *(start(2, job=job) for job in (2, 3, 4))], [], works=RED),
+        id="one more of a key than may run",
+    ),
     pytest.param("stuck", judged([], [], done=0, left=2), id="never started"),
 ]
 

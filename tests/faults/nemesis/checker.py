@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import msgspec
 
-from tests.faults.nemesis.crew import RETRY, Work
+from tests.faults.nemesis.crew import AT_ONCE, RETRY, Work
 from tests.faults.nemesis.history import Event
 from tests.faults.nemesis.ledger import Entry
 
@@ -29,7 +29,7 @@ class End(msgspec.Struct, frozen=True):
     done: Mapping[str, int]
     #: Job id -> reasons of its dead letters.
     dead: Mapping[str, Sequence[str]]
-    #: Ready, leased or delayed.
+    #: Ready, leased, delayed or parked.
     left: int
     #: Uniqueness keys that are still held.
     unique_held: int
@@ -47,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     lost: Sequence[int]
     #: Ended, and nobody had enqueued them.
     invented: Sequence[int]
-    #: Ready, leased or delayed after the end.
+    #: Ready, leased, delayed or parked after the end.
     stuck: int
     #: More than one effect.
     doubled: Sequence[int]
@@ -63,6 +63,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     #: Always failing, and not exactly as many attempts as the policy has; or dead for nothing.
     retries: Sequence[int]
     unique_held: int
+    #: Began while as many of their limit's key as may were running.
+    crowded: Sequence[int]
     #: Of stale workers, refused: their ends by the broker, their effects by the database.
     refused_ends: int
     refused_effects: int
@@ -91,6 +93,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "early": self.early,
             "retries": self.retries,
             "unique keys held": self.unique_held,
+            "crowded": self.crowded,
         }
         return {
             name: what if isinstance(what, int) else list(what[:_NAMED])
@@ -167,6 +170,7 @@ def check(events: Sequence[Event], effects: Sequence[Entry], end: End, works: Ma
         early=early,
         retries=retries,
         unique_held=end.unique_held,
+        crowded=_crowded(events, works),
         refused_ends=sum(event.verdict == "lease_lost" for event in events),
         refused_effects=sum(event.verdict == "stale" for event in events),
         disowned=[job for job in sorted(acknowledged & ends.keys()) if _refused_at_last(by_job[job])],
@@ -191,6 +195,27 @@ def _stale(effects: Iterable[Entry]) -> list[int]:
         elif entry.fence < newest.get(entry.job, 0):
             stale.append(_number(entry.job))
     return stale
+
+
+def _crowded(events: Iterable[Event], works: Mapping[int, Work]) -> list[int]:
+    """A job runs from its start until it has done its part, or its newest delivery has; one whose worker was killed
+    keeps its place until it runs again.
+    """
+    running: dict[str, set[int]] = defaultdict(set)
+    newest: dict[int, int] = {}
+    crowded = []
+    for event in events:
+        made = works.get(event.job)
+        if made is None or not made.limit or event.fence < newest.get(event.job, 0):
+            continue
+        if event.kind == "start":
+            newest[event.job] = event.fence
+            running[made.limit].add(event.job)
+            if len(running[made.limit]) > AT_ONCE:
+                crowded.append(event.job)
+        elif event.kind in ("raised", "snoozed", "effect"):
+            running[made.limit].discard(event.job)
+    return crowded
 
 
 def _in_order(mine: Sequence[Event]) -> bool:

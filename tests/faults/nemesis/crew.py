@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from streamq import Handlers, Job, RedisBroker, Retention, Retry, Snooze, Worker, WorkerOptions
+from streamq import Handlers, Job, Limit, RedisBroker, Retention, Retry, Snooze, Worker, WorkerOptions
 from streamq.events import Event as Told
 from streamq.events import JobEnded
 from streamq.job import NewJob
@@ -24,6 +24,8 @@ from tests.faults.nemesis.ledger import Ledger
 STREAM = "storm"
 #: Seconds between the attempts of a job that fails.
 RETRY = Retry(delays=(0.05, 0.1))
+#: Jobs of one limit key that may run at once.
+AT_ONCE = 3
 #: Workers that may die with one job in hand: more than a storm kills, so that dead letters are the job's own.
 BUDGET = 1000
 
@@ -46,6 +48,8 @@ class Work(msgspec.Struct, frozen=True):
     blocks: bool = False
     #: Due so many milliseconds of the wall clock, or 0.
     due_ms: int = 0
+    #: Key of which AT_ONCE may run at once, or "".
+    limit: str = ""
 
     @property
     def dies(self) -> bool:
@@ -58,10 +62,14 @@ def name_of(number: int) -> str:
 
 
 def plain(number: int, seed: int, seconds: float) -> Work:
-    """Job `number` of the storm `seed`, not delayed: one in ten fails, one in fifty always, one in twenty snoozes."""
+    """Job `number` of the storm `seed`, not delayed: one in ten fails, one in fifty always, one in twenty snoozes;
+    one in five has a limit, of two keys.
+    """
     rng = random.Random(f"{seed}/{number}")
     fails = rng.choices((0, 1, 2, 3), (88, 7, 3, 2))[0]
-    return Work(number, rng.random() * 2 * seconds, fails, snoozes=rng.random() < 0.05)
+    takes, snoozes = rng.random() * 2 * seconds, rng.random() < 0.05
+    limit = ("red", "blue")[number % 2] if number % 5 == 0 else ""
+    return Work(number, takes, fails, snoozes=snoozes, limit=limit)
 
 
 def new_job(work: Work) -> NewJob:
@@ -74,6 +82,7 @@ def new_job(work: Work) -> NewJob:
         lane=("normal", "high", "low", "normal")[number % 4],
         unique=f"key-{number}" if number % 4 == 0 else None,
         at=work.due_ms / 1000 if work.due_ms else None,
+        limit=Limit(work.limit, running=AT_ONCE) if work.limit else None,
     )
 
 

@@ -188,6 +188,21 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
             "delay(KEYS[4], KEYS[5], KEYS[11], now + f[6], job_id, lane, slice(f[9], f[10]))", "", "turn"
         ),
     ),
+    "limit-over": Mutant(
+        "of a limit's key one more may run than was said",
+        "storm",
+        _in_lua(
+            "count(L.held, t.group .. '\\n') >= t.running then return nil end",
+            "count(L.held, t.group .. '\\n') > t.running then return nil end",
+            "enqueue",
+            "turn",
+        ),
+    ),
+    "slot-kept": Mutant(
+        "a job that is over keeps its key's slot: who waits for it waits for ever",
+        "machine",
+        _in_lua("limits().left_lane(L, t, lane, entry)", "", "turn"),
+    ),
     "silent-heart": Mutant(
         "hearts beat and nobody hears it: peers take from the living",
         "storm",

@@ -258,7 +258,7 @@ async def look(broker: RedisBroker, url: str, stream: str, jobs: int) -> End:
     async with aioredis.Redis.from_url(url) as client:
         prefix = StreamKeys.of(stream).unique("")
         held = [key async for key in client.scan_iter(match=f"{_quoted(prefix)}*", count=1000)]
-    left = sum(stats.ready.values()) + stats.leased + stats.delayed
+    left = sum(stats.ready.values()) + stats.leased + stats.delayed + stats.parked
     return End(done=done, dead=dead, left=left, unique_held=len(held))
 
 
