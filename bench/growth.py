@@ -26,7 +26,7 @@ from bench import machine, table
 from bench.engines.face import payload
 from bench.engines.streamq import STREAM
 from bench.fleet import PROGRAMS, ROOT, call
-from bench.scenarios.scenario import rate
+from bench.scenarios.scenario import per_job, rate
 from bench.server import Server, find
 from streamq import Queue, RedisBroker
 from streamq.broker import Done, Lease
@@ -37,9 +37,10 @@ RESULTS = ROOT / "bench/results"
 LIMIT: Final = 1.3
 #: Jobs that a worker takes and ends with one turn, and holds while its heart beats.
 AT_ONCE: Final = 10
-#: Calls of each kind: so many batches of so many; the best batch counts.
-BATCHES: Final = 6
-CALLS: Final = 30
+#: Calls of each kind: so many batches of so many; the best batch counts. Short ones, for other programs come
+#: between; ten, for every tenth heartbeat also counts what is in hand.
+BATCHES: Final = 18
+CALLS: Final = 10
 #: Ready jobs that those calls use up, with some to spare.
 USED: Final = 2 * BATCHES * CALLS * AT_ONCE
 #: Seconds until the delayed ones are due.
@@ -54,7 +55,8 @@ CRASH_BUDGET: Final = 3
 #: Figures in the order of the table, and how they are headed.
 HEADS: Final = {
     "rate": "jobs/s",
-    "job": "us a job",
+    "cpu": "CPU a job",
+    "job": "scripts a job",
     "turn": "turn",
     "enqueue": "enqueue",
     "heartbeat": "heartbeat",
@@ -72,6 +74,8 @@ class State(msgspec.Struct, frozen=True):
     delayed: int = 0
     held: int = 0
     dead_workers: int = 0
+    #: Somebody else's, of about a job's size: what it costs that the server's memory is larger.
+    foreign_keys: int = 0
 
     @property
     def name(self) -> str:
@@ -93,6 +97,11 @@ STATES: Final = (
     State(delayed=100_000),
     State(held=10_000),
     State(dead_workers=1_000),
+    State(foreign_keys=400_000),
+)
+#: Makes ARGV[2] of them, numbered from ARGV[1] on.
+FOREIGN: Final = (
+    "for i = 1, ARGV[2] do redis.call('SET', 'foreign:' .. (ARGV[1] + i), string.rep('x', 80)) end"
 )
 
 
@@ -103,7 +112,8 @@ class Costs(msgspec.Struct, frozen=True):
     round: int
     #: Jobs a second of the worker.
     rate: float
-    #: Server us of scripts per job that worker ran.
+    #: Server us of CPU and of scripts per job that worker ran.
+    cpu: float
     job: float
     #: Server us of one of each: of a turn that ends ten jobs and takes ten; of a heartbeat with ten in hand;
     #: of taking ten jobs from a dead worker; of a sweep that finds nothing.
@@ -181,6 +191,9 @@ async def make(state: State, broker: RedisBroker, client: redis.Redis) -> None:
         await dead.beat()
         for key in (*k.lanes, k.wake):
             client.xgroup_createconsumer(key, GROUP, dead.name)
+    for first in range(0, state.foreign_keys, BULK):
+        many = min(state.foreign_keys - first, BULK)
+        client.eval(FOREIGN, 0, str(first), str(many))
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -241,7 +254,7 @@ class Calls:
 
     async def _reclaim(self) -> float:
         costs = []
-        for number in range(CALLS):
+        for number in range(BATCHES):
             gone = Hand(self._broker, f"gone-{number}")
             await gone.take(AT_ONCE)
             await gone.beat()
@@ -255,7 +268,7 @@ async def measure(state: State, server: Server, *, jobs: int, round_number: int)
     """One state, on a server that holds nothing."""
     server.empty()
     waiting = jobs + USED + state.ready
-    beside = state.delayed or state.held or state.dead_workers
+    beside = state.delayed or state.held or state.dead_workers or state.foreign_keys
     with redis.Redis.from_url(server.url) as client:
         async with RedisBroker.from_url(server.url) as broker:
             nothing = server.counters().memory
@@ -267,16 +280,17 @@ async def measure(state: State, server: Server, *, jobs: int, round_number: int)
                 await queue.enqueue_many([payload(number) for number in many])
             full = server.counters().memory
             costs = await Calls(broker, client, waiting).all()
-        before = script_us(client)
+        before, cpu = script_us(client), server.counters().cpu
         words = ["--url", server.url, "--jobs", str(waiting + USED), "--enough", str(jobs)]
         said = await anyio.to_thread.run_sync(lambda: call(PROGRAMS["streamq"], "work", *words))
-        spent = script_us(client) - before
+        spent, cpu = script_us(client) - before, server.counters().cpu - cpu
     if said["missing"]:
         raise RuntimeError(f"{state.name}: {said['missing']:,} of {jobs:,} jobs did not run")
     return Costs(
         state=state,
         round=round_number,
         rate=rate(said),
+        cpu=per_job(cpu, said["runs"]),
         job=spent / said["runs"],
         bytes=(full - made) / waiting,
         bytes_beside=(made - nothing) / beside if beside else 0.0,

@@ -14,11 +14,12 @@
 local made = { ready = 0, dead = 0, cancelled = 0 }
 local of = { dead = KEYS[4], meta = KEYS[5], done = KEYS[7], cancels = KEYS[8], budget = tonumber(ARGV[2]),
   now = server_ms(), freed = {}, limits = limits_of(11, { KEYS[1], KEYS[2], KEYS[3] }, KEYS[5], KEYS[9], KEYS[10]) }
--- First who holds anything at all: to look through what is in the hands of the living for what is idle would cost
--- as much as they hold.
+-- First who holds anything: to look for what is idle through all that the living hold would cost as much as that.
+-- And before that whether anybody does: who holds what is a walk over all consumers.
 for lane = 1, 3 do
-  local summary, left = redis.pcall('XPENDING', KEYS[lane], 'workers'), tonumber(ARGV[3])
-  for _, holder in ipairs(not summary.err and summary[4] or {}) do
+  local held, left = redis.pcall('XPENDING', KEYS[lane], 'workers', '-', '+', 1), tonumber(ARGV[3])
+  local holders = not held.err and #held > 0 and redis.call('XPENDING', KEYS[lane], 'workers')[4] or {}
+  for _, holder in ipairs(holders) do
     if left > 0 and redis.call('HEXISTS', KEYS[6], holder[1]) == 0 then
       local rows = redis.call('XPENDING', KEYS[lane], 'workers', 'IDLE', ARGV[1], '-', '+', left, holder[1])
       left = left - #rows

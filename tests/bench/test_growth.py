@@ -19,14 +19,16 @@ def test_every_state_is_made_and_each_call_in_it_is_measured(
     monkeypatch.setattr(growth, "BATCHES", 1)
     monkeypatch.setattr(growth, "CALLS", 2)
     monkeypatch.setattr(growth, "USED", 40)
-    monkeypatch.setattr(growth, "STATES", (State(), State(ready=30, delayed=30, held=30, dead_workers=30)))
+    monkeypatch.setattr(
+        growth, "STATES", (State(), State(ready=30, delayed=30, held=30, dead_workers=30, foreign_keys=30))
+    )
     file = tmp_path / "growth.json"
 
     assert growth.main(["--jobs", "50", "--rounds", "1", "--most", "5", "--out", str(file)]) == 0
 
     printed = capsys.readouterr().out
     kept = msgspec.json.decode(file.read_bytes(), type=Results)
-    assert [one.state for one in kept.costs] == [State(), State(5, 5, 5, 5)]
+    assert [one.state for one in kept.costs] == [State(), State(5, 5, 5, 5, 5)]
     for one in kept.costs:
         figures = [getattr(one, name) for name in growth.HEADS]
         assert all(figure > 0 for figure in figures), one
@@ -38,7 +40,7 @@ def test_every_state_is_made_and_each_call_in_it_is_measured(
 def test_what_is_a_third_dearer_than_beside_nothing_is_marked_and_the_best_round_counts() -> None:
     def costs(state: State, of_round: int, *, rate: float, sweep: float) -> Costs:
         return Costs(
-            state=state, round=of_round, rate=rate, job=1, turn=1, enqueue=1, heartbeat=1, reclaim=1,
+            state=state, round=of_round, rate=rate, cpu=1, job=1, turn=1, enqueue=1, heartbeat=1, reclaim=1,
             sweep=sweep, stats=1, bytes=1, bytes_beside=0,
         )  # fmt: skip
 
@@ -58,4 +60,4 @@ def test_what_is_a_third_dearer_than_beside_nothing_is_marked_and_the_best_round
     )
 
     (ratios,) = (line.replace(" ×", "×").split() for line in text.splitlines() if line.count("×") > 3)
-    assert (ratios[0], ratios[6], ratios[7]) == ("1.25×", "2.00×!", "1.00×")
+    assert (ratios[0], ratios[7], ratios[8]) == ("1.25×", "2.00×!", "1.00×")
