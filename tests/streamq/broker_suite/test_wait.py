@@ -37,7 +37,7 @@ async def _settle(rig: Rig, name: str = "alice") -> None:
 
 
 @asynccontextmanager
-async def _asleep(rig: Rig, name: str = "alice", seconds: float = LONG) -> AsyncIterator[_Sleeper]:
+async def _asleep(rig: Rig, name: str = "alice") -> AsyncIterator[_Sleeper]:
     """A worker that waits, and has nothing left to wake up for from before."""
     await _settle(rig, name)
     before = await rig.sleepers()
@@ -47,7 +47,7 @@ async def _asleep(rig: Rig, name: str = "alice", seconds: float = LONG) -> Async
         return await rig.sleepers() > before
 
     async def sleep() -> None:
-        sleeper.wakeup = await rig.broker.wait(rig.stream, name, timeout=seconds)
+        sleeper.wakeup = await rig.broker.wait(rig.stream, name, timeout=LONG)
         sleeper.ended.set()
 
     async with anyio.create_task_group() as tasks:
@@ -146,7 +146,8 @@ async def test_resuming_wakes_the_sleeper(rig: Rig) -> None:
 
 
 async def test_a_wait_in_vain_ends_after_its_timeout(rig: Rig) -> None:
-    async with _asleep(rig, seconds=0.05) as sleeper:
+    await _settle(rig)
+    async with _asleep_or_done(rig) as sleeper:
         await rig.let_pass(0.06)
         assert (await sleeper.result()).leases == ()
 
