@@ -211,7 +211,7 @@ async function work() {
   return {
     ...times,
     all_seconds: first === null ? 0 : ended[0] - first,
-    measured: warm - left,
+    measured: warm - Math.max(0, left), // it may have run more than enough
     seconds: ended[0] - began[0],
     cpu_seconds: ended[1] - began[1],
     runs: counts.reduce((sum, one) => sum + one, 0),

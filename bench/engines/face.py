@@ -213,7 +213,7 @@ class Tally:
         began = self._began or ended
         late = sorted(self._late or ())
         return {
-            "measured": self._warm - self._left,
+            "measured": self._warm - max(0, self._left),  # it may have run more than enough
             "seconds": ended[0] - began[0],
             "cpu_seconds": ended[1] - began[1],
             "all_seconds": ended[0] - (self.first or ended[0]),

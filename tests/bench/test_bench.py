@@ -100,6 +100,20 @@ def test_a_job_that_ran_twice_and_one_that_never_ran_are_counted() -> None:
     assert not tally.all_ran.is_set()
 
 
+def test_what_runs_after_enough_have_run_is_not_measured() -> None:
+    sent = [payload["ruleId"] for payload in payloads(100)]
+
+    async def story() -> Tally:
+        tally = Tally(100, enough=50)
+        for rule in sent:
+            tally.ran(rule)
+        return tally
+
+    said = asyncio.run(story()).report()
+
+    assert (said["measured"], said["runs"], said["missing"]) == (45, 100, 0)
+
+
 def test_the_payload_is_that_of_a_rule_and_about_130_bytes() -> None:
     (one,) = payloads(1)
 
