@@ -192,8 +192,7 @@ async def make(state: State, broker: RedisBroker, client: redis.Redis) -> None:
         for key in (*k.lanes, k.wake):
             client.xgroup_createconsumer(key, GROUP, dead.name)
     for first in range(0, state.foreign_keys, BULK):
-        many = min(state.foreign_keys - first, BULK)
-        client.eval(FOREIGN, 0, str(first), str(many))
+        client.eval(FOREIGN, 0, str(first), str(min(state.foreign_keys - first, BULK)))
 
 
 # --- measuring ------------------------------------------------------------------------------------
