@@ -60,8 +60,8 @@ _PASSING = (
     redis.exceptions.ClusterDownError,
     redis.exceptions.TryAgainError,
 )
-#: The others that pass, by word.
-_UNAVAILABLE = ("BUSY", "NOREPLICAS", "UNBLOCKED")
+#: The others that pass, by word: a script tells a refusal that it caught with its own line before it.
+_UNAVAILABLE = ("BUSY", "NOREPLICAS", "UNBLOCKED", "READONLY")
 _FULL = ("OOM", "MISCONF")
 
 

@@ -26,6 +26,7 @@ from streamq import (
 from streamq.address import read
 from streamq.errors import StreamqError
 from streamq.redis_broker import translate
+from tests.streamq.rig import Hand
 from tests.support import fleets, servers
 
 #: Seconds anything here may take.
@@ -264,6 +265,20 @@ async def test_a_worker_sleeps_through_a_server_that_is_a_replica_for_a_while(tm
             server.ask("REPLICAOF", "NO", "ONE")
             await bench.put(1)
             await bench.ran(1)
+    finally:
+        fleet.stop()
+
+
+@pytest.mark.parametrize("name", ["valkey", "redis"])
+async def test_a_turn_whose_first_write_a_replica_refuses_is_to_be_tried_again(name: str) -> None:
+    fleet = fleets.Single(_program(name))
+    try:
+        async with RedisBroker.from_url(fleet.url) as broker:
+            hand = Hand(broker, "jobs", "alice")
+            await hand.take()
+            fleet.holder("").ask("REPLICAOF", "127.0.0.1", 1)
+            with pytest.raises(BrokerUnavailable, match=r"cannot serve now: .*READONLY"):
+                await hand.take()  # reads only: the script itself tells of the refusal
     finally:
         fleet.stop()
 
