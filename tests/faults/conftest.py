@@ -15,7 +15,8 @@ from tests.support.servers import OwnServers
 
 DATABASES = [
     pytest.param("SQLite", id="sqlite"),
-    pytest.param("PostgreSQL", id="postgres", marks=pytest.mark.needs_postgres),
+    # The workers are the same; what a database answers to a fence and to a claim is in tests/sentinel/store.
+    pytest.param("PostgreSQL", id="postgres", marks=[pytest.mark.needs_postgres, pytest.mark.soak]),
 ]
 
 

@@ -77,7 +77,6 @@ async def has_groups(world: World) -> bool:
     return all(group["name"] == b"workers" for (group,) in groups)
 
 
-@pytest.mark.parametrize("database", ["SQLite"], indirect=True)  # PostgreSQL in the long form
 async def test_flushall_loses_no_scheduled_work_and_nothing_is_written_twice(
     world: World, database: str
 ) -> None:

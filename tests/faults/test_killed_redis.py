@@ -59,7 +59,6 @@ async def outages(world: World, *, rules: int, kills: int) -> str:
     return "; ".join(fell_upon)
 
 
-@pytest.mark.parametrize("database", ["SQLite"], indirect=True)  # PostgreSQL in the long form
 async def test_redis_killed_and_restarted_loses_nothing_and_nobody_writes_twice(
     world: World, database: str
 ) -> None:

@@ -10,8 +10,6 @@ import sqlalchemy as sa
 from sentinel.store.tables import rule, run
 from tests.faults.world import WorkerProcess, World
 
-RULES = 12
-
 
 async def kill_the_scheduler(world: World) -> WorkerProcess:
     """SIGKILL the worker that claimed the ticks of this round, as soon as it says so."""
@@ -33,13 +31,13 @@ async def kill_the_scheduler(world: World) -> WorkerProcess:
 
 
 @pytest.mark.parametrize(
-    ("workers", "rounds"),
-    [pytest.param(2, 1, id="short"), pytest.param(4, 12, id="long", marks=pytest.mark.soak)],
+    ("workers", "rounds", "rules"),
+    [pytest.param(2, 1, 5, id="short"), pytest.param(4, 12, 12, id="long", marks=pytest.mark.soak)],
 )
 async def test_every_tick_is_one_check_though_the_scheduler_that_claimed_it_is_killed(
-    world: World, database: str, workers: int, rounds: int
+    world: World, database: str, workers: int, rounds: int, rules: int
 ) -> None:
-    ids = world.import_rules(RULES)
+    ids = world.import_rules(rules)
     world.pages.delay = 0.05
     for _ in range(workers):
         world.start()

@@ -55,7 +55,6 @@ async def storm(world: World, *, rules: int, rounds: int, kills: int) -> tuple[i
     return kills, interrupted
 
 
-@pytest.mark.parametrize("database", ["SQLite"], indirect=True)  # PostgreSQL in the long form
 async def test_workers_killed_in_the_middle_lose_nothing_and_write_nothing_twice(
     world: World, database: str
 ) -> None:
