@@ -69,7 +69,7 @@ async def open_shop(
 
 
 async def test_a_running_job_that_is_cancelled_stops_at_its_next_await(server_url: str) -> None:
-    stopped = anyio.Event()
+    stopped, answered = anyio.Event(), anyio.Event()
 
     async def handler(job: Job[Note]) -> None:
         if job.payload.n == 0:
@@ -77,12 +77,15 @@ async def test_a_running_job_that_is_cancelled_stops_at_its_next_await(server_ur
                 await anyio.sleep_forever()
             finally:
                 stopped.set()
+                with anyio.CancelScope(shield=True):
+                    await answered.wait()  # who asks late is told that it has ended, and nobody has it
 
     async with open_shop(server_url, handler) as shop:
         await shop.put(0)
         await shop.until(lambda: shop.consumer.busy == 1)
         assert (await shop.broker.cancel("notes", "0")).worker == shop.worker.name
         await stopped.wait()
+        answered.set()
         await shop.put(1)
         await shop.until(lambda: len(shop.ended) == 2)
         assert shop.ended == {"0": "cancelled", "1": "done"}
