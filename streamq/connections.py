@@ -33,6 +33,8 @@ class Connections:
     def __init__(self, client: aioredis.Redis) -> None:
         """The client's pool makes them (TLS, credentials, database, name) and ends them when it is closed."""
         self._pool = client.connection_pool
+        #: Seconds that a call may take.
+        self._limit: float | None = self._pool.connection_kwargs.get("socket_timeout")
         #: Kept open between conversations, last used last.
         self._idle: list[Connection] = []
         #: Conversations that go on, with the loop they are on.
@@ -50,10 +52,14 @@ class Connections:
         """
         while self._idle and _is_over(self._idle[-1]):
             await self._drop(self._idle.pop())
-        connection = self._idle.pop() if self._idle else await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        connection = self._idle.pop() if self._idle else await self._new()
         try:
-            await connection.send_packed_command(_packed(connection, command), check_health=False)
-            reply = await connection.read_response(disable_decoding=True)
+            async with asyncio.timeout(self._limit):
+                await connection.send_packed_command(_packed(connection, command), check_health=False)
+                reply = await connection.read_response(disable_decoding=True)
+        except TimeoutError as error:
+            await self._drop(connection)
+            raise redis.TimeoutError(f"no reply within {self._limit} seconds") from error
         except redis.ResponseError:
             self._idle.append(connection)  # an answer, if a bad one: the connection is as good as before
             raise
@@ -62,6 +68,12 @@ class Connections:
             raise
         self._idle.append(connection)
         return reply
+
+    async def _new(self) -> Connection:
+        """One to keep. It has no time limits of its own: the client makes a task to limit each write."""
+        connection: Connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        connection.socket_timeout = None
+        return connection
 
     async def converse(
         self,
@@ -102,6 +114,7 @@ class Connections:
 
     async def _drop(self, connection: Connection) -> None:
         """A half-read connection would give the next caller our answer."""
+        connection.socket_timeout = self._limit
         with anyio.CancelScope(shield=True):
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+from binascii import b2a_base64
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -23,15 +24,18 @@ MAX_TIMEOUT = 1e9
 #: Bits of an entry id's sequence that fit below its milliseconds in a 63-bit fence.
 FENCE_SEQUENCE_BITS = 20
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
 
 def new_job_id() -> str:
     """A fresh job id: 16 URL-safe characters, 96 random bits.
 
     None begins with `-`: on a command line it would be taken for an option.
     """
-    while (made := secrets.token_urlsafe(12)).startswith("-"):
+    # As `secrets.token_urlsafe(12)`, in half the time: each job pays for it.
+    while (made := b2a_base64(os.urandom(12), newline=False).translate(_URL_SAFE)).startswith(b"-"):
         pass
-    return made
+    return made.decode()
 
 
 def fence_of(entry_id: str) -> int:

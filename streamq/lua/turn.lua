@@ -34,10 +34,9 @@ local now = server_ms()
 local flags = redis.call('HMGET', KEYS[6], 'paused', 'cancels', 'concurrency')
 local marks = flags[2] -- false: nobody has cancelled anything, and no job is asked after
 
--- Applies what finished; returns the keys of the leases that were refused.
-local function settle(finishes)
+-- Applies what finished, `mine` of which are in this worker's hands; returns the keys of the leases that were refused.
+local function settle(finishes, mine)
   local refused, counts, lane_names = {}, {}, { 'high/', 'normal/', 'low/' }
-  local mine = in_hand(lanes, finishes, worker)
   local limited, gone = ARGV[9] ~= '' and cmsgpack.unpack(ARGV[9]) or {}, {}
 
   -- Whether this worker may end it; it may do so once.
@@ -130,12 +129,15 @@ end
 
 local refused = {}
 if ARGV[8] ~= '' then
-  local last = redis.call('HGET', KEYS[10], worker)
+  local finishes = cmsgpack.unpack(ARGV[8])
+  local mine = in_hand(lanes, finishes, worker)
+  -- Of a turn that was applied before nothing is in hand any more: only then is it worth a look.
+  local last = not mine[finishes[1][2]][finishes[1][3]] and redis.call('HGET', KEYS[10], worker)
   local seen = last and string.match(last, '^(%d+)|')
   if seen == ARGV[2] then
     for key in string.gmatch(string.sub(last, #seen + 2), '[^,]+') do refused[#refused + 1] = key end
   else
-    refused = settle(cmsgpack.unpack(ARGV[8]))
+    refused = settle(finishes, mine)
     redis.call('HSET', KEYS[10], worker, ARGV[2] .. '|' .. table.concat(refused, ','))
   end
 end

@@ -245,6 +245,8 @@ async def test_a_server_that_hangs_is_unavailable_and_not_one_that_has_nothing(
             await broker.wait("jobs", "alice", timeout=0.1)
         with pytest.raises(BrokerUnavailable):
             await broker.dead("jobs")
+        with pytest.raises(BrokerUnavailable, match=r"no reply within 0\.1 seconds"):
+            await broker.turn("jobs", "alice", sequence=2, free=0)
         os.kill(server.pid, signal.SIGCONT)
 
 

@@ -35,11 +35,11 @@ local function take(lanes, worker, free, takes, L)
     end
   end
   -- Reading costs more than looking. The normal lane is read always: that is how a lost group is noticed.
-  local high, low = redis.call('XLEN', lanes[1]) > 0, redis.call('XLEN', lanes[3]) > 0
-  if low and takes % 8 == 0 then read(3, math.min(1, free)) end
+  if takes % 8 == 0 and redis.call('XLEN', lanes[3]) > 0 then read(3, math.min(1, free)) end
+  local high = redis.call('XLEN', lanes[1]) > 0
   if high and takes % 4 == 0 then read(2, math.min(1, free)) end
   if high then read(1, free) end
   read(2, free)
-  if low then read(3, free) end
+  if free > 0 and redis.call('XLEN', lanes[3]) > 0 then read(3, free) end
   return got, looked >= LOOKED
 end
