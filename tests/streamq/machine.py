@@ -132,8 +132,9 @@ class BrokerMachine(RuleBasedStateMachine):
                 model.behind = owner.job_id
                 self.tickets[unique].add(owner.job_id)
         assert receipt.job_id == model.job_id
-        self.jobs[number], self.owners[unique] = model, number
+        # The place of the one that is replaced is free before the new one asks for any.
         self._advance()
+        self.jobs[number], self.owners[unique] = model, number
         self._wait_or_be_ready(model, now + round(delay * 1000) if delay else 0)
 
     @rule(
