@@ -34,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1: an engine did not do what was asked of it."""
     options = _options(argv)
     if options.show:
-        results = kept(options.show)
+        try:
+            results = kept(options.show)
+        except (OSError, msgspec.DecodeError) as error:
+            _say(f"cannot show it: {error}")
+            return 2
     else:
         results = measure_all(options)
         if options.out:

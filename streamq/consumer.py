@@ -344,11 +344,9 @@ class StreamConsumer:
 
     def _ask(self) -> int:
         """`_free`, and no other partition is given those slots until we have an answer."""
-        if self._stopping or self.quiet:
-            return 0
-        if not self.share.alone:
-            return self.share.ask(self)
-        return max(0, self._free(self._ahead))
+        if self.share.alone or self._stopping or self.quiet:
+            return self._free(self._ahead)
+        return self.share.ask(self)
 
     def _how_far_ahead(self, seconds: float) -> int:
         """How many jobs to take beyond the slots, after a turn that brought all it asked for.

@@ -271,6 +271,16 @@ def test_aims_are_told_beside_the_best_run_and_what_was_not_measured_is_left_out
     assert {line[0] for line in told[2:]} == {"drain-10"}
 
 
+def test_a_file_that_is_not_there_or_no_results_is_named_and_nothing_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    for name in ("none.json", "other.json"):
+        assert main(["--show", str(tmp_path / name)]) == 2
+        told = capsys.readouterr()
+        assert (told.out, "cannot show it" in told.err) == ("", True)
+
+
 # --- the page -------------------------------------------------------------------------------------
 
 
