@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ Insert = sqlite.Insert | postgresql.Insert
 
 #: Longest wait for another writer (SQLite's lock; a row's lock on PostgreSQL), seconds.
 LOCK_WAIT: Final = 5.0
+#: Between looks at a lock that SQLite does not wait for by itself, seconds.
+LOCK_LOOK: Final = 0.01
 #: Longest one statement, and one connection attempt, may take on PostgreSQL, seconds.
 STATEMENT_WAIT: Final = 15.0
 CONNECT_WAIT: Final = 5.0
@@ -147,13 +150,16 @@ class Database:
         if isinstance(thread, threading.Thread):
             self._threads.add(thread)
 
-    def make_folder(self) -> None:
-        """The folder of an SQLite file that is not there yet."""
+    async def make_file(self) -> None:
+        """An SQLite file that is not there yet, with its folder, in WAL mode. Raises StoreUnavailable.
+
+        The mode is changed here and not where connections are made: SQLite refuses to change it at once,
+        whatever the busy timeout, while anybody holds a lock, as two processes do to each other that
+        are started on a new file in the same moment. Here that is waited for, in a thread.
+        """
         if self.is_sqlite and self.url.database:
-            try:
-                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreUnavailable(f"{self.name}: {error.strerror}") from error
+            with self._translated():
+                await anyio.to_thread.run_sync(_make_file, Path(self.url.database))
 
     def is_missing_file(self) -> bool:
         """An SQLite file that is not there yet (connecting would make it)."""
@@ -232,6 +238,8 @@ class Database:
             ):
                 raise StoreUnavailable(f"{self.name}: {_reason(error)}") from error
             raise
+        except sqlite3.Error as error:  # of `make_file`, which needs no SQLAlchemy
+            raise StoreUnavailable(f"{self.name}: {error}") from error
         except OSError as error:
             raise StoreUnavailable(f"{self.name}: {error.strerror or error}") from error
 
@@ -281,6 +289,22 @@ def _sqlite_engine(url: URL, read_only: bool) -> AsyncEngine:
     return engine
 
 
+def _make_file(file: Path) -> None:
+    """See `Database.make_file`. Raises OSError, TimeoutError or sqlite3's errors."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    patience = time.monotonic() + LOCK_WAIT
+    with contextlib.closing(sqlite3.connect(file, timeout=LOCK_WAIT)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                    raise
+                time.sleep(LOCK_LOOK)
+            else:
+                return
+
+
 def _in_thread_engine(url: URL, read_only: bool) -> AsyncEngine:
     """The same on the driver that blocks: its connections have the face of the other's and never wait."""
     engine = sa.create_engine(
@@ -305,9 +329,10 @@ def _set_up(engine: sa.Engine, read_only: bool) -> None:
         cursor.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT * 1000)}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute("PRAGMA journal_mode")
-        if not read_only and cursor.fetchone() != ("wal",):
-            cursor.execute("PRAGMA journal_mode = WAL")
+        if not read_only:
+            # A file that came from elsewhere may be in another mode; where somebody works on it, so may we.
+            with contextlib.suppress(sqlite3.OperationalError):
+                cursor.execute("PRAGMA journal_mode = WAL")
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         cursor.close()

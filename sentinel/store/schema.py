@@ -27,7 +27,7 @@ class Schema(Part):
         Several processes may call it at once: one migrates, the others wait and find it done.
         Raises StoreUnavailable.
         """
-        self._database.make_folder()
+        await self._database.make_file()
         async with self._database.writing() as connection:
             await self._database.serialise(connection)
             await connection.run_sync(_upgrade)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.errors import SchemaNotCurrent, SettingsError, StoreUnavailable
 from sentinel.store import SchemaStatus, Store, schema
@@ -80,7 +82,7 @@ async def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -
 
 async def test_a_query_without_the_tables_is_not_a_temporary_failure(database_url: str) -> None:
     async with Store.open(database_url) as store:
-        store._database.make_folder()
+        await store._database.make_file()
         with pytest.raises(SchemaNotCurrent):
             await store.rules()
 
@@ -98,6 +100,27 @@ async def test_stores_that_migrate_at_the_same_moment_all_find_it_done(database_
 
     assert len(found) == 4
     assert all(status.is_current for status in found)
+
+
+async def test_a_new_file_on_which_somebody_works_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses to change the mode while anybody has a lock, and does not wait for it."""
+    file = tmp_path / "new.db"
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE another (x)")
+    async with Store.open(f"sqlite:///{file}") as store, anyio.create_task_group() as group:
+        assert await store._database.read(_journal_mode) == "delete"  # reading is not refused for it
+        group.start_soon(store.migrate)
+        assert [await store._database.read(_journal_mode) for _ in range(20)] == ["delete"] * 20
+        other.execute("COMMIT")
+        other.close()
+    async with Store.open(f"sqlite:///{file}") as store:
+        assert (await store.schema_status()).is_current
+        assert await store._database.read(_journal_mode) == "wal"
+
+
+async def _journal_mode(connection: AsyncConnection) -> str:
+    return str((await connection.execute(sa.text("PRAGMA journal_mode"))).scalar_one())
 
 
 def test_processes_that_migrate_at_the_same_moment_all_find_it_done(database_url: str) -> None:
