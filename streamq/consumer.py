@@ -284,6 +284,8 @@ class StreamConsumer:
                 turn, asked = await self._turn()
                 self._settle(turn)
                 self._start(turn.leases)
+                if self.quiet:
+                    self._give_back_waiting()  # it was asked for before
                 if self._stopping:
                     self._give_back_waiting()
                     if not self._held and not self._finished:
@@ -427,7 +429,7 @@ class StreamConsumer:
             self._take(lease)
         if leases:
             self._dealt = self._clock.monotonic()
-        if not self._stopping:
+        if not (self._stopping or self.quiet):
             self._slots.deal()
 
     def _on_ended(self, running: Running, ended: Ended | None) -> None:

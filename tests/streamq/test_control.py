@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import anyio
 import msgspec
@@ -13,7 +14,7 @@ import redis.asyncio as aioredis
 
 from streamq import Handlers, Job, Queue, RedisBroker, Snooze, Worker, WorkerOptions
 from streamq.admin import Admin, WorkerView
-from streamq.broker import Cancel, Order
+from streamq.broker import Cancel, Order, Turn
 from streamq.events import Event, JobEnded
 from tests.streamq.rig import PATIENCE, Rig, eventually, job
 from tests.support.servers import OwnServers
@@ -216,6 +217,33 @@ async def test_a_quiet_worker_takes_no_more_until_it_is_told_to(server_url: str)
         assert "quiet" in await shop.admin.why(await shop.admin.find("0"))
         assert await shop.admin.order(worker, "resume", patience=PATIENCE) == "takes jobs"
         await shop.until(lambda: shop.ended == {"0": "done"})
+
+
+async def test_jobs_that_come_after_a_worker_was_told_to_be_quiet_are_given_back_unrun(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had asked for them before, and the answer was on its way."""
+    asked, go = anyio.Event(), anyio.Event()
+    turn = RedisBroker.turn
+
+    async def late(broker: RedisBroker, stream: str, worker: str, **options: Any) -> Turn:
+        asked.set()
+        await go.wait()
+        return await turn(broker, stream, worker, **options)
+
+    async def handler(_: Job[Note]) -> None:
+        pass
+
+    monkeypatch.setattr(RedisBroker, "turn", late)
+    async with open_shop(server_url, handler) as shop:
+        await asked.wait()
+        await shop.put(0, 1)
+        shop.worker.quiet()
+        go.set()
+        await shop.until(lambda: len(shop.ended) == 2)
+        assert shop.ended == {"0": "released", "1": "released"}
+        shop.worker.resume()
+        await shop.until(lambda: shop.ended == {"0": "done", "1": "done"})
 
 
 async def listed(shop: Shop) -> WorkerView:
