@@ -48,10 +48,11 @@ async def _list(cli: Cli, names: Sequence[str]) -> int:
                 "paused" if job.paused else "-" if job.next_due is None else iso(job.next_due),
                 "-" if job.last_tick is None else iso(job.last_tick),
                 job.runs,
+                shapes.limit_of(job),
             )
             for job in found
         ]
-        cli.out.table(("ID", "STREAM", "WHEN", "NEXT", "LAST", "RUNS"), rows)
+        cli.out.table(("ID", "STREAM", "WHEN", "NEXT", "LAST", "RUNS", "LIMIT"), rows)
     return Exit.DONE
 
 

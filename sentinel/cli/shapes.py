@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from sentinel.cli.values import iso, iso_ms
-from streamq import Cron, Every, Receipt, RecurringJob
+from streamq import Cron, Every, Limit, Receipt, RecurringJob
 from streamq.admin import WorkerView
 from streamq.broker import Cancellation, DeadJob, DoneJob, PendingEntry, Sighting, StreamStats
 from streamq.why import SILENT
@@ -176,8 +176,26 @@ def recurring_line(job: RecurringJob) -> dict[str, object]:
         "overlapped": job.overlapped,
         "catch_up": job.schedule.catch_up,
         "overlap": job.schedule.overlap,
+        "limit": _limit_line(job.schedule.limit),
         "payload": payload_of(bytes(job.schedule.payload)),
     }
+
+
+def _limit_line(limit: Limit | None) -> dict[str, object] | None:
+    if limit is None:
+        return None
+    return {"key": limit.key, "running": limit.running, "rate": limit.rate, "burst": limit.burst}
+
+
+def limit_of(job: RecurringJob) -> str:
+    """`tenant-7: 2 running, 0.5/s, burst 3`; `-` for one without."""
+    limit = job.schedule.limit
+    if limit is None:
+        return "-"
+    terms = [] if limit.running is None else [f"{limit.running} running"]
+    if limit.rate is not None:
+        terms.append(f"{limit.rate:g}/s" + (f", burst {limit.burst}" if limit.burst > 1 else ""))
+    return f"{limit.key}: {', '.join(terms)}"
 
 
 def timing_of(job: RecurringJob) -> str:

@@ -181,6 +181,13 @@ class WorkerAnswer(Document):
     answer: str
 
 
+class JobLimit(Document):
+    key: str
+    running: Count | None
+    rate: Annotated[float, Meta(gt=0)] | None
+    burst: Count
+
+
 class RecurringJob(Document):
     schema: Literal["streamq.recurring/1"]
     stream: str
@@ -194,6 +201,7 @@ class RecurringJob(Document):
     overlapped: Count
     catch_up: Literal["once", "every", "skip"]
     overlap: Literal["allow", "skip"]
+    limit: JobLimit | None
     payload: Json
 
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from sentinel.cli.exits import Exit
-from streamq import Cron, Every, Recurring, RedisBroker
+from streamq import Cron, Every, Limit, Recurring, RedisBroker
 from tests.end_to_end.shapes import checked
 from tests.sentinel.cli.conftest import Run
 
@@ -42,6 +42,23 @@ def test_they_are_listed_by_their_next_tick(run: Run) -> None:
         {"customers": "all"},
     )
     assert {checked(line) for line in (hourly, nightly)} == {"streamq.recurring/1"}
+
+
+def test_the_limit_of_its_jobs_is_shown(run: Run, valkey_url: str) -> None:
+    async def add() -> None:
+        async with RedisBroker.from_url(valkey_url) as broker:
+            limit = Limit("tenant-7", running=2, rate=0.5, burst=3)
+            await Recurring(S, broker).add("bounded", Every(60), None, limit=limit)
+
+    anyio.run(add)
+    assert "tenant-7: 2 running, 0.5/s, burst 3" in run("recurring", "list", "--stream", S).out
+    lines = run("recurring", "list", "--stream", S, "--json").lines
+    assert {checked(line) for line in lines} == {"streamq.recurring/1"}
+    assert {line["schedule_id"]: line["limit"] for line in lines} == {
+        "bounded": {"key": "tenant-7", "running": 2, "rate": 0.5, "burst": 3},
+        "hourly": None,
+        "nightly": None,
+    }
 
 
 def test_one_is_paused_resumed_triggered_and_removed(run: Run) -> None:
