@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "pause": ("sentinel.cli.queues", "Stop taking jobs from a stream; what is in hand goes on."),
     "resume": ("sentinel.cli.queues", "Take jobs from a stream again."),
     "drain": ("sentinel.cli.queues", "Wait until nothing waits or runs in a stream."),
+    "partitions": ("sentinel.cli.queues", "Show how many partitions a stream has, or give it more."),
     "workers": ("sentinel.cli.workers", "Who works, on what, and what they are asked to do."),
     "recurring": ("sentinel.cli.recurring", "Jobs by an interval or a cron expression."),
     "schedule": ("sentinel.cli.schedule", "When rules are due; have them checked now."),

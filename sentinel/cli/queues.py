@@ -1,4 +1,4 @@
-"""`stats`, `pending`, `pause`, `resume`, `drain`: how the streams are."""
+"""`stats`, `pending`, `pause`, `resume`, `drain`, `partitions`: how the streams are."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sentinel.cli import shapes, streams
 from sentinel.cli.context import Cli, cli_of
 from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.output import Output
-from sentinel.cli.parts import Limit, Stream, Streams, verbs
+from sentinel.cli.parts import Limit, Stream, Streams, Yes, verbs
 from sentinel.cli.values import brief, duration, number, option
 from sentinel.jobs import ALERTS_DISPATCH, RULES_RUN
 from streamq.admin import Admin
 from streamq.broker import DoneJob, PendingEntry, Reclaimed, StreamStats
 from streamq.handlers import CRASH_BUDGET
 from streamq.load import measure
-from streamq.partitions import partition_names
+from streamq.partitions import MAX_PARTITIONS, check_growth, partition_names, split_name
 
 app = verbs()
 
@@ -253,6 +253,9 @@ async def _claim(cli: Cli, stream: str, consumer: str | None, idle_over: float) 
     silence = max(idle_over, cli.settings.lease_seconds + cli.settings.renew_seconds)
     async with cli.broker() as broker:
         await streams.look(broker, stream)
+        # Each partition knows how many there are; by its own name it is meant alone.
+        count = 1 if split_name(stream)[1] else await broker.partitions(stream)
+        names = partition_names(stream, count)
         held = await broker.pending(stream, worker=consumer, limit=CLAIM_LOOK)
         dead, alive = _dead_and_alive(held, silence)
         if consumer in alive:
@@ -263,7 +266,7 @@ async def _claim(cli: Cli, stream: str, consumer: str | None, idle_over: float) 
             )
         for worker in dead:
             ready = dead_now = 0
-            for name in partition_names(stream, await broker.partitions(stream)):
+            for name in names:
                 made = await broker.reclaim(name, worker, beat=None, crash_budget=CRASH_BUDGET)
                 ready, dead_now = ready + made.ready, dead_now + made.dead
             _tell_claimed(cli.out, stream, worker, Reclaimed(ready, dead_now))
@@ -372,4 +375,54 @@ async def _set_paused(cli: Cli, stream: str, *, paused: bool) -> int:
         cli.out.document({"schema": "streamq.paused/1", "stream": stream, "paused": paused})
     state = "paused" if paused else "running"
     cli.out.say(f"{stream} {'was already' if before.paused == paused else 'is now'} {state}")
+    return Exit.DONE
+
+
+# --- partitions -----------------------------------------------------------------------------------------
+
+
+@app.command()
+def partitions(
+    context: typer.Context,
+    *,
+    stream: Stream,
+    set_: Annotated[
+        int | None,
+        typer.Option(
+            "--set",
+            min=1,
+            max=MAX_PARTITIONS,
+            metavar="N",
+            help="Have so many from now on, more than before.",
+        ),
+    ] = None,
+    yes: Yes = False,
+) -> int:
+    """Show how many partitions a stream has, or give it more; there can never be fewer again.
+
+    Workers that are up take from new ones after their next heartbeat.
+    """
+    cli = cli_of(context)
+    return cli.run(lambda: _partitions(cli, stream, set_, yes=yes))
+
+
+async def _partitions(cli: Cli, stream: str, wanted: int | None, *, yes: bool) -> int:
+    async with cli.broker() as broker:
+        await streams.look(broker, stream)
+        count = await broker.partitions(stream)
+        whole, number_ = split_name(stream)
+        if number_ and count > 1:
+            raise CommandError(
+                Exit.USAGE,
+                f"{stream} is a partition of {whole}",
+                f"sentinel-worker partitions --stream {whole}",
+            )
+        if wanted is not None and wanted != count:
+            check_growth(stream, wanted, count)
+            cli.confirm(f"Give {stream} {wanted} partitions instead of {count}, for good?", yes=yes)
+            count = await broker.set_partitions(stream, wanted)
+    if cli.out.json:
+        cli.out.document({"schema": "streamq.partitions/1", "stream": stream, "partitions": count})
+    else:
+        cli.out.line(f"{stream} has {count} partition{'s' if count > 1 else ''}")
     return Exit.DONE

@@ -13,7 +13,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
 Amount = Annotated[str, Meta(pattern=r"^-?\d+(\.\d+)?$")]
-EntryId = Annotated[str, Meta(pattern=r"^\d+-\d+$")]
+#: Those of partition n end in `.n`.
+EntryId = Annotated[str, Meta(pattern=r"^\d+-\d+(\.[1-9]\d?)?$")]
 Count = Annotated[int, Meta(ge=0)]
 #: A whole number of seconds is a number of seconds too.
 Seconds = Annotated[float, Meta(ge=0)]
@@ -215,6 +216,12 @@ class Concurrency(Document):
     schema: Literal["streamq.concurrency/1"]
     stream: str
     concurrency: Count | None
+
+
+class Partitions(Document):
+    schema: Literal["streamq.partitions/1"]
+    stream: str
+    partitions: Annotated[int, Meta(ge=1)]
 
 
 class Drained(Document):
@@ -701,7 +708,7 @@ class KeyRotation(Document):
 SCHEMAS: dict[str, type[Document]] = {
     msgspec.structs.fields(shape)[0].type.__args__[0]: shape
     for shape in (
-        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, RecurringJob, RecurringRemoved, Concurrency, Observation, Kept, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
+        Stats, Pending, Claimed, Job, Cancelled, Dead, Requeued, Purged, Receipt, Paused, Drained, Worker, WorkerAnswer, RecurringJob, RecurringRemoved, Concurrency, Partitions, Observation, Kept, HistoryDiff, Alert, AlertRoute, RuleTest, Replay, Fetch,
         RuleLine, UnreadableRuleLine, Import, Carried, Healed, Switch, Scheduled, Tick, Deleted, Migration, Health, Doctor, ErrorCode, Config, ChannelLine, UnreadableChannelLine, ChannelTest, ChannelPreview, ChannelDeleted, KeyRotation,
     )
 }  # fmt: skip

@@ -234,6 +234,7 @@ def jobs_one_by_one(ask: Asking) -> None:
     ask("drain", "--stream", "rules:run", "--timeout", "0.01", code=Exit.NO)
     ask("recurring", "list", "--stream", "rules:run")
     ask("recurring", "remove", "nightly", "--yes")
+    ask("partitions", "--stream", "rules:run")
     ask("workers", "concurrency", "--stream", "rules:run", "7")
     ask("workers", "concurrency", "--stream", "rules:run", "--reset")
 

@@ -13,6 +13,7 @@ from sentinel.cli.exits import Exit
 from streamq import Limit, RedisBroker
 from streamq.broker import Bury, Lease
 from streamq.job import NewJob
+from streamq.partitions import partition_names
 from tests.end_to_end.shapes import checked
 from tests.sentinel.cli.conftest import Run
 
@@ -319,6 +320,36 @@ class TestPending:
         assert "it is alive" in result.err
         assert run("stats", "--json").lines[0]["leased"] == 1
 
+    @pytest.mark.parametrize(("stream", "ready"), [(S, 9), (f"{S}.2", 3)])
+    def test_claim_hands_back_from_every_partition_that_is_meant(
+        self, run: Run, on_broker: OnBroker, stream: str, ready: int
+    ) -> None:
+        quick = {"STREAMQ_LEASE_SECONDS": "0.02", "STREAMQ_RENEW_SECONDS": "0.01"}
+
+        async def silent_in_all(broker: RedisBroker) -> None:
+            await broker.set_partitions(S, 3)
+            for name in partition_names(S, 3):
+                jobs = [NewJob(payload=payload().encode(), id=f"{name}-{n}") for n in range(3)]
+                await broker.enqueue(name, jobs, call_id=name)
+                assert len((await broker.turn(name, "w1", sequence=1, free=3)).leases) == 3
+            while len(await broker.pending(S, idle_over=0.04)) < 9:  # noqa: ASYNC110 - the server tells no event
+                await anyio.sleep(0.01)
+
+        on_broker(silent_in_all)
+        held = run("pending", "--stream", S, "--json").lines
+        assert {checked(line) for line in held} == {"streamq.pending/1"}
+        assert len({line["entry_id"].partition(".")[2] for line in held}) == 3
+
+        (line,) = run("pending", "--stream", stream, "--claim", "--json", env=quick).lines
+
+        told = {"schema": "streamq.claimed/1", "stream": stream, "worker": "w1", "ready": ready, "dead": 0}
+        assert line == told
+        (stats,) = run("stats", "--stream", S, "--json").lines
+        assert (stats["ready"], stats["leased"]) == (ready, 9 - ready)
+        # The crash was counted, and those who wait may take them.
+        jobs = run("jobs", "list", "--stream", stream, "--state", "ready", "--json").lines
+        assert [job["crashes"] for job in jobs] == [1] * ready
+
     def test_a_payload_that_is_not_json_is_shown_as_text(self, run: Run, on_broker: OnBroker) -> None:
         on_broker(lambda b: b.enqueue(S, [NewJob(payload=b"\xff\x1b[2J", id="x")], call_id="c"))
         on_broker(lambda broker: take(broker, 1))
@@ -342,6 +373,46 @@ class TestPause:
     def test_a_stream_that_is_not_there_is_not_found(self, run: Run) -> None:
         assert run("pause", "--stream", "nope").code == Exit.NOT_FOUND
         assert run("pause").code == Exit.USAGE
+
+
+class TestPartitions:
+    def test_a_stream_is_given_more_of_them_for_good(self, run: Run) -> None:
+        run("enqueue", S, payload())
+
+        assert run("partitions", "--stream", S).out == f"{S} has 1 partition\n"
+        assert run("partitions", "--stream", S, "--set", "3").code == Exit.UNCONFIRMED
+        (grown,) = run("partitions", "--stream", S, "--set", "3", "--yes", "--json").lines
+        same = run("partitions", "--stream", S, "--set", "3")
+        fewer = run("partitions", "--stream", S, "--set", "2", "--yes")
+
+        assert (grown["partitions"], checked(grown)) == (3, "streamq.partitions/1")
+        assert (same.code, same.out) == (Exit.DONE, f"{S} has 3 partitions\n")
+        assert (fewer.code, f"{S} has 3 partitions; there can be more of them" in fewer.err) == (
+            Exit.USAGE,
+            True,
+        )
+        assert run("stats", "--stream", S, "--json").lines[0]["ready"] == 1
+
+    def test_what_cannot_be_is_told_and_nothing_is_changed(self, run: Run) -> None:
+        run("partitions", "--stream", S, "--set", "3", "--yes")
+        for rule in "abcdef":
+            run("enqueue", S, payload(rule))
+
+        of_a_part = run("partitions", "--stream", f"{S}.1", "--set", "4", "--yes")
+        too_many = run("partitions", "--stream", S, "--set", "65", "--yes")
+
+        assert (of_a_part.code, too_many.code) == (Exit.USAGE, Exit.USAGE)
+        assert f"{S}.1 is a partition of {S}" in of_a_part.err
+        assert run("partitions", "--stream", "nope", "--set", "2", "--yes").code == Exit.NOT_FOUND
+        assert run("partitions", "--stream", S).out == f"{S} has 3 partitions\n"
+
+    def test_another_stream_is_not_made_a_partition(self, run: Run, on_broker: OnBroker) -> None:
+        on_broker(lambda b: b.enqueue(f"{S}.1", [NewJob(payload=b"1", id="x")], call_id="c"))
+
+        refused = run("partitions", "--stream", S, "--set", "2", "--yes")
+
+        assert (refused.code, run("partitions", "--stream", S).out) == (Exit.USAGE, f"{S} has 1 partition\n")
+        assert f"there is a stream '{S}.1' already" in refused.err
 
 
 class TestDead:
