@@ -158,6 +158,9 @@ class WorkerFacts(msgspec.Struct, frozen=True):
     quiet: bool = False
     #: What it has in hand, longest first; the first hundred.
     taken: tuple[Taken, ...] = ()
+    #: `Lease.key` of the job that is to blame should its process die: it has that to itself, or is past its
+    #: hard limit. Empty: none is known to be.
+    to_blame: str = ""
 
 
 class Renewal(msgspec.Struct, frozen=True):
@@ -523,7 +526,8 @@ class Broker(Protocol):
 
     async def reclaim(self, stream: str, worker: str, *, beat: int | None, crash_budget: int) -> Reclaimed:
         """Take everything from a worker that is believed dead; each job is ready again under a new
-        entry id with one crash more, or dead (`crashed`) when that reaches `crash_budget`.
+        entry id with one crash more. It is dead (`crashed`) when that reaches `crash_budget` and the worker
+        named it as to blame (`WorkerFacts.to_blame`) or told nothing of itself; else at three times that.
 
         With `beat`, only if its heartbeat counter still has that value: it is then struck from the
         list of workers. Its own later effects are refused.

@@ -10,6 +10,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -38,6 +39,7 @@ from streamq.errors import InvalidJob, StreamqError, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobEnded, JobStarted, Outcome, ReadCompleted
 from streamq.executor import Ended, Executor
 from streamq.handlers import Registration
+from streamq.isolation import Isolation, Suspect
 from streamq.maintenance import PeerWatch
 from streamq.partitions import partition_name
 from streamq.share import Share
@@ -102,12 +104,16 @@ class StreamConsumer:
         options: WorkerOptions,
         clock: Clock,
         tell: Callable[[Event], None] | None,
+        isolation: Isolation,
         share: Share | None = None,
     ) -> None:
-        """`tell`: whom to tell what happens; None: nobody listens, and no event is made. `share`: of the
-        stream's other partitions in this worker; this one is the next.
+        """`tell`: whom to tell what happens; None: nobody listens, and no event is made. `isolation`: of this
+        process. `share`: of the stream's other partitions in this worker; this one is the next.
         """
         self.registration = registration
+        self._isolation = isolation
+        #: Crashes from which on the next one would spend the budget.
+        self._suspect_from = max(1, registration.crash_budget - 1)
         self.share = share or Share(registration.concurrency)
         self.partition = len(self.share.members)
         self.share.members.append(self)
@@ -139,6 +145,7 @@ class StreamConsumer:
         self._sent: list[Running] = []
         self._sequence = 0
         self._changed = anyio.Event()
+        self._jobs: anyio.abc.TaskGroup | None = None
         self._dozing: anyio.CancelScope | None = None
         self._stopping = False
         self._suspicious = False
@@ -185,12 +192,32 @@ class StreamConsumer:
         return len(self._held) - len(self._sent)
 
     def look_again(self) -> None:
-        """See `share.Member`."""
+        """See `share.Member`, `isolation.Member`."""
         self._changed.set()
+
+    def make_room(self) -> None:
+        """See `isolation.Member`."""
+        self.idle = False
+        for running in self._slots.take_back():
+            self._end_unrun(running)
+        self._wake_from_sleep()
+
+    def has_at_most(self, suspect: Suspect) -> bool:
+        """See `isolation.Member`."""
+        nothing_comes = self.asked == 0 and self._dozing is None and not self._suspicious
+        return nothing_comes and len(self._held) == self.still_has(suspect)
+
+    def still_has(self, suspect: Suspect) -> bool:
+        """See `isolation.Member`."""
+        return self._held.get(suspect.lease.key) is suspect
 
     def held(self) -> list[Lease]:
         """Leases to be renewed, those included whose end the broker has not yet heard of."""
         return [running.lease for running in list(self._held.values())]
+
+    def blame(self, running: Running) -> None:
+        """Should the process end, it is for this job. Called from the heartbeat's thread."""
+        self._isolation.to_blame = running
 
     def running(self) -> list[Running]:
         """Jobs in hand."""
@@ -199,7 +226,9 @@ class StreamConsumer:
     def facts(self) -> WorkerFacts:
         """What to tell of ourselves. Called from the heartbeat's thread."""
         taken = [Taken(one.key, one.taken_ms) for one in list(self._held.values())[:FACTS_LIMIT]]
-        return WorkerFacts(self.concurrency, self.quiet, tuple(taken))
+        blamed = self._isolation.to_blame
+        key = blamed.lease.key if blamed is not None and self.still_has(blamed) else ""
+        return WorkerFacts(self.concurrency, self.quiet, tuple(taken), key)
 
     def wake_up(self) -> None:
         """Not quiet any more."""
@@ -218,6 +247,9 @@ class StreamConsumer:
     def stop(self) -> None:
         """Take no more; `run` ends when what is in hand has ended."""
         self._stopping = True
+        self._wake_from_sleep()
+
+    def _wake_from_sleep(self) -> None:
         if self._dozing is not None:
             self._dozing.cancel()
         self._changed.set()
@@ -251,8 +283,7 @@ class StreamConsumer:
     def _cancel(self, running: Running) -> None:
         """A person does not want it any more."""
         running.cancelled = True
-        if running in self._slots.waiting:
-            self._slots.waiting.remove(running)
+        if self._take_out(running):
             self._end_unrun(running)
             self._changed.set()
         else:
@@ -268,17 +299,28 @@ class StreamConsumer:
         """Somebody else has it now."""
         running.lost = True
         log.warning("lease_lost", extra=_fields(running.lease))
-        if running in self._slots.waiting:
-            self._slots.waiting.remove(running)
+        if self._take_out(running):
             del self._held[running.key]
+            self._changed.set()
         else:
             running.cancel()
+
+    def _take_out(self, running: Running) -> bool:
+        """Of what waits to be started; False: it runs, or has ended."""
+        if running is self._isolation.waiting:
+            self._isolation.waiting = None
+        elif running in self._slots.waiting:
+            self._slots.waiting.remove(running)
+        else:
+            return False
+        return True
 
     # --- the story ------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until stopped and everything in hand has ended. Raises BrokerUnavailable or BrokerRefused."""
         async with anyio.create_task_group() as jobs:
+            self._jobs = jobs
             self._slots.open(jobs)
             while True:
                 turn, asked = await self._turn()
@@ -289,11 +331,14 @@ class StreamConsumer:
                 if self._stopping:
                     self._give_back_waiting()
                     if not self._held and not self._finished:
+                        self._isolation.look()
                         break
                 if turn.leases and not self._finished:
                     # One pass of the loop: handlers that do not suspend have ended by then, and the next
                     # turn follows without anybody having to rest and be woken.
                     await asyncio.sleep(0)
+                if self._isolation.suspect is not None:
+                    self._isolation.look()
                 if not self._finished:
                     await self._rest(jobs, turn, hungry=len(turn.leases) < asked or asked == 0)
             self._slots.close()
@@ -342,11 +387,11 @@ class StreamConsumer:
             return turn, free
 
     def _wants(self) -> bool:
-        return not (self._stopping or self.quiet or self.paused)
+        return not (self._stopping or self.quiet or self.paused or self._isolation.closed)
 
     def _ask(self) -> int:
         """`_free`, and no other partition is given those slots until we have an answer."""
-        if self.share.alone or self._stopping or self.quiet:
+        if self.share.alone or self._stopping or self.quiet or self._isolation.closed:
             return self._free(self._ahead)
         return self.share.ask(self)
 
@@ -363,7 +408,7 @@ class StreamConsumer:
 
     def _free(self, ahead: int = 0) -> int:
         """Slots to ask jobs for: those of the jobs that just ended too; a sleeping read may bring one."""
-        if self._stopping or self.quiet:
+        if self._stopping or self.quiet or self._isolation.closed:
             return 0
         return max(0, self.concurrency + ahead - self.in_hand - (self._dozing is not None))
 
@@ -420,8 +465,27 @@ class StreamConsumer:
             self._held[key] = running
             if running.cancelled or surplus:
                 self._end_unrun(running)
+            elif lease.envelope.crashes >= self._suspect_from or self._isolation.suspect is not None:
+                self._set_apart(running)
             else:
                 self._slots.put(running)
+
+    def _set_apart(self, running: Running) -> None:
+        """It is to have this process to itself, or another has."""
+        isolation = self._isolation
+        if isolation.closed:
+            self._end_unrun(running)
+        elif self._stopping or self._jobs is None or isolation.suspect is not None:
+            self._slots.put(running)
+        else:
+            isolation.close(running)
+            start = partial(self._start_alone, running)
+            self._jobs.start_soon(isolation.accompany, running, self, start, name=f"alone {self.stream}")
+
+    def _start_alone(self, running: Running) -> None:
+        self._slots.put(running)
+        self._dealt = self._clock.monotonic()
+        self._slots.deal()
 
     def _start(self, leases: Sequence[Lease]) -> None:
         """Have what was taken run, as far as there are slots."""
@@ -448,7 +512,8 @@ class StreamConsumer:
 
     async def _rest(self, jobs: anyio.abc.TaskGroup, turn: Turn, *, hungry: bool) -> None:
         """Until something changed here, a job came, or the next delayed job is due."""
-        self.idle = hungry and not self._held and not turn.leases
+        closed = self._isolation.closed
+        self.idle = hungry and not closed and not self._held and not turn.leases
         self._ahead = 0
         slots = self._free() > 0 if self.share.alone else self._wants() and not self.share.full
         # Who sleeps at the broker is told there.
@@ -463,6 +528,9 @@ class StreamConsumer:
             jobs.start_soon(self._doze, self._dozing, name=f"read {self.stream}")
         if self._slots.waiting:
             until = AHEAD_PATIENCE if until is None else min(until, AHEAD_PATIENCE)
+        if closed:
+            left = self._isolation.left
+            until = left if until is None else min(until, left)
         with anyio.move_on_after(until):
             await self._changed.wait()
         self._changed = anyio.Event()
@@ -513,6 +581,10 @@ class StreamConsumer:
         """What was taken and not started is ready again, uncounted."""
         for running in self._slots.take_back():
             self._end_unrun(running)
+        for running in self.running():
+            if running is self._isolation.waiting:
+                self._isolation.waiting = None
+                self._end_unrun(running)
 
     async def _say_goodbye(self) -> None:
         """Leave nothing behind that somebody would wait a lease for."""

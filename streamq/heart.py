@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from streamq.broker import Broker, Renewal
 from streamq.clock import Clock
@@ -20,8 +21,12 @@ from streamq.consumer import StreamConsumer, WorkerOptions
 from streamq.errors import StreamqError
 from streamq.events import BrokerTrouble, Event
 from streamq.parent import Parent, Report
+from streamq.slots import Running
 
 log = logging.getLogger("streamq.worker")
+
+#: Seconds that telling the broker which job a process ends for may take.
+LAST_WORDS: Final = 1.0
 
 
 class Heart(threading.Thread):
@@ -69,15 +74,16 @@ class Heart(threading.Thread):
                 self._beat_at_once()
             else:
                 for consumer in self._consumers:
-                    self._beat(consumer)
+                    self.beat(consumer)
 
     def _beat_at_once(self) -> None:
         """Partitions are on several servers: one that does not answer must not cost others their leases."""
         for consumer in list(self._consumers):
             if not consumer.beating.locked():  # else its last beat has not come back
-                threading.Thread(target=self._beat, args=(consumer,), daemon=True).start()
+                threading.Thread(target=self.beat, args=(consumer,), daemon=True).start()
 
-    def _beat(self, consumer: StreamConsumer) -> None:
+    def beat(self, consumer: StreamConsumer) -> None:
+        """One beat for one consumer now, from any thread: after the one that is on its way."""
         with consumer.beating:
             if consumer.gone:
                 return
@@ -98,7 +104,13 @@ class Heart(threading.Thread):
 
     def report(self) -> None:
         """Tell the parent how we are; end the process where a job is past its hard limit."""
-        left, job = self._nearest_limit()
+        nearest = self._nearest_limit()
+        left, job = None, ""
+        if nearest is not None:
+            left, consumer, running = nearest
+            job = f"{running.lease.stream} {running.lease.envelope.id}"
+            if left < 2 * self._options.renew:  # before the last beat: the parent may end us right after that
+                consumer.blame(running)
         if self._parent is not None:
             self._parent.tell(
                 Report(
@@ -111,24 +123,24 @@ class Heart(threading.Thread):
                     recycling=self.recycling,
                 )
             )
-        if left is not None and left < 0:
+        if nearest is not None and nearest[0] < 0:
             log.critical("job_past_its_limit", extra={"worker": self._worker, "job": job})
+            last = threading.Thread(target=self.beat, args=(consumer,), daemon=True)
+            last.start()
+            last.join(LAST_WORDS)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _nearest_limit(self) -> tuple[float | None, str]:
+    def _nearest_limit(self) -> tuple[float, StreamConsumer, Running] | None:
         """Seconds until the first of the jobs that run is past its hard limit, and which that is."""
         now = self._clock.monotonic()
         ends = [
-            (running.started + consumer.registration.hard_limit - now, running)
+            (running.started + consumer.registration.hard_limit - now, consumer, running)
             for consumer in self._consumers
             if consumer.registration.hard_limit is not None
             for running in consumer.running()
             if running.started is not None and running.ended is None
         ]
-        if not ends:
-            return None, ""
-        left, running = min(ends, key=lambda end: end[0])
-        return left, f"{running.lease.stream} {running.lease.envelope.id}"
+        return min(ends, key=lambda end: end[0], default=None)
 
     def stop(self) -> None:
         """Beat no more."""

@@ -391,6 +391,7 @@ def _one_worker(name: str, seen: Sequence[WorkerSeen]) -> WorkerSeen:
             slots=max(one.facts.slots for one in seen),
             quiet=any(one.facts.quiet for one in seen),
             taken=tuple(taken for one in seen for taken in one.facts.taken),
+            to_blame=next((one.facts.to_blame for one in seen if one.facts.to_blame), ""),
         ),
     )
 

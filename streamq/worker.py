@@ -32,6 +32,7 @@ from streamq.errors import InvalidJob, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobsReclaimed, Observer, tell
 from streamq.handlers import Handlers, Registration
 from streamq.heart import Heart
+from streamq.isolation import Isolation
 from streamq.parent import Parent
 from streamq.share import Share
 from streamq.ticker import Ticker
@@ -101,7 +102,11 @@ class Worker:
         if not chosen:
             raise InvalidJob("there is no stream to work on")
         #: One for each stream, and one for each further partition that is known of.
-        self.consumers = [self._consumer(one) for one in chosen]
+        self.consumers: list[StreamConsumer] = []
+        self._isolation = Isolation(
+            self.consumers, lease=options.lease, renew=options.renew, clock=self._clock
+        )
+        self.consumers += [self._consumer(one) for one in chosen]
         #: Consumers of partitions that were heard of and that nobody reads yet.
         self._found: deque[StreamConsumer] = deque()
         self._found_one = anyio.Event()
@@ -197,6 +202,7 @@ class Worker:
                 tell=self._tell,
                 parent=Parent.found(),
             )
+            self._isolation.beat = heart.beat
             heart.start()
             background.start_soon(self._recycle, heart)
             background.start_soon(self._obey)
@@ -261,6 +267,7 @@ class Worker:
             options=self._options,
             clock=self._clock,
             tell=tell,
+            isolation=self._isolation,
             share=share,
         )
 

@@ -14,10 +14,18 @@
 local worker = ARGV[1]
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[6], worker) ~= ARGV[2] then return { 0, 0, 0, {}, 0 } end
 
+-- Anybody may have written what it told: whatever it is, it is read as a worker's that named no job.
+local function blamed_by(facts)
+  if not facts then return nil end
+  local ok, told = pcall(cjson.decode, string.match(facts, '^%d+ (.*)$'))
+  return ok and type(told) == 'table' and type(told.to_blame) == 'string' and told.to_blame or ''
+end
+
 local limit = tonumber(ARGV[4])
 local made = { ready = 0, dead = 0, cancelled = 0 }
 local of = { dead = KEYS[4], meta = KEYS[5], done = KEYS[9], cancels = KEYS[10], budget = tonumber(ARGV[3]),
-  now = server_ms(), freed = {}, limits = limits_of(14, { KEYS[1], KEYS[2], KEYS[3] }, KEYS[5], KEYS[8], KEYS[13]) }
+  now = server_ms(), freed = {}, blamed = blamed_by(redis.call('HGET', KEYS[11], worker)),
+  limits = limits_of(14, { KEYS[1], KEYS[2], KEYS[3] }, KEYS[5], KEYS[8], KEYS[13]) }
 local more = 0
 for lane = 1, 3 do
   local rows = redis.pcall('XPENDING', KEYS[lane], 'workers', '-', '+', limit, worker)

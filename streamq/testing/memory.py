@@ -70,6 +70,8 @@ _receipts = msgspec.json.Decoder(list[Receipt])
 #: Every so many takes the normal lane, and the low lane, get one slot before the high lane.
 NORMAL_SHARE: Final = 4
 LOW_SHARE: Final = 8
+#: Crash budgets after which a job is dead though its worker did not name it.
+SPARED: Final = 3
 
 
 def _ms(seconds: float) -> int:
@@ -509,7 +511,9 @@ class MemoryBroker(MemorySchedules):
             store = self._store(stream)
             if beat is not None and store.workers.get(worker) != beat:
                 return Reclaimed()
-            made = self._take_back(store, list(store.held_by(worker)), crash_budget)
+            facts = store.facts[worker][1] if worker in store.facts else None
+            blamed = None if facts is None else facts.to_blame
+            made = self._take_back(store, list(store.held_by(worker)), crash_budget, blamed)
             store.forget(worker)
             return made
 
@@ -527,9 +531,13 @@ class MemoryBroker(MemorySchedules):
             return self._take_back(store, abandoned, crash_budget)
 
     def _take_back(
-        self, store: StreamStore, entries: Sequence[tuple[Lane, str]], crash_budget: int
+        self,
+        store: StreamStore,
+        entries: Sequence[tuple[Lane, str]],
+        crash_budget: int,
+        blamed: str | None = None,
     ) -> Reclaimed:
-        """Each entry ready again with one crash more, or dead."""
+        """Each entry ready again with one crash more, or dead. See lib/reclaim.lua for `blamed`."""
         now, ready, cancelled = self._now_ms(), 0, 0
         for name, entry_id in entries:
             lane = store.lanes[name]
@@ -541,7 +549,7 @@ class MemoryBroker(MemorySchedules):
                 _record_cancelled(store, envelope, now)
                 store.by_key.left_lane(envelope, entry_id, now)
                 cancelled += 1
-            elif envelope.crashes >= crash_budget:
+            elif _is_to_blame(envelope.crashes, crash_budget, f"{name}/{entry_id}", blamed):
                 lane.drop(entry_id)
                 why = f"its worker died {envelope.crashes} times holding it; the last was {owner}"
                 _bury_entry(store, fields, name, reason="crashed", error=why, now=now)
@@ -1003,6 +1011,13 @@ def _with_one_crash_more(entry_id: str, fields: Fields) -> Fields:
     defaults = {b"id": entry_id.encode(), b"enqueued": b"%d" % entry_ms(entry_id)}
     said = {name: value for name, value in fields.items() if (name, value) != (b"id", b"")}
     return defaults | said | {b"crashes": b"%d" % (counted + 1)}
+
+
+def _is_to_blame(crashes: int, budget: int, key: str, blamed: str | None) -> bool:
+    """See lib/reclaim.lua."""
+    if crashes < budget:
+        return False
+    return budget == 1 or blamed is None or blamed == key or crashes >= SPARED * budget
 
 
 def _ready_since(lane: LaneStore) -> int:

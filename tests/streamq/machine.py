@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamq.broker import Again, Bury, Cancel, Done, Finish, Lease, Reclaimed, Release
+from streamq.broker import Again, Bury, Cancel, Done, Finish, Lease, Reclaimed, Release, WorkerFacts
 from streamq.keys import LANES, Lane
 from streamq.limits import Limit
 from tests.streamq.rig import Rig, job
@@ -92,6 +92,8 @@ class BrokerMachine(RuleBasedStateMachine):
         self.workers = {name: ModelWorker() for name in WORKERS}
         #: Heartbeats of the workers on the broker's list.
         self.beats: dict[str, int] = {}
+        #: What each has told of itself: the lease key of the job that is to blame, or none ("").
+        self.told: dict[str, str] = {}
         self.owners: dict[str, int] = {}
         #: Uniqueness key -> ids of jobs whose end the next one of it waits for.
         self.tickets: dict[str, set[str]] = {"k1": set(), "k2": set()}
@@ -231,10 +233,13 @@ class BrokerMachine(RuleBasedStateMachine):
         assert {lease.key for lease in found} == missing
         self._see(name, found)
 
-    @rule(name=worker_names)
-    def renew(self, name: str) -> None:
+    @rule(name=worker_names, blamed=st.one_of(st.none(), some))
+    def renew(self, name: str, blamed: int | None) -> None:
         worker = self.workers[name]
-        renewal = self.rig.broker.renew(self.rig.stream, name, worker.seen)
+        names_one = blamed is not None and worker.seen
+        self.told[name] = worker.seen[blamed % len(worker.seen)].key if names_one else ""
+        facts = WorkerFacts(to_blame=self.told[name])
+        renewal = self.rig.broker.renew(self.rig.stream, name, worker.seen, facts)
         self.beats[name] = self.beats.get(name, 0) + 1
         assert renewal.beats == self.beats
         assert renewal.lost == {lease.key for lease in worker.seen if self._holder(lease) != name}
@@ -258,21 +263,23 @@ class BrokerMachine(RuleBasedStateMachine):
         beat = {"blind": None, "right": self.beats.get(name), "stale": self.beats.get(name, 0) + 1}[view]
         made = self._run(self.rig.broker.reclaim(self.rig.stream, name, beat=beat, crash_budget=BUDGET))
         lost = [one for one in self.jobs.values() if one.holder == name] if view != "stale" else []
-        self._all_crash(lost, made)
+        self._all_crash(lost, made, self.told.get(name))
         if view != "stale":
             self.beats.pop(name, None)
+            self.told.pop(name, None)
 
     @rule()
     def sweep(self) -> None:
         made = self._run(self.rig.broker.sweep(self.rig.stream, idle=0, crash_budget=BUDGET))
         lost = [one for one in self.jobs.values() if one.holder and one.holder not in self.beats]
-        self._all_crash(lost, made)
+        self._all_crash(lost, made, None)
 
     @rule(name=worker_names)
     def retire(self, name: str) -> None:
         self._run(self.rig.broker.retire(self.rig.stream, name))
         if not any(one.holder == name for one in self.jobs.values()):
             self.beats.pop(name, None)
+            self.told.pop(name, None)
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
@@ -535,9 +542,9 @@ class BrokerMachine(RuleBasedStateMachine):
         assert not one.fences or lease.fence > one.fences[-1], "the fence must rise"
         one.fences.append(lease.fence)
 
-    def _all_crash(self, lost: Sequence[ModelJob], made: Reclaimed) -> None:
+    def _all_crash(self, lost: Sequence[ModelJob], made: Reclaimed, told: str | None) -> None:
         """Their worker died; what was made of them is what should be."""
-        came_to = Counter(self._crash(one) for one in lost)
+        came_to = Counter(self._crash(one, told) for one in lost)
         self._advance()
         assert (made.ready, made.dead, made.cancelled) == (
             came_to["ready"],
@@ -545,12 +552,13 @@ class BrokerMachine(RuleBasedStateMachine):
             came_to["cancelled"],
         )
 
-    def _crash(self, one: ModelJob) -> str:
+    def _crash(self, one: ModelJob, told: str | None) -> str:
+        spared = told is not None and told != one.key and one.crashes + 1 < 3 * BUDGET
         one.holder = one.key = None
         one.crashes += 1
         if one.cancelled:
             self._end(one, "cancelled")
-        elif one.crashes < BUDGET:
+        elif one.crashes < BUDGET or spared:
             one.place = "ready"
         else:
             self._end(one, "dead")

@@ -166,13 +166,30 @@ class GivesTheCancelledToTheNext(MemoryBroker):
     """The worker of a cancelled job dies, and another one is given it."""
 
     def _take_back(
-        self, store: StreamStore, entries: Sequence[tuple[Lane, str]], crash_budget: int
+        self,
+        store: StreamStore,
+        entries: Sequence[tuple[Lane, str]],
+        crash_budget: int,
+        blamed: str | None = None,
     ) -> Reclaimed:
         asked, store.cancels = store.cancels, {}
         try:
-            return super()._take_back(store, entries, crash_budget)
+            return super()._take_back(store, entries, crash_budget, blamed)
         finally:
             store.cancels = asked
+
+
+class BlamesWhoeverWasBeside(MemoryBroker):
+    """A job is buried though its worker named another."""
+
+    def _take_back(
+        self,
+        store: StreamStore,
+        entries: Sequence[tuple[Lane, str]],
+        crash_budget: int,
+        blamed: str | None = None,
+    ) -> Reclaimed:
+        return super()._take_back(store, entries, crash_budget)
 
 
 class KeepsSlots(MemoryBroker):
@@ -240,11 +257,22 @@ def a_running_one_is_cancelled(one: BrokerMachine) -> None:
     _look(one)
 
 
+def a_job_dies_beside_another(one: BrokerMachine) -> None:
+    for _ in range(2):
+        one.enqueue(lane="normal", unique=None, delay=0.0, limit=None)
+    for _ in range(2):
+        one.take(name="alice", free=2)
+        one.renew(name="alice", blamed=len(one.workers["alice"].seen) - 1)
+        one.reclaim(name="alice", view="right")
+    _look(one)
+
+
 #: What chance comes upon in some searches only, with a history that shows it.
 RARE: dict[type[MemoryBroker], Callable[[BrokerMachine], None]] = {
     KeepsSlots: a_retry_among_others_of_its_key,
     CountsRunningOnly: one_is_due_while_another_of_its_key_waits,
     ForgetsCancellations: a_running_one_is_cancelled,
+    BlamesWhoeverWasBeside: a_job_dies_beside_another,
 }
 
 

@@ -1,10 +1,21 @@
 -- Takes one entry from a worker that is gone: ready again under a new id with one crash more, or dead
--- when the crash budget is spent, or ended where a person has cancelled it. Returns 'ready', 'dead',
+-- when the crash budget is spent and it is to blame, or ended where a person has cancelled it. Returns 'ready', 'dead',
 -- 'cancelled' or nil (the entry itself was deleted). Needs lib/cancel and lib/limits.
 -- The uniqueness key of a dead one is found only here, so it cannot be among KEYS: it is added to
 -- `freed` (key, job id, ...) and the caller gives it back with lua/give_back.lua.
--- `of`: the keys dead, meta, done and cancels, the crash budget, the server's ms, `freed` and `limits`.
+-- `of`: the keys dead, meta, done and cancels, the crash budget, the server's ms, `freed`, `limits` and `blamed`.
+-- `of.blamed`: the lease key of the job that the worker named as to blame for its death ('' = it named none); nil:
+-- it told nothing of itself.
 local lane_words = { 'high', 'normal', 'low' }
+
+-- A job whose budget is spent is spared where its worker told of itself and did not name it: then something else
+-- may have killed that worker. Not for ever: what kills whoever is handed it never gets so far as to be named.
+local SPARED = 3
+local function is_to_blame(crashes, lease_key, of)
+  if crashes < of.budget then return false end
+  return of.budget <= 1 or not of.blamed or of.blamed == lease_key or crashes >= SPARED * of.budget
+end
+
 local function take_back(lane_key, lane, entry_id, owner, of)
   local dead_key, meta_key, freed = of.dead, of.meta, of.freed
   local found = redis.call('XRANGE', lane_key, entry_id, entry_id)
@@ -44,7 +55,7 @@ local function take_back(lane_key, lane, entry_id, owner, of)
   if redis.call('ZSCORE', of.cancels, job_id) then
     outcome = 'cancelled'
     record_cancelled(of.done, of.cancels, meta_key, job_id, attempt, 0)
-  elseif crashes >= of.budget then
+  elseif is_to_blame(crashes, lane_words[lane] .. '/' .. entry_id, of) then
     outcome = 'dead'
     local why = string.format('its worker died %d times holding it; the last was %s', crashes, owner)
     redis.call('XADD', dead_key, '*', 'died', string.format('%d', of.now), 'reason', 'crashed', 'error', why,

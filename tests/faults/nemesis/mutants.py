@@ -198,6 +198,11 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
             "turn",
         ),
     ),
+    "neighbours-blamed": Mutant(
+        "a job is buried though its worker named another as to blame, or none",
+        "machine",
+        _in_lua("not of.blamed or", "true or", "reclaim"),
+    ),
     "slot-kept": Mutant(
         "a job that is over keeps its key's slot: who waits for it waits for ever",
         "machine",

@@ -6,7 +6,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from streamq.broker import Again, Bury, Done, Reclaimed
+from streamq.broker import Again, Bury, Done, Reclaimed, WorkerFacts
+from streamq.keys import StreamKeys
 from tests.streamq.rig import BUDGET, FINISHES, PATIENCE, Rig, ids, job
 
 
@@ -176,6 +177,83 @@ async def test_a_job_whose_workers_keep_dying_is_dead_when_the_budget_is_spent(r
     assert letter.envelope.headers == {"h": "v"}
     assert "worker-3" in letter.error
     assert letter.envelope.lane == "low"
+
+
+async def _die_thrice(rig: Rig, *, named: bool | None, budget: int = 3, deaths: int = 3) -> Reclaimed:
+    """Of as many workers as that, each holding the stream's jobs; `named`: whether the last one named the first
+    job as to blame (None: it told nothing). What the last death brought.
+    """
+    made = Reclaimed()
+    for death in range(deaths):
+        worker = rig.hand(f"worker-{death}")
+        leases = await worker.take(2)
+        if named is not None:
+            key = leases[0].key if named and death == deaths - 1 else ""
+            rig.broker.renew(rig.stream, worker.name, leases, WorkerFacts(to_blame=key))
+        made = await rig.broker.reclaim(rig.stream, worker.name, beat=None, crash_budget=budget)
+    return made
+
+
+async def test_of_two_whose_budget_is_spent_the_one_that_is_named_is_dead_and_the_other_is_spared(
+    rig: Rig,
+) -> None:
+    guilty, other = await rig.put_one(unique="a"), await rig.put_one(unique="b")
+    assert await _die_thrice(rig, named=True) == Reclaimed(ready=1, dead=1)
+    (letter,) = await rig.broker.dead(rig.stream)
+    assert (letter.envelope.id, letter.envelope.crashes, letter.reason) == (guilty, 3, "crashed")
+    lease = await rig.hand("bob").take_one()
+    assert (lease.envelope.id, lease.envelope.crashes) == (other, 3)
+    # The dead one's uniqueness key is free, the other's is not.
+    assert [receipt.created for receipt in await rig.put(job(unique="a"), job(unique="b"))] == [True, False]
+
+
+async def test_a_job_beside_every_death_is_dead_after_three_times_its_budget(rig: Rig) -> None:
+    await rig.put(job())
+    assert await _die_thrice(rig, named=False, deaths=8) == Reclaimed(ready=1)
+    assert await _die_thrice(rig, named=False, deaths=1) == Reclaimed(dead=1)
+    (letter,) = await rig.broker.dead(rig.stream)
+    assert (letter.reason, letter.envelope.crashes) == ("crashed", 9)
+
+
+async def test_a_budget_of_one_is_spent_by_whichever_death(rig: Rig) -> None:
+    await rig.put(job(), job())
+    assert await _die_thrice(rig, named=False, budget=1, deaths=1) == Reclaimed(dead=2)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(
+            b"",
+            b" ",
+            b"17",
+            b"17 ",
+            b"17 {",
+            b"17 []",
+            b"17 null",
+            b'17 {"to_blame":null}',
+            b'17 {"to_blame":[]}',
+        ),
+        *(
+            b'17 {"to_blame":7}',
+            b'17 {"slots":1}',
+            b"17 " + b"[" * 5000,
+            b"\xff\x00 \xfe",
+            b'x {"to_blame":"a"}',
+        ),
+    ],
+)
+async def test_whatever_a_worker_seems_to_have_told_its_jobs_are_taken_back(
+    redis_rig: Rig, told: bytes
+) -> None:
+    rig = redis_rig
+    await rig.put(job())
+    await _die_thrice(rig, named=None, deaths=2)
+    await rig.hand("alice").take_one()
+    await rig.client.hset(StreamKeys.of(rig.stream).facts, "alice", told)
+    made = await rig.broker.reclaim(rig.stream, "alice", beat=None, crash_budget=3)
+    assert made == Reclaimed(ready=1)
+    assert await rig.places() == {"ready": 1}
 
 
 async def test_a_crash_never_eats_an_attempt_nor_an_attempt_a_crash(rig: Rig) -> None:
