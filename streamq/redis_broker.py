@@ -131,8 +131,8 @@ class RedisBroker(RedisInspection, RedisSchedules):
         self.name = nodes.name
         #: (stream, worker) already on the list of workers.
         self._registered: set[tuple[str, str]] = set()
-        #: How often each (stream, worker) has taken: the lanes' shares follow it.
-        self._takes: Counter[tuple[str, str]] = Counter()
+        #: How many jobs each (stream, worker) has taken: the lanes' shares follow it.
+        self._taken: Counter[tuple[str, str]] = Counter()
         #: How often each (stream, worker) has renewed: every so often it is counted what it has in hand.
         self._renewals: Counter[tuple[str, str]] = Counter()
         #: What the server was seen to be able to confirm.
@@ -321,13 +321,12 @@ class RedisBroker(RedisInspection, RedisSchedules):
             sequence=sequence,
             finished=finished,
             free=free,
-            takes=self._takes[stream, worker] + 1,
+            taken=self._taken[stream, worker],
             retention=retention,
             register=not known,
         )
         turn = await self._with_groups(stream, call, self._nodes.ask)
-        if free > 0:
-            self._takes[stream, worker] += 1
+        self._taken[stream, worker] += len(turn.leases)
         if not known:
             self._registered.add((stream, worker))
         return turn
@@ -488,7 +487,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
         """See `Broker.retire`."""
         await self._with_groups(stream, scripts.retire(stream, worker))
         self._registered.discard((stream, worker))
-        self._takes.pop((stream, worker), None)
+        self._taken.pop((stream, worker), None)
         self._renewals.pop((stream, worker), None)
 
     async def trim(self, stream: str, retention: Retention) -> None:

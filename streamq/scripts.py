@@ -315,13 +315,13 @@ def turn(
     sequence: int,
     finished: Sequence[Finish],
     free: int,
-    takes: int,
+    taken: int,
     retention: Retention,
     register: bool,
 ) -> Call[Turn]:
     """Apply what finished, promote what is due, take what is free.
 
-    `takes`: the how many-th take of this worker it is; the lanes' shares follow it.
+    `taken`: how many jobs this worker has taken so far; the lanes' shares follow it.
     """
     k = StreamKeys.of(stream)
     keys = [
@@ -351,7 +351,7 @@ def turn(
         PROMOTE_LIMIT,
         retention.done_count,
         int(register),
-        takes,
+        taken,
         b"",
         b"",
     ]

@@ -8,7 +8,7 @@
 -- KEYS[19..] -> uniqueness keys, referred to by index
 -- ARGV[1] -> worker       ARGV[2] -> sequence     ARGV[3] -> free slots
 -- ARGV[4] -> promote at most   ARGV[5] -> completed records kept at most   ARGV[6] -> 1 = register the worker
--- ARGV[7] -> the how many-th take of this worker it is, for the lanes' shares
+-- ARGV[7] -> how many jobs this worker has taken so far, for the lanes' shares
 -- ARGV[8] -> finishes, as one MessagePack array ("" = none); each an array:
 --   'd' lane entry job_id unique_index attempt duration_ms [first n]   done; fields of the record beside the usual
 --   'a' lane entry job_id unique_index delay_ms counts unique_ms first n   again (counts: 1 = a retry, 0 = a snooze)

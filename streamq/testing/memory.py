@@ -67,9 +67,9 @@ from streamq.wire import NOTE_LIMIT, entry_ms, envelope_of, fields_again, fields
 
 _receipts = msgspec.json.Decoder(list[Receipt])
 
-#: Every so many takes the normal lane, and the low lane, get one slot before the high lane.
-NORMAL_SHARE: Final = 4
-LOW_SHARE: Final = 8
+#: Of every eight jobs that a worker takes, the how many-th is the normal lane's, and the low lane's.
+NORMAL_TURN: Final = 4
+LOW_TURN: Final = 8
 #: Crash budgets after which a job is dead though its worker did not name it.
 SPARED: Final = 3
 
@@ -360,7 +360,7 @@ class MemoryBroker(MemorySchedules):
     def _take(self, store: StreamStore, worker: str, free: int, now: int) -> list[tuple[Lane, str]]:
         """Lanes in order, after the guaranteed share of the lower ones."""
         taken: list[tuple[Lane, str]] = []
-        store.takes[worker] += 1
+        before = store.taken[worker]
 
         def read(lane: Lane, most: int) -> None:
             while count := min(most, free - len(taken)):
@@ -371,13 +371,13 @@ class MemoryBroker(MemorySchedules):
                 if len(kept) == len(got):
                     return
 
-        if store.takes[worker] % LOW_SHARE == 0:
-            read("low", 1)
-        if store.takes[worker] % NORMAL_SHARE == 0:
-            read("normal", 1)
+        read("low", _share(before, free, LOW_TURN))
+        if store.lanes["high"].ready:
+            read("normal", _share(before, free, NORMAL_TURN))
         for lane in LANES:
             read(lane, free)
-        return taken
+        store.taken[worker] += len(taken)
+        return sorted(taken, key=lambda one: LANES.index(one[0]))
 
     def _startable(self, store: StreamStore, lane: Lane, entries: Sequence[str], now: int) -> list[str]:
         """Those of the entries just handed over that their keys let start; the others are parked."""
@@ -578,7 +578,7 @@ class MemoryBroker(MemorySchedules):
             store = self._store(stream)
             if not any(store.held_by(worker)):
                 store.forget(worker)
-                store.takes.pop(worker, None)
+                store.taken.pop(worker, None)
 
     async def trim(self, stream: str, retention: Retention) -> None:
         """See `Broker.trim`."""
@@ -881,6 +881,11 @@ def _setter(woken: anyio.Event) -> Callable[[], None]:
         loop.call_soon_threadsafe(woken.set)
 
     return wake
+
+
+def _share(taken: int, free: int, turn: int) -> int:
+    """How many of the `free` jobs that come after the first `taken` are that one of their eight."""
+    return (taken + free + 8 - turn) // 8 - (taken + 8 - turn) // 8
 
 
 def _due_ms(job: NewJob, now: int) -> int:

@@ -185,8 +185,8 @@ class StreamStore:
         self.workers: dict[str, int] = {}
         #: Sequence number and refusals of each worker's last turn that finished something.
         self.turns: dict[str, tuple[int, frozenset[str]]] = {}
-        #: Worker -> how often it has taken: the lanes' shares follow it.
-        self.takes: Counter[str] = Counter()
+        #: Worker -> how many jobs it has taken: the lanes' shares follow it.
+        self.taken: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
         self.paused = False
         #: Partitions of the stream, as this one knows.

@@ -92,7 +92,7 @@ async def test_a_stream_that_keeps_none_looks_at_no_value_and_says_nothing_more(
     finish = await ended(object(), None)
     assert finish == Done(finish.lease, finish.duration)
     call = turn(
-        "asks", "w", sequence=1, finished=[finish], free=0, takes=1, retention=Retention(), register=False
+        "asks", "w", sequence=1, finished=[finish], free=0, taken=0, retention=Retention(), register=False
     )
     assert len(call.args) == 9  # as lua/turn.lua names them: no fields behind
 

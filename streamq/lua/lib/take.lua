@@ -1,5 +1,5 @@
--- Reads up to `free` new entries for `worker`, lanes in order: high, normal, low; every 4th take the
--- normal lane and every 8th the low lane gets one slot before the others, so that nothing starves.
+-- Reads up to `free` new entries for `worker`, lanes in order: high, normal, low; but of every eight jobs
+-- that it takes the 4th is the normal lane's and the 8th the low lane's, so that nothing starves.
 -- Needs lib/limits.
 
 -- Entries that are looked at in one take, when most of them may not start.
@@ -16,7 +16,24 @@ local function startable(L, lane, entries)
   return kept or entries
 end
 
-local function take(lanes, worker, free, takes, L)
+-- How many of the `free` jobs that come after the first `taken` are `th` in their eight.
+local function share(taken, free, th)
+  return math.floor((taken + free + 8 - th) / 8) - math.floor((taken + 8 - th) / 8)
+end
+
+-- The same entries, lane by lane: where more are taken than there are slots, the first start first.
+local function in_order(got)
+  if #got < 2 then return got end
+  local sorted = {}
+  for lane = 1, 3 do
+    for _, one in ipairs(got) do
+      if one[1] == lane then sorted[#sorted + 1] = one end
+    end
+  end
+  return sorted
+end
+
+local function take(lanes, worker, free, taken, L)
   local got, looked = {}, 0
   local function read(lane, count)
     while count > 0 and looked < LOOKED do
@@ -35,11 +52,13 @@ local function take(lanes, worker, free, takes, L)
     end
   end
   -- Reading costs more than looking. The normal lane is read always: that is how a lost group is noticed.
-  if takes % 8 == 0 and redis.call('XLEN', lanes[3]) > 0 then read(3, math.min(1, free)) end
-  local high = redis.call('XLEN', lanes[1]) > 0
-  if high and takes % 4 == 0 then read(2, math.min(1, free)) end
-  if high then read(1, free) end
+  local normals, lows = share(taken, free, 4), share(taken, free, 8)
+  if lows > 0 and redis.call('XLEN', lanes[3]) > 0 then read(3, lows) end
+  if redis.call('XLEN', lanes[1]) > 0 then
+    if normals > 0 then read(2, normals) end
+    read(1, free)
+  end
   read(2, free)
   if free > 0 and redis.call('XLEN', lanes[3]) > 0 then read(3, free) end
-  return got, looked >= LOOKED
+  return in_order(got), looked >= LOOKED
 end

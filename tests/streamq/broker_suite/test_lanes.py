@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from streamq.broker import Again, Done, Release
-from tests.streamq.rig import Hand, Rig, job
+from tests.streamq.rig import Rig, job
 
 
 async def _fill(rig: Rig, each: int) -> None:
@@ -26,31 +28,37 @@ async def test_the_order_inside_each_lane_is_kept(rig: Rig) -> None:
     ]  # fmt: skip
 
 
-async def test_a_flood_of_high_jobs_leaves_a_share_to_the_lower_lanes(rig: Rig) -> None:
-    await _fill(rig, 40)
+@pytest.mark.parametrize(("free", "turns"), [(1, 32), (3, 16), (10, 8), (100, 2)])
+async def test_a_flood_of_high_jobs_leaves_one_in_eight_to_each_lower_lane_however_many_are_taken_at_once(
+    rig: Rig, free: int, turns: int
+) -> None:
+    many = free * turns
+    await _fill(rig, many)
     worker = rig.hand()
     lanes = Counter[str]()
     ended: list[Done] = []
-    for _ in range(32):
-        (lease,) = (await worker.turn(*ended, free=1)).leases
-        lanes[lease.lane] += 1
-        ended = [Done(lease)]
-    assert lanes == {"high": 24, "normal": 4, "low": 4}, "one slot in 8 turns each"
+    for _ in range(turns):
+        leases = (await worker.turn(*ended, free=free)).leases
+        lanes.update(lease.lane for lease in leases)
+        ended = [Done(lease) for lease in leases]
+    assert lanes == {"high": many - 2 * (many // 8), "normal": many // 8, "low": many // 8}
 
 
-async def test_with_more_slots_both_lower_lanes_get_theirs_in_one_turn(rig: Rig) -> None:
-    worker = rig.hand()
-    await takes(worker, 7)
-    await _fill(rig, 10)
-    lanes = Counter(lease.lane for lease in await worker.take(4))
-    assert lanes == {"high": 2, "normal": 1, "low": 1}
+async def test_a_flood_of_normal_jobs_leaves_one_in_eight_to_the_low_lane(rig: Rig) -> None:
+    await rig.put(*(job(lane=lane) for _ in range(20) for lane in ("normal", "low")))
+    lanes = Counter(lease.lane for lease in await rig.hand().take(20))
+    assert lanes == {"normal": 18, "low": 2}
 
 
 async def test_a_share_nobody_needs_goes_to_the_high_lane(rig: Rig) -> None:
-    worker = rig.hand()
-    await takes(worker, 7)
-    await rig.put(*(job(lane="high") for _ in range(4)))
-    assert [lease.lane for lease in await worker.take(4)] == ["high"] * 4
+    await rig.put(*(job(lane="high") for _ in range(16)))
+    assert [lease.lane for lease in await rig.hand().take(16)] == ["high"] * 16
+
+
+async def test_where_a_lower_lane_has_less_than_its_share_the_others_get_the_rest(rig: Rig) -> None:
+    await rig.put(*(job(lane="high") for _ in range(40)), job(lane="low"), job(lane="normal"))
+    lanes = Counter(lease.lane for lease in await rig.hand().take(32))
+    assert lanes == {"high": 30, "normal": 1, "low": 1}
 
 
 async def test_turns_that_take_nothing_cost_the_lower_lanes_no_share(rig: Rig) -> None:
@@ -63,12 +71,6 @@ async def test_turns_that_take_nothing_cost_the_lower_lanes_no_share(rig: Rig) -
         lanes[lease.lane] += 1
         await worker.turn(Done(lease))
     assert lanes == {"high": 12, "normal": 2, "low": 2}
-
-
-async def takes(worker: Hand, many: int) -> None:
-    """So many takes in vain."""
-    for _ in range(many):
-        assert await worker.take(1) == []
 
 
 async def test_a_job_stays_in_its_lane_through_delay_retry_release_and_crash(rig: Rig) -> None:
