@@ -2,11 +2,14 @@
 
 It reads, it never changes anything; it listens on the loopback address unless told otherwise. One
 request a connection, parsed by h11 within a few kilobytes and seconds, a bounded number of
-connections at once: garbage, slow readers and scanners cost nothing but their own connection.
+connections at once: garbage, slow readers and scanners cost nothing but their own connection. Where the
+bound is reached, who has connected and not yet asked makes room for who comes: a few idle connections
+must not keep a probe out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -24,11 +27,14 @@ logger = logging.getLogger(__name__)
 
 #: Bytes a request's head may have.
 MAX_HEAD: Final = 8192
-#: Seconds a connection may take in all, answer included.
-CONNECTION_TIMEOUT: Final = 10.0
+#: Seconds until a request's head is there, until its page is made, until the other side has taken the
+#: answer: each its own, so that who asks slowly is answered all the same.
+HEAD_TIMEOUT: Final = 5.0
+PAGE_TIMEOUT: Final = 9.0
+SEND_TIMEOUT: Final = 10.0
 #: Seconds one readiness check may take.
 CHECK_TIMEOUT: Final = 2.0
-#: Connections served at once; more are closed unread.
+#: Connections served at once.
 MAX_CONNECTIONS: Final = 32
 
 #: prometheus_client.CONTENT_TYPE_LATEST's format: what `generate_latest` writes.
@@ -108,45 +114,75 @@ async def serving(pages: Pages, *, host: str = "127.0.0.1", port: int = 0) -> As
     """Serve while the block runs; yields the port. Raises OSError when the port is taken."""
     # Exclusive on purpose: with SO_REUSEPORT two workers would answer for each other by turns.
     listener = await anyio.create_tcp_listener(local_host=host, local_port=port, reuse_port=False)
-    slots = anyio.CapacityLimiter(MAX_CONNECTIONS)
-
-    async def connected(stream: anyio.abc.SocketStream) -> None:
-        async with stream:
-            try:
-                slots.acquire_nowait()
-            except anyio.WouldBlock:
-                return
-            try:
-                with anyio.move_on_after(CONNECTION_TIMEOUT):
-                    await _talk(stream, pages)
-            finally:
-                slots.release()
-
+    connections = _Connections(pages)
     async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, connected)
+        group.start_soon(listener.serve, connections.serve)
         yield int(listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 - no Django here
         group.cancel_scope.cancel()
 
 
-async def _talk(stream: anyio.abc.SocketStream, pages: Pages) -> None:
-    """One request, one answer. What the other side does wrong ends the connection, nothing else."""
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-    try:
-        request = await _read_head(stream, connection)
-        if request is None:
-            return
-        answer = await _answer(request, pages)
-        await _send(stream, connection, answer, with_body=request.method != b"HEAD")
-        await stream.send_eof()
-    except h11.RemoteProtocolError as error:
-        with contextlib.suppress(h11.LocalProtocolError, anyio.BrokenResourceError):
-            await _send(stream, connection, Answer(error.error_status_hint, b"bad request\n"))
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-        pass  # it hung up
-    except Exception:  # the endpoint must outlive a page that fails
-        logger.exception("endpoint_failed")
-        with contextlib.suppress(h11.LocalProtocolError, anyio.BrokenResourceError):
-            await _send(stream, connection, Answer(500, b"failed; the log says why\n"))
+class _Connections:
+    """Those that are open: each with one request and one answer."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._open = 0
+        #: Of those that have not asked yet, the longest open first.
+        self._silent: list[anyio.CancelScope] = []
+
+    async def serve(self, stream: anyio.abc.SocketStream) -> None:
+        """One connection, to its end."""
+        # The task ends here, whoever ended it. A cancellation in whose moment a timeout inside ran out is
+        # nobody's by its text: anyio lets it through, and the listener would end with it, without a word.
+        with contextlib.suppress(asyncio.CancelledError):
+            async with stream:
+                if self._open >= MAX_CONNECTIONS:
+                    if not self._silent:
+                        return  # unread: all others are being answered
+                    self._silent.pop(0).cancel()
+                self._open += 1
+                try:
+                    await self._talk(stream)
+                finally:
+                    self._open -= 1
+
+    async def _talk(self, stream: anyio.abc.SocketStream) -> None:
+        """What the other side does wrong ends the connection, nothing else."""
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        try:
+            request = await self._asked(stream, connection)
+            if request is None:
+                return
+            answer = await self._answer(request)
+            await _send(stream, connection, answer, with_body=request.method != b"HEAD")
+            await stream.send_eof()
+        except h11.RemoteProtocolError as error:
+            with contextlib.suppress(h11.LocalProtocolError, anyio.BrokenResourceError):
+                await _send(stream, connection, Answer(error.error_status_hint, b"bad request\n"))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            pass  # it hung up
+        except Exception:  # the endpoint must outlive a page that fails
+            logger.exception("endpoint_failed")
+            with contextlib.suppress(h11.LocalProtocolError, anyio.BrokenResourceError):
+                await _send(stream, connection, Answer(500, b"failed; the log says why\n"))
+
+    async def _asked(self, stream: anyio.abc.SocketStream, connection: h11.Connection) -> h11.Request | None:
+        """The request; None: there came none in time, or another needed the place."""
+        with anyio.move_on_after(HEAD_TIMEOUT) as scope:
+            self._silent.append(scope)
+            try:
+                return await _read_head(stream, connection)
+            finally:
+                if scope in self._silent:
+                    self._silent.remove(scope)
+        return None
+
+    async def _answer(self, request: h11.Request) -> Answer:
+        if request.method not in (b"GET", b"HEAD"):
+            return Answer(405, b"GET or HEAD\n")
+        with anyio.move_on_after(PAGE_TIMEOUT):
+            return await self._pages.answer(request.target.decode("ascii", "replace"))
+        return Answer(503, b"no answer within %g s\n" % PAGE_TIMEOUT)
 
 
 async def _read_head(stream: anyio.abc.SocketStream, connection: h11.Connection) -> h11.Request | None:
@@ -160,12 +196,6 @@ async def _read_head(stream: anyio.abc.SocketStream, connection: h11.Connection)
             connection.receive_data(await stream.receive(MAX_HEAD))
         except anyio.EndOfStream:
             connection.receive_data(b"")
-
-
-async def _answer(request: h11.Request, pages: Pages) -> Answer:
-    if request.method not in (b"GET", b"HEAD"):
-        return Answer(405, b"GET or HEAD\n")
-    return await pages.answer(request.target.decode("ascii", "replace"))
 
 
 async def _send(
@@ -182,4 +212,5 @@ async def _send(
         ],
     )
     parts = (head, *([h11.Data(data=answer.body)] if with_body else []), h11.EndOfMessage())
-    await stream.send(b"".join(connection.send(part) or b"" for part in parts))
+    with anyio.move_on_after(SEND_TIMEOUT):
+        await stream.send(b"".join(connection.send(part) or b"" for part in parts))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 import httpx
@@ -11,8 +14,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sentinel.errors import StoreUnavailable
 from sentinel.events import AlertRecorded, ChangeConfirmed, DeliveryEnded, RunEnded
 from sentinel.model import Health
+from sentinel.web import endpoint
 from sentinel.web.endpoint import MAX_CONNECTIONS, Check, Pages, serving
 from sentinel.web.metrics import RuleGauges, SentinelMetrics
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Worker:
@@ -21,20 +27,44 @@ class Worker:
     redis = Check(ok=True)
     broken = False
     hung = False
+    #: Checks that hang, until `go`.
+    hanging = 0
+    #: What is asked has a timeout of its own, which runs out in the moment of the endpoint's.
+    late = False
+    was_late = False
     failure: Exception | None = None
+    page = b"# metrics\n"
+
+    def __init__(self) -> None:
+        self.go = anyio.Event()
 
     async def metrics(self) -> bytes:
         if self.broken:
             raise RuntimeError("a collector failed")
-        return b"# metrics\n"
+        await self._wait()
+        return self.page
+
+    async def _wait(self) -> None:
+        if self.hung:
+            self.hanging += 1
+            await self.go.wait()
+        if self.late:
+            deadline = anyio.current_effective_deadline()
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(None) as timeout:
+                run_out: Callable[[], None] = timeout._on_timeout  # type: ignore[attr-defined] # as the loop does
+                loop.call_at(deadline + 1e-6, run_out)
+                time.sleep(deadline - loop.time() + 0.01)  # noqa: ASYNC251 - both are due when the loop goes on
+                self.was_late = True
+                while True:  # noqa: ASYNC110 - it must be about to go on
+                    await asyncio.sleep(0)
 
     async def check_redis(self) -> Check:
         if self.broken:
             raise RuntimeError("a check failed")
         if self.failure is not None:
             raise self.failure
-        if self.hung:
-            await anyio.sleep_forever()
+        await self._wait()
         return self.redis
 
 
@@ -150,20 +180,93 @@ async def test_garbage_ends_its_own_connection_only(url: str, garbage: bytes) ->
     assert (await get(f"{url}/healthz")).status_code == 200
 
 
-async def test_connections_above_the_bound_are_closed_unread(url: str) -> None:
-    port = int(url.rpartition(":")[2])
+async def test_connections_above_the_bound_are_closed_unread(url: str, worker: Worker) -> None:
+    worker.hung = True
     async with anyio.create_task_group() as group:
-        held = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
-        for stream in held:
-            await stream.send(b"GET /healthz HTTP/1.1\r\n")
+        for _ in range(MAX_CONNECTIONS):
+            group.start_soon(send_raw, url, b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+        with anyio.fail_after(20):
+            while worker.hanging < MAX_CONNECTIONS:  # noqa: ASYNC110 - of the checks' own count
+                await anyio.sleep(0.001)
 
-        assert await send_raw(url, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n") == b""
+        assert await send_raw(url, HEALTH) == b""
 
-        for stream in held:
-            group.start_soon(stream.aclose)
-    with anyio.fail_after(20):
-        while (await send_raw(url, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")) == b"":
-            await anyio.lowlevel.checkpoint()
+        worker.hung = False
+        worker.go.set()
+    assert (await send_raw(url, HEALTH)).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_has_not_asked_makes_room_for_who_comes(url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    async with contextlib.AsyncExitStack() as held:
+        first, *others = [
+            await held.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+            for _ in range(MAX_CONNECTIONS)
+        ]
+        await first.send(b"GET /healthz HTTP/1.1\r\n")
+
+        said = await send_raw(url, HEALTH)
+
+        assert said.startswith(b"HTTP/1.1 200")
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)), anyio.fail_after(20):
+            await first.receive()  # the longest open
+        await others[-1].send(HEALTH)
+        assert (await others[-1].receive()).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_client_that_never_asks_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "HEAD_TIMEOUT", 0.05)
+
+    assert await send_raw(url, b"GET /healthz HTTP/1.1\r\n") == b""
+
+
+async def test_a_page_that_takes_too_long_is_told_not_cut(
+    url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "PAGE_TIMEOUT", 0.05)
+    worker.hung = True
+
+    response = await get(f"{url}/metrics")
+
+    assert (response.status_code, response.text) == (503, "no answer within 0.05 s\n")
+
+
+async def test_a_client_that_does_not_read_is_cut_and_one_that_reads_is_not(
+    url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.page = b"# " + b"x" * 8_000_000 + b"\n"  # more than the buffers between hold
+    request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    whole = await send_raw(url, request)
+    monkeypatch.setattr(endpoint, "SEND_TIMEOUT", 0.05)
+    async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as stream:
+        await stream.send(request)
+        started = await stream.receive(100)
+        await anyio.sleep(0.1)
+        rest = len(started)
+        with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError), anyio.fail_after(20):
+            while True:
+                rest += len(await stream.receive())
+
+    assert whole.endswith(worker.page)
+    assert started.startswith(b"HTTP/1.1 200")
+    assert rest < len(whole)
+    assert (await get(f"{url}/healthz")).status_code == 200
+
+
+async def test_a_timeout_inside_in_the_moment_of_ours_ends_nothing_else(
+    url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio makes one cancellation of both, in the timeout's name: anyio does not know it as its own."""
+    monkeypatch.setattr(endpoint, "PAGE_TIMEOUT", 0.05)
+    worker.late = True
+
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        await get(f"{url}/metrics")
+    worker.late = False
+
+    assert worker.was_late
+    assert (await get(f"{url}/healthz")).status_code == 200
 
 
 async def test_a_taken_port_is_told(url: str, worker: Worker) -> None:
