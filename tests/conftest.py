@@ -9,19 +9,25 @@ site            a scriptable HTTP site on this test's loop; thread_site: in a th
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import redis.utils
 from hypothesis import HealthCheck, settings
 
 from sentinel.errors import EmbeddedRedisFailed
-from tests.support import fleets, http, postgres, servers
+from tests.support import fleets, http, postgres, scratch, servers
+
+scratch.keep_in_memory()
+# redis-py reads its own package's metadata from disk for every client, and every test has clients of its own.
+redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
 
 # A busy machine is no counterexample.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,7 +77,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+#: Folders whose tests are whole worlds of processes, half a minute each.
+WORLDS = ("scenarios", "hostile", "bench", "faults", "end_to_end")
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Worlds go first, and so all to the first test process: two at once would fight for the cores, and one that
+    # is left for the end would keep the other process idle.
+    items.sort(key=lambda item: item.path.parent.name not in WORLDS)
     if config.getoption("--servers") != "all":
         left_out = [item for item in items if _is_left_out(item)]
         if left_out:
@@ -110,7 +124,7 @@ def anyio_backend() -> str:
 # --- servers: one of each per test process, started when first asked for ------------------------------
 
 
-class _Shared:
+class Shared:
     """The servers of this process by name."""
 
     def __init__(self) -> None:
@@ -120,6 +134,12 @@ class _Shared:
     def fresh_url(self, name: str, request: pytest.FixtureRequest) -> str:
         """Skips the test, saying why, where the server cannot be had."""
         return self._running_one(name, request).fresh_url()
+
+    def migrated_postgres_url(self, request: pytest.FixtureRequest, migrate: Callable[[str], object]) -> str:
+        """Of a database that `migrate` was done to, once for all tests of this process."""
+        server = self._running_one("postgres", request)
+        assert isinstance(server, postgres.SharedPostgres)
+        return server.copied_url("migrated", migrate)
 
     def fresh_urls(self, name: str, request: pytest.FixtureRequest) -> tuple[str, str]:
         """One for a broker, and one for a plain client to the server that has the key `jobs`."""
@@ -161,24 +181,24 @@ class _Shared:
 
 
 @pytest.fixture(scope="session")
-def _shared() -> Iterator[_Shared]:
-    shared = _Shared()
+def _shared() -> Iterator[Shared]:
+    shared = Shared()
     yield shared
     shared.stop()
 
 
 @pytest.fixture(params=SERVERS)
-def server_url(request: pytest.FixtureRequest, _shared: _Shared) -> str:
+def server_url(request: pytest.FixtureRequest, _shared: Shared) -> str:
     return _shared.fresh_url(request.param, request)
 
 
 @pytest.fixture
-def valkey_url(request: pytest.FixtureRequest, _shared: _Shared) -> str:
+def valkey_url(request: pytest.FixtureRequest, _shared: Shared) -> str:
     return _shared.fresh_url("valkey", request)
 
 
 @pytest.fixture
-def postgres_url(request: pytest.FixtureRequest, _shared: _Shared) -> str:
+def postgres_url(request: pytest.FixtureRequest, _shared: Shared) -> str:
     return _shared.fresh_url("postgres", request)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.store import Store
+from tests.conftest import Shared
 
 #: The test runs once on SQLite and once on PostgreSQL.
 both_databases = pytest.mark.parametrize(
@@ -26,28 +27,38 @@ both_databases = pytest.mark.parametrize(
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file of the current schema, to copy."""
     path = tmp_path_factory.mktemp("checks") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
 
-    async def migrate() -> None:
-        async with Store.open(f"sqlite:///{path}") as store:
+
+def migrate(url: str) -> None:
+    """Bring a database to the current schema."""
+
+    async def go() -> None:
+        async with Store.open(url) as store:
             await store.migrate()
 
-    asyncio.run(migrate())
-    return path
+    asyncio.run(go())
+
+
+@pytest.fixture
+def migrated_postgres_url(request: pytest.FixtureRequest, _shared: Shared) -> str:
+    """A PostgreSQL database of the current schema, with nothing in it."""
+    return _shared.migrated_postgres_url(request, migrate)
 
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, migrated: Path, tmp_path: Path) -> str:
-    """An empty SQLite database, or where a test says so (`both_databases`) one of PostgreSQL."""
+    """A SQLite database with nothing in it, or where a test says so (`both_databases`) one of PostgreSQL."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return f"sqlite:///{shutil.copy(migrated, tmp_path / 'sentinel.db')}"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("migrated_postgres_url")
     return url
 
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
     async with Store.open(database_url) as store:
-        await store.migrate()
         yield store
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 #: Speed over safety: the data lives as long as the tests.
@@ -75,16 +76,28 @@ class SharedPostgres:
         self._data = Path(self._folder.name) / "data"
         self._log = Path(self._folder.name) / "log"
         self._numbers = itertools.count()
+        self._masters: set[str] = set()
         self._environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
         self._make_files()
         self._port, self._process = self._start()
 
-    def fresh_url(self) -> str:
-        """The URL of an empty database; the one handed out before it is dropped."""
+    def fresh_url(self, master: str = "template1") -> str:
+        """The URL of a copy of `master`, without it an empty database; the one handed out before it is dropped."""
         number = next(self._numbers)
         drop = [f"DROP DATABASE test_{number - 1} WITH (FORCE)"] if number else []
-        self._psql(*drop, f"CREATE DATABASE test_{number}")
-        return f"postgresql://postgres@127.0.0.1:{self._port}/test_{number}"
+        self._psql(*drop, f"CREATE DATABASE test_{number} TEMPLATE {master}")
+        return self._url(f"test_{number}")
+
+    def copied_url(self, master: str, fill: Callable[[str], object]) -> str:
+        """The URL of a copy of the database `master`, which is filled when first asked for."""
+        if master not in self._masters:
+            self._psql(f"CREATE DATABASE {master}")
+            fill(self._url(master))
+            self._masters.add(master)
+        return self.fresh_url(master)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGQUIT)  # at once: nothing is worth keeping

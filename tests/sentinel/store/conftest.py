@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import shutil
 from pathlib import Path
 
 import pytest
-
-from sentinel.store import Store
 
 DATABASES = [
     pytest.param("sqlite", id="sqlite"),
@@ -16,24 +14,18 @@ DATABASES = [
 
 
 @pytest.fixture(params=DATABASES)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables; of SQLite, not even a file."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state/sentinel.db"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
 
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    """A store on an empty database of the current schema."""
-    async with Store.open(database_url) as opened:
-        await opened.migrate()
-        yield opened
-
-
-@pytest.fixture
-async def other(store: Store, database_url: str) -> AsyncIterator[Store]:
-    """Another process's view of the same database: connections and locks of its own."""
-    async with Store.open(database_url) as opened:
-        yield opened
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, migrated: Path, tmp_path: Path) -> str:
+    """A database of the current schema with nothing in it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copy(migrated, tmp_path / 'sentinel.db')}"
+    url: str = request.getfixturevalue("migrated_postgres_url")
+    return url

@@ -12,15 +12,11 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("kill_points.py")
 
-#: Those whose every step is many: PostgreSQL in the long form.
-postgres_when_soaking = pytest.mark.parametrize(
-    "database_url",
-    [
-        pytest.param("sqlite", id="sqlite"),
-        pytest.param("postgres", id="postgres", marks=[pytest.mark.needs_postgres, pytest.mark.soak]),
-    ],
-    indirect=True,
-)
+#: Of those whose steps are many: PostgreSQL in the long form.
+POSTGRES_WHEN_SOAKING = [
+    pytest.param("sqlite", id="sqlite"),
+    pytest.param("postgres", id="postgres", marks=[pytest.mark.needs_postgres, pytest.mark.soak]),
+]
 
 
 def killed_again_and_again(work: str, database_url: str) -> dict[str, int]:
@@ -58,13 +54,13 @@ def test_a_check_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: 
     assert is_sound(database_url)
 
 
-@postgres_when_soaking
-def test_a_migration_killed_at_every_step_leaves_all_of_it_or_nothing(database_url: str) -> None:
-    seen = killed_again_and_again("migrate", database_url)
+@pytest.mark.parametrize("empty_url", POSTGRES_WHEN_SOAKING, indirect=True)
+def test_a_migration_killed_at_every_step_leaves_all_of_it_or_nothing(empty_url: str) -> None:
+    seen = killed_again_and_again("migrate", empty_url)
     assert seen["torn"] == 0
     assert seen["kills"] > 20, "too few steps to be the whole migration"
     assert seen["complete"] > 0
-    assert is_sound(database_url)
+    assert is_sound(empty_url)
 
 
 def test_checks_killed_at_any_moment_are_each_written_once(database_url: str) -> None:
@@ -74,7 +70,7 @@ def test_checks_killed_at_any_moment_are_each_written_once(database_url: str) ->
     assert is_sound(database_url)
 
 
-@postgres_when_soaking
+@pytest.mark.parametrize("database_url", POSTGRES_WHEN_SOAKING, indirect=True)
 def test_a_digest_whose_closing_is_killed_at_every_step_is_told_once(database_url: str) -> None:
     seen = killed_again_and_again("digest", database_url)
     assert seen["torn"] == 0

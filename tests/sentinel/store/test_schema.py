@@ -52,10 +52,10 @@ anyio.run(main)
 """
 
 
-async def test_who_finds_the_schema_current_does_not_load_what_makes_it(database_url: str) -> None:
+async def test_who_finds_the_schema_current_does_not_load_what_makes_it(empty_url: str) -> None:
     found = []
     for _ in range(2):
-        ended = await anyio.run_process([sys.executable, "-c", _OPENED, database_url])
+        ended = await anyio.run_process([sys.executable, "-c", _OPENED, empty_url])
         found.append(ended.stdout.decode().strip())
     assert found == ["True", "False"]
 
@@ -66,8 +66,8 @@ async def test_migrating_again_changes_nothing(store: Store) -> None:
     assert before.is_current
 
 
-async def test_an_empty_database_says_what_to_run(database_url: str) -> None:
-    async with Store.open(database_url) as store:
+async def test_an_empty_database_says_what_to_run(empty_url: str) -> None:
+    async with Store.open(empty_url) as store:
         assert (await store.schema_status()).current is None
         with pytest.raises(SchemaNotCurrent, match="sentinel-worker migrate"):
             await store.check_schema()
@@ -80,18 +80,18 @@ async def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -
         await store.check_schema()
 
 
-async def test_a_query_without_the_tables_is_not_a_temporary_failure(database_url: str) -> None:
-    async with Store.open(database_url) as store:
+async def test_a_query_without_the_tables_is_not_a_temporary_failure(empty_url: str) -> None:
+    async with Store.open(empty_url) as store:
         await store._database.make_file()
         with pytest.raises(SchemaNotCurrent):
             await store.rules()
 
 
-async def test_stores_that_migrate_at_the_same_moment_all_find_it_done(database_url: str) -> None:
+async def test_stores_that_migrate_at_the_same_moment_all_find_it_done(empty_url: str) -> None:
     found: list[SchemaStatus] = []
 
     async def migrate() -> None:
-        async with Store.open(database_url) as store:
+        async with Store.open(empty_url) as store:
             found.append(await store.migrate())
 
     async with anyio.create_task_group() as group:
@@ -123,7 +123,7 @@ async def _journal_mode(connection: AsyncConnection) -> str:
     return str((await connection.execute(sa.text("PRAGMA journal_mode"))).scalar_one())
 
 
-def test_processes_that_migrate_at_the_same_moment_all_find_it_done(database_url: str) -> None:
+def test_processes_that_migrate_at_the_same_moment_all_find_it_done(empty_url: str) -> None:
     program = (
         "import asyncio, sys\n"
         "from sentinel.store import Store\n"
@@ -134,7 +134,7 @@ def test_processes_that_migrate_at_the_same_moment_all_find_it_done(database_url
     )
     here = Path(__file__).parents[3]
     running = [
-        subprocess.Popen([sys.executable, "-c", program, database_url], cwd=here, stderr=subprocess.PIPE)
+        subprocess.Popen([sys.executable, "-c", program, empty_url], cwd=here, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
     assert [process.communicate(timeout=60)[1] for process in running] == [b"", b""]
