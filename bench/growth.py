@@ -28,7 +28,7 @@ from bench.engines.streamq import STREAM
 from bench.fleet import PROGRAMS, ROOT, call
 from bench.scenarios.scenario import per_job, rate
 from bench.server import Server, find
-from streamq import Queue, RedisBroker
+from streamq import Queue, RedisBroker, WorkerOptions
 from streamq.broker import Done, Lease
 from streamq.keys import GROUP, StreamKeys
 
@@ -356,6 +356,12 @@ def render(results: Results) -> str:
         least = min(one.bytes_beside for one in results.costs if one.state == state)
         if least:
             parts.append(f"each of the {state.name} takes {least:,.0f} bytes")
+    renew = WorkerOptions().renew
+    for state, row in by_state.items():
+        if state.dead_workers:
+            share = state.dead_workers * row["heartbeat"] / 1e6 / renew
+            living = f"{state.dead_workers:,} living workers"
+            parts.append(f"hearts of {living}, every {renew:g} s: {share:.2%} of the server")
     return "\n".join(parts) + "\n"
 
 

@@ -37,13 +37,23 @@ def test_every_state_is_made_and_each_call_in_it_is_measured(
     assert capsys.readouterr().out == printed
 
 
-def test_what_is_a_third_dearer_than_beside_nothing_is_marked_and_the_best_round_counts() -> None:
-    def costs(state: State, of_round: int, *, rate: float, sweep: float) -> Costs:
-        return Costs(
-            state=state, round=of_round, rate=rate, cpu=1, job=1, turn=1, enqueue=1, heartbeat=1, reclaim=1,
-            sweep=sweep, stats=1, bytes=1, bytes_beside=0,
-        )  # fmt: skip
+def costs(state: State, of_round: int, *, rate: float = 1, sweep: float = 1, heartbeat: float = 1) -> Costs:
+    return Costs(
+        state=state, round=of_round, rate=rate, cpu=1, job=1, turn=1, enqueue=1, heartbeat=heartbeat, reclaim=1,
+        sweep=sweep, stats=1, bytes=1, bytes_beside=0,
+    )  # fmt: skip
 
+
+def test_what_as_many_living_workers_would_cost_is_told() -> None:
+    crowd = State(dead_workers=1_000)
+    rows = [costs(State(), 1), costs(crowd, 1, heartbeat=600), costs(crowd, 2, heartbeat=300)]
+
+    text = growth.render(Results(made="2026-11-24 07:00", machine={"cores": 2}, jobs=100, costs=rows))
+
+    assert "hearts of 1,000 living workers, every 3 s: 10.00% of the server\n" in text
+
+
+def test_what_is_a_third_dearer_than_beside_nothing_is_marked_and_the_best_round_counts() -> None:
     held = State(held=10)
     text = growth.render(
         Results(
