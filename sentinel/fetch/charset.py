@@ -1,9 +1,10 @@
-"""Bytes to text, as a browser would and without ever failing.
+"""Bytes to text, as a browser would or better, and without ever failing.
 
 Order of belief: a byte order mark, the charset of the Content-Type, what the page says of itself
-(`<meta>`, XML declaration), valid UTF-8, and the web's old default windows-1252. Only encodings of
-the WHATWG Encoding Standard are known here: Python has codecs (`zlib_codec`, `punycode`, `idna`)
-that a page must never be able to name.
+(`<meta>`, XML declaration), valid UTF-8, and what the bytes look like (chardetng, which Firefox asks).
+What is declared is not believed against the bytes: valid UTF-8 is no "latin1", and what is no UTF-8 at all
+is not UTF-8 for being called so. Only encodings of the WHATWG Encoding Standard are known here: Python has
+codecs (`zlib_codec`, `punycode`, `idna`) that a page must never be able to name.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import codecs
 import re
 from typing import Final
+
+from chardetng_py.detector import EncodingDetector
 
 #: Bytes looked through for a declaration. The standard says 1,024; pages with long comments exist.
 _SNIFFED: Final = 4096
@@ -75,6 +78,23 @@ _META_CHARSET = re.compile(rb"(?i)<meta\s[^<>]{0,500}?charset\s*=\s*[\"']?\s*([A
 _XML_ENCODING = re.compile(rb"^\s{0,16}<\?xml\s[^<>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{1,64})")
 _HALVES = re.compile("[\ud800-\udfff]")
 
+#: Bytes that are looked at to tell an encoding, from a little before the first that is not ASCII.
+_LOOKED_AT: Final = 65536
+_BEFORE: Final = 1024
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
+#: Where the one-byte encodings have their letters; below that are signs (of currencies, of copyright), and a
+#: page that has nothing else is told from none: it is western.
+_LETTERS: Final = re.compile(rb"[\xc0-\xd6\xd8-\xf6\xf8-\xff]")
+#: More bytes than one a character.
+_WIDE: Final = frozenset(
+    {"gb18030", "big5hkscs", "euc_jp", "iso2022_jp", "cp932", "cp949", "utf-16-be", "utf-16-le"}
+)
+_MARK: Final = "\ufffd"
+#: Characters that were lost, or that no text has: so many, and that share, and it is no text.
+_MANY: Final = 8
+_SHARE: Final = 0.05
+_NO_TEXT: Final = re.compile("[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\ufffd]")
+
 
 def decode(body: bytes, content_type: str) -> str:
     """The text of `body`. Never raises: what does not decode becomes U+FFFD.
@@ -87,13 +107,56 @@ def decode(body: bytes, content_type: str) -> str:
     declared = _HEADER_CHARSET.search(content_type[:1000])
     codec_of_header = _CODECS.get(declared[1].lower()) if declared else None
     found = codec_of_header or _codec_of_page(body[:_SNIFFED])
-    if found is not None:
+    if found is None or found == "utf-8":
+        try:
+            return _without_nul(body.decode("utf-8"))
+        except UnicodeDecodeError:
+            return _by_name_or_looks(body, "utf-8")
+    if body.isascii():  # most of those that declare anything else; ISO-2022-JP writes all by ASCII
         return _read(body, found)
+    return _against_the_bytes(body, found)
+
+
+def is_garbled(text: str) -> bool:
+    """Whether so much of a decoded body was lost, or is nothing a text has, that it is none."""
+    start = text[:_LOOKED_AT]
+    # Looking for one character costs next to nothing, and no rubbish is without it in any encoding.
+    return _MARK in start and len(_NO_TEXT.findall(start)) > max(_MANY, len(start) * _SHARE)
+
+
+def _by_name_or_looks(body: bytes, codec: str) -> str:
+    """A body that is not valid in what it is called: a text with a flaw, or another encoding."""
+    text = _read(body, codec)
+    lost = text.count(_MARK)
+    kept = len(text) - len(text.encode("ascii", "ignore")) - lost
+    # Few bytes pass for UTF-8 that are none; by the other wide ones most bytes are something.
+    return text if kept > lost * (1 if codec == "utf-8" else 10) else _read(body, _looks_like(body))
+
+
+def _against_the_bytes(body: bytes, codec: str) -> str:
+    """A body that has more than ASCII in it, by a codec other than UTF-8, if it can be by that."""
+    try:
+        if codec in _WIDE:
+            body.decode(codec)  # any bytes are a text by the others
+            return _read(body, codec)
+    except UnicodeDecodeError:
+        pass
     try:
         return _without_nul(body.decode("utf-8"))
     except UnicodeDecodeError:
-        # A name was given but means nothing: UTF-8 is the likeliest. None given: an old western page.
-        return _read(body, "utf-8" if declared else "cp1252")
+        return _by_name_or_looks(body, codec) if codec in _WIDE else _read(body, codec)
+
+
+def _looks_like(body: bytes) -> str:
+    """The codec of a body that is no UTF-8, by its bytes."""
+    first = _NOT_ASCII.search(body)
+    start = max(0, first.start() - _BEFORE) if first is not None else 0
+    piece = body[start : start + _LOOKED_AT]
+    detector = EncodingDetector()
+    detector.feed(piece, last=True)
+    name = detector.guess(tld=None, allow_utf8=False).lower()
+    codec = name if name in _TABLE else _CODECS.get(name, "cp1252")
+    return codec if codec in _WIDE or _LETTERS.search(piece) else "cp1252"
 
 
 def _codec_of_page(head: bytes) -> str | None:

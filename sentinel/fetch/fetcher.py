@@ -594,6 +594,8 @@ def _digest_good(answer: Answer, limits: Limits) -> _Page:
             "FETCH_DECODE", f"the body is no text ({content_type[:60] or 'of no named type'!r})"
         )
     text = charset.decode(body, content_type)
+    if charset.is_garbled(text):
+        raise CheckFailure("FETCH_DECODE", "much of the body is no text in any encoding")
     return _Page(body, text, classify(answer.status, answer.headers, text))
 
 

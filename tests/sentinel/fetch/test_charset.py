@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import random
 
 import pytest
 from hypothesis import given
@@ -65,7 +66,7 @@ HTML = "text/html"
         (b"", "", ""),
         # names that mean nothing, or only to Python
         ("€".encode(), "text/html; charset=no-such-charset", "€"),
-        (b"\x80 5", "text/html; charset=no-such-charset", "\ufffd 5"),
+        (b"\x80 5", "text/html; charset=no-such-charset", "€ 5"),
         ("€".encode(), "text/html; charset=zlib_codec", "€"),
         ("€".encode(), "text/html; charset=punycode", "€"),
         ("€".encode(), "text/html; charset=idna", "€"),
@@ -75,7 +76,11 @@ HTML = "text/html"
         (b"abc", "text/html; charset=", "abc"),
         # what cannot be stored
         (b"a\x00b", "text/html; charset=utf-8", "ab"),
-        (b"a\xed\xa0\x80b", "text/html; charset=utf-8", "a\ufffd\ufffd\ufffdb"),
+        (
+            "Größe à ç".encode() + b"a\xed\xa0\x80b",
+            "text/html; charset=utf-8",
+            "Größe à ça\ufffd\ufffd\ufffdb",
+        ),
         (b"a\x00\x00\xd8b\x00", "text/html; charset=utf-16le", "a\ufffd"),
     ],
 )
@@ -85,6 +90,78 @@ def test_text_is_what_a_browser_shows(body: bytes, content_type: str, text: str)
         assert got.startswith("a")  # how many marks stand for a broken pair is the decoder's own business
     else:
         assert got == text
+
+
+SHOP = "<html><head><title>{0}</title></head><body><h1>{0}</h1><p>{0}</p><footer>Shop Ltd. Imprint Terms</footer></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("codec", "words"),
+    [
+        ("cp932", "価格 12,800円 在庫あり 送料無料"),
+        ("cp932", "価格"),
+        ("euc_jp", "価格 12,800円 在庫あり 送料無料"),
+        ("cp1251", "Цена 1 299 руб. В наличии"),
+        ("cp1251", "цена"),
+        ("koi8-r", "Дубовый стол ручной работы"),
+        ("cp1250", "Cena 1 299 Kč, skladem. Příliš žluťoučký kůň"),
+        ("cp1250", "Dostępny w magazynie, cena 129 zł, wysyłka jutro"),
+        ("iso8859-2", "Příliš žluťoučký kůň úpěl ďábelské ódy"),
+        ("cp1252", "Größe 42, verfügbar, 129,99 €"),
+        ("cp1252", "Épuisé, disponible le 3 décembre, à bientôt"),
+        ("cp1252", "£12.99 each"),
+        ("cp1252", "© 2024 Shop – 5 °C ½"),
+        ("cp1252", "129,99 €"),
+        ("gb18030", "价格 1299 元，现货，免费送货"),
+        ("big5", "價格 1299 元，現貨，免費送貨"),
+        ("cp949", "가격 12,800원 재고 있음"),
+        ("cp1253", "Τιμή 129 €, διαθέσιμο"),
+        ("cp1254", "Fiyatı 129 TL, stokta yok"),
+        ("cp1255", "מחיר 129 ₪ במלאי"),
+        ("cp1256", "السعر 129 ريال متوفر"),
+        ("cp874", "ราคา 129 บาท มีสินค้า"),
+    ],
+)
+def test_what_says_nothing_of_itself_or_calls_itself_utf_8_is_told_by_its_bytes(
+    codec: str, words: str
+) -> None:
+    body = SHOP.format(words).encode(codec)
+    assert words in decode(body, HTML)
+    assert words in decode(body, "text/html; charset=utf-8")
+
+
+def test_an_encoding_is_told_by_the_first_words_that_are_not_ascii_however_late() -> None:
+    body = (
+        b"<script>"
+        + b"x" * 300_000
+        + b"</script>"
+        + SHOP.format("Цена 1 299 руб. В наличии").encode("cp1251")
+    )
+    assert "Цена 1 299 руб. В наличии" in decode(body, HTML)
+
+
+@pytest.mark.parametrize("label", ["iso-8859-1", "windows-1252", "windows-1251", "shift_jis", "euc-kr"])
+def test_valid_utf_8_is_not_what_it_is_called_instead(label: str) -> None:
+    text = SHOP.format("Größe 42 – 129,99 €, skladom")
+    assert decode(text.encode(), f"text/html; charset={label}") == text
+    assert decode(f'<meta charset="{label}">{text}'.encode(), HTML).endswith(text)
+
+
+def test_a_codec_that_cannot_be_is_told_by_the_bytes_instead() -> None:
+    text = SHOP.format("Дубовый стол ручной работы, доставка по всей стране")
+    assert decode(text.encode("cp1251"), "text/html; charset=euc-jp") == text
+
+
+def test_utf_8_with_a_strange_byte_stays_utf_8() -> None:
+    body = "Größe, übrig, schön: 5 €".encode() + b" \xfc"
+    assert decode(body, HTML) == decode(body, "text/html; charset=utf-8") == "Größe, übrig, schön: 5 € \ufffd"
+
+
+def test_rubbish_is_told_from_text_with_a_flaw() -> None:
+    rubbish = decode(random.Random(7).randbytes(5000).replace(b"\0", b"x"), HTML)
+    assert charset.is_garbled(rubbish)
+    assert not charset.is_garbled(decode(b"Gr\xf6\xdfe 5 \x81 ", HTML))
+    assert not charset.is_garbled("Größe\ufffd" * 5)
 
 
 def test_a_declaration_is_looked_for_at_the_beginning_only() -> None:
