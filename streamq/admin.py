@@ -6,6 +6,7 @@ jobs to run.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -26,11 +27,12 @@ from streamq.broker import (
     WorkerSeen,
 )
 from streamq.clock import Clock, SystemClock
-from streamq.errors import InvalidPayload
+from streamq.errors import InvalidJob, InvalidPayload
 from streamq.letters import DeadFilter
 from streamq.load import RECORDS, Load, look, measure
 from streamq.partitions import split_name
 from streamq.retry import Retry
+from streamq.steering import check_entry_ids, check_order
 from streamq.why import Surroundings, explain
 
 __all__ = ["Admin", "DeadFilter", "Load", "Surroundings", "WorkerView", "explain"]
@@ -164,8 +166,14 @@ class Admin:
         """Make dead letters ready again, in this order, at most `rate` of them a second.
 
         `payloads`, by entry id, are put in the place of those that were wrong. Raises InvalidPayload where
-        one of them does not fit its stream's type; nothing was changed then.
+        one of them does not fit its stream's type, InvalidJob for a rate of 0 or no entry id; nothing
+        has changed then.
         """
+        if rate is not None and not 0 < rate < math.inf:
+            raise InvalidJob(
+                f"dead letters are requeued at a rate above 0 a second, or None: at once; not {rate!r}"
+            )
+        check_entry_ids(split_name(str(one))[0] for one in entry_ids)
         for entry_id, payload in (payloads or {}).items():
             self._check_payload(stream, entry_id, payload)
         size = PAGE if rate is None else max(1, min(PAGE, int(rate * DRAIN_LOOK)))
@@ -187,7 +195,8 @@ class Admin:
             raise InvalidPayload(f"the payload for dead letter {entry_id} of {stream}: {error}") from error
 
     async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
-        """Delete dead letters; how many there were."""
+        """Delete dead letters; how many there were. Raises InvalidJob, and deletes none, for no id."""
+        check_entry_ids(split_name(str(one))[0] for one in entry_ids)
         gone = 0
         for first in range(0, len(entry_ids), PAGE):
             gone += await self._broker.purge(stream, entry_ids[first : first + PAGE])
@@ -251,6 +260,7 @@ class Admin:
         It may still do it, when its next heartbeat comes through.
         """
         order = Order(secrets.token_hex(6), verb)
+        check_order(order)
         for stream, seen in worker.streams.items():
             if seen.beat is not None and await self._broker.order(stream, worker.name, order):
                 return await self._answer(stream, order, patience)

@@ -10,6 +10,7 @@ be repeated are repeated by their caller, who knows why that is safe.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -36,7 +37,7 @@ from streamq.nodes import CALL_TIMEOUT, Node, Nodes
 from streamq.redis_inspection import RedisInspection
 from streamq.redis_schedules import RedisSchedules
 from streamq.scripts import Call
-from streamq.wire import envelope_of, pairs
+from streamq.wire import envelope_of, newer_format, pairs
 
 A = TypeVar("A")
 
@@ -63,6 +64,8 @@ _PASSING = (
 #: The others that pass, by word: a script tells a refusal that it caught with its own line before it.
 _UNAVAILABLE = ("BUSY", "NOREPLICAS", "UNBLOCKED", "READONLY")
 _FULL = ("OOM", "MISCONF")
+#: What turn.lua says of a stream that is kept in a format of the future.
+_FORMAT: Final = re.compile(r"FORMAT (\d+)")
 
 
 class _NoGroup(Exception):  # noqa: N818 - never leaves this module
@@ -90,7 +93,8 @@ def translate(error: redis.RedisError | OSError) -> StreamqError | _NoGroup:
         return BrokerFull(f"the server refuses writes: {text}")
     if isinstance(error, _PASSING) or any(word in text for word in _UNAVAILABLE):
         return BrokerUnavailable(f"the server cannot serve now: {text}")
-    return BrokerRefused(f"the server refused the call: {text}")
+    newer = _FORMAT.match(text)
+    return BrokerRefused(newer_format(newer[1]) if newer else f"the server refused the call: {text}")
 
 
 def _raise(error: redis.RedisError | OSError) -> StreamqError:
@@ -211,16 +215,7 @@ class RedisBroker(RedisInspection, RedisSchedules):
         return await self._evaluate(call, ask)
 
     async def _make_groups(self, stream: str) -> None:
-        """Create what is missing, at 0: at `$` everything added before would never be read."""
-        k = StreamKeys.of(stream)
-        for key in (*k.lanes, k.wake):
-            try:
-                await self._nodes.call(key, "XGROUP", "CREATE", key, GROUP, "0", "MKSTREAM")
-            except redis.ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise _raise(error) from error
-            except (redis.RedisError, OSError) as error:
-                raise _raise(error) from error
+        await self._evaluate(scripts.groups(stream))
 
     # --- producing ---------------------------------------------------------------------------
 

@@ -30,9 +30,10 @@ from streamq.broker import (
 )
 from streamq.job import Envelope
 from streamq.keys import ANSWER_KEPT, GROUP, LANES, Lane, StreamKeys
-from streamq.partitions import one_of, over_all
+from streamq.partitions import MAX_PARTITIONS, one_of, over_all
 from streamq.scripts import Call
-from streamq.wire import entry_ms, envelope_of, pairs
+from streamq.steering import MOST_AT_ONCE, check_concurrency, check_entry_ids, check_order
+from streamq.wire import entry_ms, envelope_of, pairs, whole
 
 A = TypeVar("A")
 
@@ -86,7 +87,8 @@ class RedisInspection:
                 not again and await self._said(name) <= number
             ):  # else it was made by one who did not come to the end
                 spread.check_unused(await self.stats(name))
-        paused, jobs = await self._ask("HMGET", StreamKeys.of(stream).meta, "paused", "concurrency")
+        paused, said = await self._ask("HMGET", StreamKeys.of(stream).meta, "paused", "concurrency")
+        jobs = whole(said, MOST_AT_ONCE)
         for number, name in reversed(list(enumerate(names))):
             new = number >= before
             await self._evaluate(
@@ -94,14 +96,14 @@ class RedisInspection:
                     name,
                     count,
                     paused=new and paused == b"1",
-                    concurrency=int(jobs) if new and jobs else None,
+                    concurrency=jobs if new else None,
                 )
             )
         return await self.partitions(stream)
 
     async def _said(self, name: str) -> int:
         """How many partitions there are, as one of them knows."""
-        return int(await self._ask("HGET", StreamKeys.of(name).meta, "partitions") or 1)
+        return whole(await self._ask("HGET", StreamKeys.of(name).meta, "partitions"), MAX_PARTITIONS) or 1
 
     @over_all(spread.set_in_all)
     async def set_paused(self, stream: str, *, paused: bool) -> None:
@@ -161,6 +163,7 @@ class RedisInspection:
     @over_all(spread.all_dead)
     async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
         """See `Broker.dead`."""
+        check_entry_ids(() if before is None else (before,))
         end = "+" if before is None else f"({before}"
         rows = await self._ask("XREVRANGE", StreamKeys.of(stream).dead, end, "-", "COUNT", limit)
         return [_dead_job(raw_id.decode(), pairs(flat)) for raw_id, flat in rows or ()]
@@ -188,6 +191,7 @@ class RedisInspection:
         self, stream: str, entry_ids: Sequence[str], *, payloads: Mapping[str, bytes] | None = None
     ) -> Requeued:
         """See `Broker.requeue`."""
+        check_entry_ids(entry_ids)
         letters = []
         for entry_id in entry_ids:
             rows = await self._ask("XRANGE", StreamKeys.of(stream).dead, entry_id, entry_id)
@@ -220,11 +224,13 @@ class RedisInspection:
     @over_all(spread.purge_all)
     async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
         """See `Broker.purge`."""
+        check_entry_ids(entry_ids)
         return await self._evaluate(scripts.purge(stream, entry_ids)) if entry_ids else 0
 
     @over_all(spread.set_in_all)
     async def set_concurrency(self, stream: str, jobs: int | None) -> None:
         """See `Broker.set_concurrency`."""
+        check_concurrency(jobs)
         await self._evaluate(scripts.concurrency(stream, jobs))
 
     @over_all(spread.all_workers)
@@ -235,6 +241,7 @@ class RedisInspection:
     @over_all(spread.order_in_any)
     async def order(self, stream: str, worker: str, order: Order) -> bool:
         """See `Broker.order`."""
+        check_order(order)
         return await self._evaluate(scripts.order(stream, worker, order))
 
     async def answer(self, stream: str, order_id: str, text: str) -> None:

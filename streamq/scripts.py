@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Generic, Literal, TypeVar, get_args
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -31,12 +31,11 @@ from streamq.broker import (
     Retention,
     StreamStats,
     Turn,
-    Verb,
     WorkerFacts,
     WorkerSeen,
 )
 from streamq.broker import DeadJob as _DeadJob
-from streamq.errors import MorePartitions
+from streamq.errors import BrokerRefused, MorePartitions
 from streamq.job import Envelope, NewJob, Receipt
 from streamq.keys import (
     CALL_WINDOW,
@@ -49,7 +48,18 @@ from streamq.keys import (
     Lane,
     StreamKeys,
 )
-from streamq.wire import envelope_of, fields_again, fields_of, pairs, result_fields, tried
+from streamq.steering import MOST_AT_ONCE, VERBS
+from streamq.wire import (
+    FORMAT_VERSION,
+    envelope_of,
+    fields_again,
+    fields_of,
+    newer_format,
+    pairs,
+    result_fields,
+    tried,
+    whole,
+)
 
 A = TypeVar("A")
 
@@ -63,8 +73,6 @@ TRACEBACK_LIMIT: Final = 8000
 
 #: Orders that may wait for a worker's next heartbeat.
 ORDERS_LIMIT: Final = 10
-#: What a worker can be asked for.
-VERBS: Final = frozenset(get_args(Verb))
 
 _facts = msgspec.json.Decoder(WorkerFacts)
 _INCLUDE = re.compile(r"^--@include ([a-z/]+)$", re.MULTILINE)
@@ -350,7 +358,7 @@ def turn(
         free,
         PROMOTE_LIMIT,
         retention.done_count,
-        int(register),
+        FORMAT_VERSION if register else 0,
         taken,
         b"",
         b"",
@@ -424,6 +432,12 @@ def _orders(text: str) -> tuple[Order, ...]:
     lines = [line.partition(" ") for line in text.splitlines()]
     found = [{"order_id": order_id, "verb": verb} for verb, _, order_id in lines if verb in VERBS]
     return msgspec.convert(tuple(found), tuple[Order, ...])
+
+
+def groups(stream: str) -> Call[int]:
+    """Make what is missing of the groups."""
+    k = StreamKeys.of(stream)
+    return Call("groups", [*k.lanes, k.wake, k.meta], [FORMAT_VERSION], int)
 
 
 def adopt(stream: str, worker: str, held: Iterable[Lease]) -> Call[tuple[Lease, ...]]:
@@ -645,6 +659,9 @@ def stats(stream: str) -> Call[StreamStats]:
         *ready, leased, delayed, dead, done, oldest, workers, meta, now, parked = reply
         named = {name: _text(value) for name, value in _flat_pairs(meta).items()}
         asked = named.pop("concurrency", "")
+        kept_in = named.pop("format", "1")
+        if whole(kept_in.encode(), FORMAT_VERSION) is None:
+            raise BrokerRefused(newer_format(kept_in))
         named.pop("cancels", None)
         named.pop("partitions", None)
         return StreamStats(
@@ -658,7 +675,7 @@ def stats(stream: str) -> Call[StreamStats]:
             workers=int(workers),
             paused=named.pop("paused", "0") == "1",
             counters={name: int(value) for name, value in named.items() if value.isdigit()},
-            concurrency=int(asked) if asked.isdigit() else None,
+            concurrency=whole(asked.encode(), MOST_AT_ONCE),
             parked=int(parked),
         )
 

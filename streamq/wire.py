@@ -160,6 +160,24 @@ class _Reader:
             return None
 
 
+def whole(said: bytes | None, most: int) -> int | None:
+    """The whole number from 1 to `most` that a field of the meta hash says; None where it says none.
+
+    Anybody can write there: see lua/lib/whole.lua.
+    """
+    if said is None or not said.isdigit() or len(said) > 16:
+        return None
+    return int(said) if 1 <= int(said) <= most else None
+
+
+def newer_format(found: str) -> str:
+    """What to tell of a stream that is kept in another format than ours."""
+    return (
+        f"the stream is kept in format {found[:20]}, and this streamq knows formats up to {FORMAT_VERSION}:"
+        " bring this program to a version as new as the workers that wrote it"
+    )
+
+
 def fields_of(  # noqa: C901 - one line for each field
     *,
     job_id: str,

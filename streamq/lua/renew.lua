@@ -10,6 +10,7 @@
 -- Returns { lost lease keys, paused (1|0), { worker, beat, ... }, pending (-1 = not asked),
 --   1 = something is cancelled, jobs at once asked for (0 = not), orders ('' = none),
 --   schedules, ms to the next tick (-1 = none), partitions }
+--@include lib/whole
 --@include lib/delay
 --@include lib/ticks
 local worker = ARGV[1]
@@ -60,5 +61,5 @@ local flags = redis.call('HMGET', KEYS[5], 'paused', 'cancels', 'concurrency', '
 local orders = redis.call('HGET', KEYS[7], worker)
 if orders then redis.call('HDEL', KEYS[7], worker) end
 return { lost, flags[1] == '1' and 1 or 0, redis.call('HGETALL', KEYS[4]), pending, flags[2] and 1 or 0,
-  tonumber(flags[3] or 0), orders or '', redis.call('ZCARD', KEYS[8]), next_tick(KEYS[8], server_ms(), '-inf'),
-  tonumber(flags[4] or 1) }
+  whole(flags[3], 10000) or 0, orders or '', redis.call('ZCARD', KEYS[8]), next_tick(KEYS[8], server_ms(), '-inf'),
+  whole(flags[4], 64) or 1 }

@@ -7,7 +7,7 @@
 -- KEYS[12] -> cancels (sorted set)  KEYS[13..18] -> limits: held, parked, jobs, due, rates, places
 -- KEYS[19..] -> uniqueness keys, referred to by index
 -- ARGV[1] -> worker       ARGV[2] -> sequence     ARGV[3] -> free slots
--- ARGV[4] -> promote at most   ARGV[5] -> completed records kept at most   ARGV[6] -> 1 = register the worker
+-- ARGV[4] -> promote at most   ARGV[5] -> completed records kept at most   ARGV[6] -> 0, or to register the worker: the format it knows
 -- ARGV[7] -> how many jobs this worker has taken so far, for the lanes' shares
 -- ARGV[8] -> finishes, as one MessagePack array ("" = none); each an array:
 --   'd' lane entry job_id unique_index attempt duration_ms [first n]   done; fields of the record beside the usual
@@ -22,6 +22,7 @@
 --   paused (1|0), ms to the next due (-1 = none), now ms, jobs at once asked for (0 = not),
 --   lease keys of what was taken and is cancelled }
 --@include lib/cancel
+--@include lib/whole
 --@include lib/delay
 --@include lib/limits
 --@include lib/finish
@@ -29,6 +30,12 @@
 --@include lib/take
 local lanes = { KEYS[1], KEYS[2], KEYS[3] }
 local worker = ARGV[1]
+if ARGV[6] ~= '0' then
+  local format = redis.call('HGET', KEYS[6], 'format')
+  if format and (tonumber(format) or math.huge) > tonumber(ARGV[6]) then
+    return redis.error_reply('FORMAT ' .. (string.match(format, '^%d+$') or '0'))
+  end
+end
 local L = limits_of(13, lanes, KEYS[6], KEYS[11], KEYS[4])
 local now = server_ms()
 local flags = redis.call('HMGET', KEYS[6], 'paused', 'cancels', 'concurrency')
@@ -150,6 +157,6 @@ if free > 0 and not paused then got, more = take(lanes, worker, free, tonumber(A
 if more then next_due = 0 end -- much may not start: what may comes with the next turn
 local cancelled = marks and among_cancelled(KEYS[12], got) or 0
 -- Refused while memory is short, and then the next heartbeat does it: a worker must be able to drain.
-if ARGV[6] == '1' then redis.pcall('HSETNX', KEYS[9], worker, 0) end
+if ARGV[6] ~= '0' then redis.pcall('HSETNX', KEYS[9], worker, 0) end
 
-return { got, refused, paused and 1 or 0, next_due, now, tonumber(flags[3] or 0), cancelled }
+return { got, refused, paused and 1 or 0, next_due, now, whole(flags[3], 10000) or 0, cancelled }

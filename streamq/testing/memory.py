@@ -60,6 +60,7 @@ from streamq.keys import (
 from streamq.partitions import over_all
 from streamq.redis_inspection import with_payload
 from streamq.scripts import ERROR_LIMIT, ORDERS_LIMIT, TRACEBACK_LIMIT
+from streamq.steering import check_concurrency, check_entry_ids, check_order
 from streamq.testing.lookup import look_for
 from streamq.testing.schedules import MemorySchedules, seconds_to_tick
 from streamq.testing.stores import Fields, LaneStore, Limiter, StreamStore
@@ -682,6 +683,7 @@ class MemoryBroker(MemorySchedules):
     async def dead(self, stream: str, *, limit: int = 100, before: str | None = None) -> list[DeadJob]:
         """See `Broker.dead`."""
         await anyio.lowlevel.checkpoint()
+        check_entry_ids(() if before is None else (before,))
         with self._lock:
             letters = [letter for _, letter in self._store(stream).dead.newest_first()]
         if before is not None:
@@ -711,6 +713,7 @@ class MemoryBroker(MemorySchedules):
     ) -> Requeued:
         """See `Broker.requeue`."""
         await anyio.lowlevel.checkpoint()
+        check_entry_ids(entry_ids)
         ready: list[str] = []
         duplicate: list[str] = []
         with self._lock:
@@ -755,6 +758,7 @@ class MemoryBroker(MemorySchedules):
     async def purge(self, stream: str, entry_ids: Sequence[str]) -> int:
         """See `Broker.purge`."""
         await anyio.lowlevel.checkpoint()
+        check_entry_ids(entry_ids)
         with self._lock:
             store = self._store(stream)
             gone = [entry_id for entry_id in entry_ids if store.dead.entries.pop(entry_id, None)]
@@ -796,6 +800,7 @@ class MemoryBroker(MemorySchedules):
     async def set_concurrency(self, stream: str, jobs: int | None) -> None:
         """See `Broker.set_concurrency`."""
         await anyio.lowlevel.checkpoint()
+        check_concurrency(jobs)
         with self._lock:
             self._store(stream).concurrency = jobs
 
@@ -818,6 +823,7 @@ class MemoryBroker(MemorySchedules):
     async def order(self, stream: str, worker: str, order: Order) -> bool:
         """See `Broker.order`."""
         await anyio.lowlevel.checkpoint()
+        check_order(order)
         with self._lock:
             store = self._store(stream)
             waiting = store.orders.get(worker, [])

@@ -16,6 +16,7 @@ from streamq.broker import Again, Done, Retention
 from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable
 from streamq.keys import GROUP, StreamKeys
 from streamq.redis_broker import RedisBroker
+from streamq.wire import FORMAT_VERSION
 from tests.streamq.rig import BUDGET, PATIENCE, Rig, eventually, ids, job
 from tests.support.servers import OwnServers
 
@@ -211,6 +212,48 @@ async def test_a_server_without_memory_takes_no_jobs_and_lets_workers_drain(own_
         assert await worker.finish(Done(first)) == frozenset()
         await client.config_set("maxmemory", "0")
         assert await rig.places() == {"done": 10}
+
+
+async def test_the_first_worker_of_a_stream_can_drain_a_server_that_is_full_already(
+    own_server: OwnServers,
+) -> None:
+    server = own_server(appendonly=False)
+    async with RedisBroker.from_url(server.url) as broker, aioredis.Redis.from_url(server.url) as client:
+        rig = Rig(broker, client)
+        await rig.put(*(job(n) for n in range(3)))
+        await client.config_set("maxmemory", "1mb")
+        assert (await broker.wait(rig.stream, "bob", timeout=0)).leases == ()
+        worker = rig.hand()
+        leases = await worker.take(3)
+        assert await worker.finish(*map(Done, leases)) == frozenset()
+        assert await rig.places() == {"done": 3}
+
+
+async def test_a_stream_says_its_format_and_one_of_the_future_is_refused_in_words(redis_rig: Rig) -> None:
+    rig = redis_rig
+    assert await rig.hand("bob").take() == []
+    await rig.put(job())
+    assert await rig.client.hget("{jobs}:meta", "format") == b"%d" % FORMAT_VERSION
+    for said in ("2", "new"):
+        await rig.client.hset("{jobs}:meta", "format", said)
+        with pytest.raises(BrokerRefused, match="bring this program to a version"):
+            await rig.hand().take(1)
+        with pytest.raises(BrokerRefused, match="bring this program to a version"):
+            await rig.stats()
+    await rig.client.hset("{jobs}:meta", "format", "1")
+    assert await rig.places() == {"ready": 1}
+    await rig.hand().take_one()
+
+
+@pytest.mark.parametrize("said", ["x", "-1", "0", "nan", "inf", "1e99", ""])
+async def test_numbers_in_the_meta_hash_that_cannot_be_meant_are_ignored(redis_rig: Rig, said: str) -> None:
+    rig = redis_rig
+    worker = rig.hand()
+    worker.renew()
+    await rig.client.hset("{jobs}:meta", mapping={"concurrency": said, "partitions": said})
+    turn, renewal = await worker.turn(free=1), worker.renew()
+    assert (turn.concurrency, renewal.concurrency, renewal.partitions) == (None, None, 1)
+    assert ((await rig.stats()).concurrency, await rig.broker.partitions(rig.stream)) == (None, 1)
 
 
 async def test_nobody_there_is_unavailable_for_every_kind_of_call() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
+from streamq.admin import Admin
 from streamq.broker import Again, Bury, Done, Order, Taken, WorkerFacts
+from streamq.errors import InvalidJob
 from streamq.keys import Lane
 from tests.streamq.rig import Rig, ids, job
 
@@ -251,3 +256,44 @@ async def test_attempts_that_somebody_else_wrote_and_nobody_can_read_stop_nothin
         await rig.inject({"payload": "{}", "tries": words})
     taken = await rig.hand().take(20)
     assert [(one.envelope.tries, one.envelope.defect) for one in taken] == [((), None)] * len(odd)
+
+
+# --- what cannot be meant -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 10_001, 2.5, True, "x"])
+async def test_a_number_of_jobs_that_cannot_be_run_at_once_is_refused(rig: Rig, jobs: Any) -> None:
+    await rig.broker.set_concurrency(rig.stream, 3)
+    with pytest.raises(InvalidJob, match="1 to 10,000 jobs at once"):
+        await rig.broker.set_concurrency(rig.stream, jobs)
+    assert (await rig.stats()).concurrency == 3
+
+
+@pytest.mark.parametrize("entry_id", ["bad", "", "5", "+", "1-2-3", "99999999999999999999-0", b"1-2"])
+async def test_what_is_no_entry_id_is_refused_and_nothing_is_done(rig: Rig, entry_id: Any) -> None:
+    await rig.put(job())
+    alice = rig.hand()
+    await alice.finish(Bury(await alice.take_one(), reason="because"))
+    (letter,) = await rig.broker.dead(rig.stream)
+    admin = Admin(rig.broker, [rig.stream])
+    for steer in (rig.broker.requeue, rig.broker.purge, admin.requeue, admin.purge):
+        with pytest.raises(InvalidJob, match="entry id"):
+            await steer(rig.stream, [letter.entry_id, entry_id])
+    with pytest.raises(InvalidJob, match="entry id"):
+        await rig.broker.dead(rig.stream, before=entry_id)
+    assert await rig.places() == {"dead": 1}
+
+
+@pytest.mark.parametrize("rate", [0, -1.0, math.nan, math.inf])
+async def test_dead_letters_are_requeued_at_a_rate_above_zero(rig: Rig, rate: float) -> None:
+    with pytest.raises(InvalidJob, match="rate above 0"):
+        await Admin(rig.broker, [rig.stream]).requeue(rig.stream, ["1-0"], rate=rate)
+
+
+async def test_a_worker_is_asked_for_nothing_it_cannot_do(rig: Rig) -> None:
+    alice = rig.hand()
+    alice.renew()
+    for order in ("trace", Order("a", "dance")):  # type: ignore[arg-type]
+        with pytest.raises(InvalidJob, match="quiet, resume, trace"):
+            await rig.broker.order(rig.stream, "alice", order)  # type: ignore[arg-type]
+    assert alice.renew().orders == ()
