@@ -13,6 +13,7 @@ import functools
 import os
 import platform
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
@@ -119,6 +120,13 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def disk_path() -> Iterator[Path]:
+    """A test's folder as `tmp_path`, for what may not lie under /dev."""
+    with tempfile.TemporaryDirectory(prefix="sq-", dir=scratch.DISK) as name:
+        yield Path(name)
 
 
 # --- servers: one of each per test process, started when first asked for ------------------------------

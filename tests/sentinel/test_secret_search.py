@@ -119,6 +119,12 @@ class Clerk(socketserver.StreamRequestHandler):
 
 
 @pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """A credential's file may not be under /dev."""
+    return disk_path
+
+
+@pytest.fixture
 def mail_port() -> Iterator[int]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Clerk) as clerks:
         thread = threading.Thread(target=clerks.serve_forever, daemon=True)
