@@ -27,7 +27,7 @@ from streamq.job import Job, NewJob, Receipt
 from streamq.keys import Lane
 from streamq.limits import Limit
 from streamq.queue import Queue, SyncQueue
-from streamq.recurring import Recurring, RecurringJob
+from streamq.recurring import Recurring, RecurringJob, SyncRecurring
 from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
 from streamq.schedules import Cron, Every
@@ -70,6 +70,7 @@ __all__ = [
     "SupervisorOptions",
     "SupervisorResult",
     "SyncQueue",
+    "SyncRecurring",
     "UnknownStream",
     "Worker",
     "WorkerOptions",

@@ -254,20 +254,27 @@ class SyncQueue:
         return self.enqueue_jobs(jobs, durability=durability)
 
     def enqueue_jobs(
-        self, jobs: Sequence[NewJob], *, durability: str | None = None, call_id: str | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        durability: str | None = None,
+        call_id: str | None = None,
+        partition: int | None = None,
     ) -> list[Receipt]:
         """See `Queue.enqueue_jobs`."""
         wanted = self._durability if durability is None else durability_of(durability)
         call_id = call_id or new_call_id(new_job_id(), self._broker.counts.get(self.stream, 1))
         if not tracing.is_on():
-            return self._enqueue(jobs, wanted, call_id)
+            return self._enqueue(jobs, wanted, call_id, partition)
         with tracing.sending(self.stream, jobs) as (carrying, answered):
-            receipts = self._enqueue(carrying, wanted, call_id)
+            receipts = self._enqueue(carrying, wanted, call_id, partition)
             answered(receipts)
             return receipts
 
-    def _enqueue(self, jobs: Sequence[NewJob], wanted: Durability, call_id: str) -> list[Receipt]:
-        plan = Plan(self.stream, jobs, call_id)
+    def _enqueue(
+        self, jobs: Sequence[NewJob], wanted: Durability, call_id: str, partition: int | None
+    ) -> list[Receipt]:
+        plan = Plan(self.stream, jobs, call_id, partition=partition)
         while plan.parts:
             part = plan.parts.popleft()
             try:

@@ -5,6 +5,7 @@
 
 Any worker of the stream fires the ticks (`streamq.ticker`). Every change is made from the
 record that was seen, and refused where that is another one by now: then it is decided anew.
+`SyncRecurring` is the same for programs without an event loop.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,9 +22,10 @@ import msgspec
 
 from streamq.broker import Broker, ScheduleChange, Schedules, StoredSchedule
 from streamq.errors import BrokerUnavailable, InvalidJob, PayloadTooLarge, ScheduleNotFound
-from streamq.job import Receipt
+from streamq.job import NewJob, Receipt
 from streamq.keys import StreamKeys
-from streamq.queue import MAX_PAYLOAD, Queue
+from streamq.queue import MAX_PAYLOAD, Queue, SyncQueue
+from streamq.redis_broker import RedisBroker
 from streamq.schedules import (
     Cron,
     Every,
@@ -90,35 +93,21 @@ class Recurring:
 
     async def put(self, schedule: Schedule, *, declared: bool = False) -> RecurringJob:
         """`add` of a schedule that was built by `new_schedule`."""
-        if len(bytes(schedule.payload)) > MAX_PAYLOAD:
-            raise PayloadTooLarge(f"the payload of {schedule.id!r} is over {MAX_PAYLOAD:,} bytes")
-
-        def decide(old: Record | None, now_ms: int) -> Record:
-            return added(old, schedule, now_ms, declared=declared)
-
-        record = await self._change(schedule.id, decide)
-        if record is None:
-            raise ScheduleNotFound
-        return _seen(self.stream, record)
+        return await self._changed(_adding(self.stream, schedule, declared=declared))
 
     async def pause(self, schedule_id: str) -> RecurringJob:
         """No more ticks until it is resumed. Raises ScheduleNotFound."""
-        return await self._alter(schedule_id, lambda record, _: paused(record))
+        return await self._changed(_altering(self.stream, schedule_id, lambda record, _: paused(record)))
 
     async def resume(self, schedule_id: str) -> RecurringJob:
         """Ticks again, from now on; none is made up for. Raises ScheduleNotFound."""
-        return await self._alter(schedule_id, resumed)
+        return await self._changed(_altering(self.stream, schedule_id, resumed))
 
     async def remove(self, schedule_id: str) -> bool:
         """End it; jobs of its earlier ticks stay. False: there was none."""
-        was = False
-
-        def decide(old: Record | None, _: int) -> None:
-            nonlocal was
-            was = was or old is not None
-
-        await self._change(schedule_id, decide)
-        return was
+        removal = _removing(self.stream, schedule_id)
+        await self._make(removal)
+        return removal.was
 
     async def trigger(self, schedule_id: str) -> Receipt:
         """A job of it now, beside its ticks: neither its next tick nor its count of runs changes.
@@ -126,28 +115,19 @@ class Recurring:
         Where its jobs may not overlap and one is there, the receipt says so (`created=False`). Raises
         ScheduleNotFound.
         """
-        seen, record = await self._read(schedule_id)
-        if record is None:
-            raise ScheduleNotFound(f"no recurring job {schedule_id!r} in {self.stream}")
-        now = tick_words(seen.server_ms)
-        job = job_of(record.schedule, f"{now}+{secrets.token_hex(3)}", now)
-        # Where its ticks have theirs: see `ticker.add`.
-        partition = 0 if job.limit is None else None
+        seen = await self._broker.schedules(self.stream, schedule_ids=[schedule_id])
+        job, partition = _triggered(self.stream, schedule_id, seen)
         (receipt,) = await Queue(self.stream, self._broker).enqueue_jobs([job], partition=partition)
         return receipt
 
     async def get(self, schedule_id: str) -> RecurringJob:
         """One of them. Raises ScheduleNotFound."""
-        _, record = await self._read(schedule_id)
-        if record is None:
-            raise ScheduleNotFound(f"no recurring job {schedule_id!r} in {self.stream}")
-        return _seen(self.stream, record)
+        seen = await self._broker.schedules(self.stream, schedule_ids=[schedule_id])
+        return _seen(self.stream, _the_one(self.stream, schedule_id, seen))
 
     async def list(self) -> list[RecurringJob]:
         """All of them, by next tick."""
-        seen = await self._broker.schedules(self.stream)
-        records = [record_of(self.stream, stored) for stored in seen.found]
-        return [_seen(self.stream, record) for record in records if record is not None]
+        return _all(self.stream, await self._broker.schedules(self.stream))
 
     async def declare(self, schedules: Sequence[Schedule], gone: Sequence[str] = ()) -> None:
         """Have those in the broker that a worker's code declares, and not those that it says are gone.
@@ -168,44 +148,174 @@ class Recurring:
 
     # --- changing -------------------------------------------------------------------------------
 
-    async def _alter(self, schedule_id: str, alter: Callable[[Record, int], Record]) -> RecurringJob:
-        def decide(old: Record | None, now_ms: int) -> Record:
-            if old is None:
-                raise ScheduleNotFound(f"no recurring job {schedule_id!r} in {self.stream}")
-            return alter(old, now_ms)
+    async def _changed(self, change: _Change) -> RecurringJob:
+        await self._make(change)
+        return change.outcome
 
-        record = await self._change(schedule_id, decide)
-        if record is None:
-            raise ScheduleNotFound
-        return _seen(self.stream, record)
-
-    async def _change(self, schedule_id: str, decide: Decision) -> Record | None:
+    async def _make(self, change: _Change) -> None:
         """Decide, and do it if nothing has changed meanwhile; else once more."""
-        error: Exception = BrokerUnavailable(f"others change {schedule_id!r} all the time")
+        error: Exception = change.hopeless
         for pause in _PAUSES:
             await anyio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads the tries
             try:
-                seen = await self._broker.schedules(self.stream, schedule_ids=[schedule_id])
-                stored = seen.found[0] if seen.found else None
-                old = record_of(self.stream, stored) if stored is not None else None
-                new = decide(old, seen.server_ms)
-                if (new is None and stored is None) or (new is not None and _same(new, old)):
-                    return new
-                change = ScheduleChange(
-                    schedule_id=schedule_id,
-                    expected=None if stored is None else stored.revision,
-                    body=None if new is None else msgspec.json.encode(new),
-                    due_ms=None if new is None else new.due_ms,
-                )
-                if await self._broker.change_schedule(self.stream, change) is not None:
-                    return new
+                seen = await self._broker.schedules(self.stream, schedule_ids=[change.schedule_id])
+                wanted = change.after(seen)
+                if wanted is None or await self._broker.change_schedule(self.stream, wanted) is not None:
+                    return
             except BrokerUnavailable as trouble:  # a decision is as good the second time
                 error = trouble
         raise error
 
-    async def _read(self, schedule_id: str) -> tuple[Schedules, Record | None]:
-        seen = await self._broker.schedules(self.stream, schedule_ids=[schedule_id])
-        return seen, record_of(self.stream, seen.found[0]) if seen.found else None
+
+class SyncRecurring:
+    """`Recurring` for programs without an event loop. Safe to share between threads."""
+
+    def __init__(self, stream: str, broker: RedisBroker, *, payload_type: Any = Any) -> None:
+        """See `Recurring`."""
+        StreamKeys.of(stream)
+        self.stream = stream
+        self._broker = broker
+        self._payload_type = payload_type
+
+    def __repr__(self) -> str:
+        return f"<SyncRecurring {self.stream} on {self._broker!r}>"
+
+    def add(self, schedule_id: str, when: Every | Cron, payload: Any, **options: Any) -> RecurringJob:
+        """See `Recurring.add`."""
+        schedule = new_schedule(schedule_id, when, payload, payload_type=self._payload_type, **options)
+        return self._changed(_adding(self.stream, schedule, declared=False))
+
+    def pause(self, schedule_id: str) -> RecurringJob:
+        """See `Recurring.pause`."""
+        return self._changed(_altering(self.stream, schedule_id, lambda record, _: paused(record)))
+
+    def resume(self, schedule_id: str) -> RecurringJob:
+        """See `Recurring.resume`."""
+        return self._changed(_altering(self.stream, schedule_id, resumed))
+
+    def remove(self, schedule_id: str) -> bool:
+        """See `Recurring.remove`."""
+        removal = _removing(self.stream, schedule_id)
+        self._make(removal)
+        return removal.was
+
+    def trigger(self, schedule_id: str) -> Receipt:
+        """See `Recurring.trigger`."""
+        seen = self._broker.schedules_blocking(self.stream, schedule_ids=[schedule_id])
+        job, partition = _triggered(self.stream, schedule_id, seen)
+        (receipt,) = SyncQueue(self.stream, self._broker).enqueue_jobs([job], partition=partition)
+        return receipt
+
+    def get(self, schedule_id: str) -> RecurringJob:
+        """See `Recurring.get`."""
+        seen = self._broker.schedules_blocking(self.stream, schedule_ids=[schedule_id])
+        return _seen(self.stream, _the_one(self.stream, schedule_id, seen))
+
+    def list(self) -> list[RecurringJob]:
+        """See `Recurring.list`."""
+        return _all(self.stream, self._broker.schedules_blocking(self.stream))
+
+    def _changed(self, change: _Change) -> RecurringJob:
+        self._make(change)
+        return change.outcome
+
+    def _make(self, change: _Change) -> None:
+        error: Exception = change.hopeless
+        for pause in _PAUSES:
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - spreads the tries
+            try:
+                seen = self._broker.schedules_blocking(self.stream, schedule_ids=[change.schedule_id])
+                wanted = change.after(seen)
+                if wanted is None or self._broker.change_schedule_blocking(self.stream, wanted) is not None:
+                    return
+            except BrokerUnavailable as trouble:
+                error = trouble
+        raise error
+
+
+# --- what is to be done, whoever does it ------------------------------------------------------------
+
+
+class _Change:
+    """A change of one schedule, decided from what was seen of it last."""
+
+    def __init__(self, stream: str, schedule_id: str, decide: Decision) -> None:
+        self.schedule_id = schedule_id
+        #: There was one, in any of the tries.
+        self.was = False
+        self._stream = stream
+        self._decide = decide
+        self._record: Record | None = None
+
+    def after(self, seen: Schedules) -> ScheduleChange | None:
+        """What the broker is to change; None: it is so already."""
+        stored = seen.found[0] if seen.found else None
+        old = record_of(self._stream, stored) if stored is not None else None
+        self.was = self.was or old is not None
+        self._record = new = self._decide(old, seen.server_ms)
+        if (new is None and stored is None) or (new is not None and _same(new, old)):
+            return None
+        return ScheduleChange(
+            schedule_id=self.schedule_id,
+            expected=None if stored is None else stored.revision,
+            body=None if new is None else msgspec.json.encode(new),
+            due_ms=None if new is None else new.due_ms,
+        )
+
+    @property
+    def outcome(self) -> RecurringJob:
+        """How it is now. Raises ScheduleNotFound where there is none."""
+        if self._record is None:
+            raise ScheduleNotFound
+        return _seen(self._stream, self._record)
+
+    @property
+    def hopeless(self) -> BrokerUnavailable:
+        """Somebody was faster each time."""
+        return BrokerUnavailable(f"others change {self.schedule_id!r} all the time")
+
+
+def _adding(stream: str, schedule: Schedule, *, declared: bool) -> _Change:
+    """Raises PayloadTooLarge."""
+    if len(bytes(schedule.payload)) > MAX_PAYLOAD:
+        raise PayloadTooLarge(f"the payload of {schedule.id!r} is over {MAX_PAYLOAD:,} bytes")
+    return _Change(stream, schedule.id, lambda old, now_ms: added(old, schedule, now_ms, declared=declared))
+
+
+def _altering(stream: str, schedule_id: str, alter: Callable[[Record, int], Record]) -> _Change:
+    """Of one that is there: deciding raises ScheduleNotFound."""
+
+    def decide(old: Record | None, now_ms: int) -> Record:
+        if old is None:
+            raise ScheduleNotFound(f"no recurring job {schedule_id!r} in {stream}")
+        return alter(old, now_ms)
+
+    return _Change(stream, schedule_id, decide)
+
+
+def _removing(stream: str, schedule_id: str) -> _Change:
+    return _Change(stream, schedule_id, lambda _, __: None)
+
+
+def _triggered(stream: str, schedule_id: str, seen: Schedules) -> tuple[NewJob, int | None]:
+    """A job of it now, and its partition: where its ticks have theirs, see `ticker.add`."""
+    record = _the_one(stream, schedule_id, seen)
+    now = tick_words(seen.server_ms)
+    job = job_of(record.schedule, f"{now}+{secrets.token_hex(3)}", now)
+    return job, 0 if job.limit is None else None
+
+
+def _the_one(stream: str, schedule_id: str, seen: Schedules) -> Record:
+    """The record that was asked for. Raises ScheduleNotFound."""
+    record = record_of(stream, seen.found[0]) if seen.found else None
+    if record is None:
+        raise ScheduleNotFound(f"no recurring job {schedule_id!r} in {stream}")
+    return record
+
+
+def _all(stream: str, seen: Schedules) -> list[RecurringJob]:
+    records = [record_of(stream, stored) for stored in seen.found]
+    return [_seen(stream, record) for record in records if record is not None]
 
 
 def record_of(stream: str, stored: StoredSchedule) -> Record | None:

@@ -15,9 +15,12 @@ A = TypeVar("A")
 
 
 class RedisSchedules:
-    """Needs a way to run scripts; `RedisBroker` has it."""
+    """Needs two ways to run scripts; `RedisBroker` has them."""
 
     async def _evaluate(self, call: Call[A]) -> A:
+        raise NotImplementedError
+
+    def _evaluate_blocking(self, call: Call[A]) -> A:
         raise NotImplementedError
 
     async def due_schedules(self, stream: str, *, limit: int = 100) -> Schedules:
@@ -28,9 +31,17 @@ class RedisSchedules:
         """See `Broker.schedules`."""
         return await self._evaluate(Call("schedules", _keys_to_read(stream), schedule_ids, _read))
 
+    def schedules_blocking(self, stream: str, *, schedule_ids: Sequence[str] = ()) -> Schedules:
+        """`schedules` for programs without an event loop."""
+        return self._evaluate_blocking(Call("schedules", _keys_to_read(stream), schedule_ids, _read))
+
     async def change_schedule(self, stream: str, change: ScheduleChange) -> list[Receipt] | None:
         """See `Broker.change_schedule`."""
         return await self._evaluate(_change(stream, change))
+
+    def change_schedule_blocking(self, stream: str, change: ScheduleChange) -> list[Receipt] | None:
+        """`change_schedule` for programs without an event loop."""
+        return self._evaluate_blocking(_change(stream, change))
 
 
 def _keys_to_read(stream: str) -> list[str]:

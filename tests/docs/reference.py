@@ -30,7 +30,7 @@ CHAPTERS: dict[str, tuple[str, tuple[str, ...]]] = {
             "SupervisorResult",
         ),
     ),
-    "Recurring jobs": ("streamq", ("Every", "Cron", "Recurring", "RecurringJob")),
+    "Recurring jobs": ("streamq", ("Every", "Cron", "Recurring", "SyncRecurring", "RecurringJob")),
     "A recurring job's options": ("streamq.schedules", ("Schedule",)),
     "Control": ("streamq", ("Admin",)),
     "What control is told and tells": (
