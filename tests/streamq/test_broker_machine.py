@@ -267,12 +267,40 @@ def a_job_dies_beside_another(one: BrokerMachine) -> None:
     _look(one)
 
 
-#: What chance comes upon in some searches only, with a history that shows it.
+def the_next_waits_for_one_that_runs(one: BrokerMachine) -> None:
+    one.replace(lane="normal", unique="k1", delay=0.0, limit=None)
+    one.take(name="alice", free=1)
+    one.replace(lane="normal", unique="k1", delay=0.0, limit=None)
+    one.take(name="bob", free=1)
+    _look(one)
+    one.finish_what_is_in_hand(kind="done", delay=0.0, lease=0, free=0)
+    one.take(name="bob", free=1)
+    _look(one)
+
+
+def a_retry_is_put_off(one: BrokerMachine) -> None:
+    one.enqueue(lane="normal", unique=None, delay=0.0, limit=None)
+    one.take(name="alice", free=1)
+    one.finish_what_is_in_hand(kind="retry", delay=0.5, lease=0, free=0)
+    _look(one)
+
+
+def a_delayed_one_is_almost_due(one: BrokerMachine) -> None:
+    one.enqueue(lane="normal", unique=None, delay=0.5, limit=None)
+    one.time_passes(seconds=0.499)
+    one.take(name="alice", free=1)
+    _look(one)
+
+
+#: What chance comes upon in some searches only, or after ten seconds of them, with a history that shows it.
 RARE: dict[type[MemoryBroker], Callable[[BrokerMachine], None]] = {
     KeepsSlots: a_retry_among_others_of_its_key,
     CountsRunningOnly: one_is_due_while_another_of_its_key_waits,
     ForgetsCancellations: a_running_one_is_cancelled,
     BlamesWhoeverWasBeside: a_job_dies_beside_another,
+    ReplacesWhatRuns: the_next_waits_for_one_that_runs,
+    DropsBeforeItAdds: a_retry_is_put_off,
+    PromotesEarly: a_delayed_one_is_almost_due,
 }
 
 
@@ -287,14 +315,11 @@ def test_a_rare_planted_bug_is_caught_by_a_history_that_a_right_broker_passes(
 
 
 MUTANTS: list[type[MemoryBroker]] = [
-    ReplacesWhatRuns,
     GivesTheCancelledToTheNext,
     AcksWithoutOwnership,
     AcksWhatExists,
-    PromotesEarly,
     ReclaimsUnderTheOldId,
     RetriesWithoutLettingGo,
-    DropsBeforeItAdds,
     RemembersKeysAfterAllWereAdded,
     ForgetsTurns,
 ]
