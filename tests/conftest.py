@@ -12,8 +12,10 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import signal
 import subprocess
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
@@ -29,6 +31,13 @@ from tests.support import fleets, http, postgres, scratch, servers
 scratch.keep_in_memory()
 # redis-py reads its own package's metadata from disk for every client, and every test has clients of its own.
 redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
+
+# A shell that starts a command in the background has it ignore this, and all that it starts; tests send it.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no counterexample.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
