@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from sentinel.decide import phrases
+from sentinel.decide.coming import MONTH, coming
 from sentinel.decide.text import shorten, visible
 from sentinel.errors import CheckFailure
 from sentinel.model import AvailabilityStatus, AvailabilityValue
@@ -62,7 +63,7 @@ _LEAD: Final = re.compile(
     r"lieferfrist"
     r"|expedi\w*|delai|livraison|livre|entrega|envio|plazo|disponible|prazo|enviado|spedi\w*|consegna|tempi"
     r"|disponibile|levertijd|verzonden|levering|leverbaar|bezorg\w*|leverans\w*|leveringstid|skickas|sendes"
-    r"|toimit\w*|wysylka|dostawa|czas|realizacj\w*|wysylamy|doda\w*|doruc\w*|odesl\w*|odosl\w*|dostupn\w*"
+    r"|toimit\w*|wysylka|dostawa|czas|realizacj\w*|wysylamy|doda\w*|doruc\w*|odesl\w*|odosl\w*|dostupn\w*|dostepn\w*"
     r"|odberu|\w*szallit\w*|livrare|termen|isporuka|dobava|dostava|доставк\w*|срок|отправк\w*|teslim\w*|"
     r"kargo)(?!\w)"
 )
@@ -99,17 +100,63 @@ _DAYS: Final = (
     (re.compile(r"mo|me[si]|maan|man|kuu|miesi|lun|месяц|honap"), 30.0),
     (re.compile(r"w(?:$|ee|ek|k|o)|sem|sett|vec|ug|uk|viik|tyg|tyd|tyz|het|sapt|tjed|недел|haf"), 7.0),
 )
+#: What is counted: `3 Stück auf Lager`, `0 ks skladem`.
+_PIECES: Final = (
+    r"(?:x|st|stk|ks|db|buc|szt|pcs|pc|kpl|uds?|шт|бр|pieces?|items?|units?|articles?|copies|copy|stuck|stucks?"
+    r"|artikel|exemplare?|stuks?|exemplaar|exemplaren|exemplaires?|unites?|unidad(?:es)?|ejemplar(?:es)?|piezas?"
+    r"|articulos?|pezz[oi]|articol[oi]|exemplar(?:es)?|pecas?|sztuk[ai]?|egzemplarz\w*|kus[yu]?|kusov|kusu"
+    r"|darab|bucat[ai]|produs[e]?|komad[ai]?|kos[aiov]*|kpl|kappaletta|kappale|stycken|styck|eksemplarer?"
+    r"|штук[аи]?|единиц[аы]?|экземпляр\w*|одиниц[яі]|бройк[аи]|broyki|urun|adet|τεμαχι[αο]|san pham|produk"
+    r"|tk|gab|vnt|left)\.?(?!\w)"
+)
 _COUNTED: Final = re.compile(
-    r"(?P<count>\d{1,7})\+? ?(?:x |st |stk |ks |db |buc |szt |pcs |pieces |items? |units? |stuck |left |unidades )*"  # noqa: E501 - one table row
+    rf"(?P<count>\d{{1,7}})\+?\)?(?: ?(?:of|von|de|di|z|ze|av|из|/) ?\d{{1,7}})? ?(?:{_PIECES} ?)*"
     r"(?:left in stock|left|in stock|available|auf lager|verfugbar|en stock|disponibles?|disponibil\w*|op voorraad|"  # noqa: E501 - one table row
-    r"i lager|pa lager|w magazynie|skladem|na sklade|raktaron|in stoc|remaining)\b"
-    r"|\b(?:stock|lagerbestand|bestand|auf lager|skladem|in stock|na sklade|voorraad|lagersaldo|stoc|qty|quantity)"  # noqa: E501 - one table row
-    r" ?[:>]? ?(?P<after>\d{1,7})\b"
+    r"i lager|pa lager|w magazynie|skladem|skladom|na sklade|raktaron|in stoc|remaining|kvar|tilbage|igjen|"
+    r"jaljella|maradt|kaldi|rimast[oi]|rimanenti|restantes?|ubrig|dostepn\w+|dostupn\w+)\b"
+    r"|\b(?:stock|lagerbestand|bestand|auf lager|skladem|in stock|na sklade|voorraad|lagersaldo|stoc|qty|quantity|"  # noqa: E501 - one table row
+    r"remaining|zasoba|zaloga|zaliha|остаток|existencias|giacenza|estoque|keszlet|lagerstatus|lager|varastossa)"
+    rf" ?[:>]? ?(?P<after>\d{{1,7}})\b(?![.,/:-]\d|\.? ?{MONTH})"
+    rf"|(?:在庫数?|库存|庫存|재고) ?[:：]? ?(?P<dense>\d{{1,7}})"
+    r"|(?:残り|残|仅剩|只剩|僅剩|剩余|剩餘|仅余|남은 수량:?) ?(?:在庫)? ?"
+    r"(?P<rest>\d{1,7}) ?(?:点|個|台|つ|枚|本|冊|件|个|瓶|개)"
+    r"|(?P<before>\d{1,7}) ?(?:点|個|台|件|개) ?(?:在庫あり|남음)"
+)
+#: `Quedan 2`, `only 2 pieces`: said of what is left; a number of days or percents is none.
+_LEFT: Final = re.compile(
+    r"(?<!\w)(?:(?:nur noch|plus que|ne reste(?: plus)? que|il (?:en )?reste"
+    r"|(?:solo )?quedan?(?: solo| solamente)?"
+    r"|ne restano(?: solo)?|restano(?: solo)?|rimangono(?: solo)?"
+    r"|restam?(?: apenas| so)?|zostal[yao]?|pozostal[yao]"
+    r"|zbyvaji?|zostavaju?|mai sunt|au (?:mai )?ramas|preostalo|осталось|осталась|остался|залишилось"
+    r"|залишилося|остават|απομενουν|chi con|tersisa|sisa|atlikusi|liko)"
+    rf"[: ] ?(?P<left>\d{{1,5}})(?! ?[%/.,:-]?\d)(?: {_PIECES}|(?= ?[!.)|;])| ?$)"
+    r"|(?:only|just|the last|last|ultimas?|ultim[oi]s?|apenas|solo|nog(?: maar| slechts)?|laatste|endast|bara"
+    r"|sista|kun|siste|sidste|vain|viimeiset|ostatni[ea]|tylko|posledni|posledne|posledny|uz len|uz jen"
+    r"|(?:mar )?csak|utolso|ultimele|ultima|(?:jos |se )?samo|zadnji[he]?|последни[ей]|останні|само|son"
+    r"|sadece|μονο|ainult"
+    rf"|derni?ers?|dernieres?|letzten?) (?P<few>\d{{1,5}}) {_PIECES})"
+)
+#: After "in stock" it says that none is: `In Stock (0)`, `Available: 0 pcs`, `Auf Lager: nein`.
+_NONE_OF_IT: Final = re.compile(
+    rf" ?(?:[:：=] ?[(\[]?|[(\[]) ?(?:0+ ?(?:{_PIECES})?|no|nein|non|nee|nej|nei"
+    r"|ei|nie|ne|nem|nu|nao|нет|ні|не|none)(?= ?(?:[)\]!;,|]|\.? ?$|\. [^\d]| - ))"
 )
 #: A "no" a few words before "in stock".
 _NEGATED: Final = re.compile(
-    r"\b(?:not|no longer|never|isn't|aren't|cannot be|nicht|nicht mehr|kein|keine|non|ne|n'est|pas|plus|niet|geen|ikke|"  # noqa: E501 - one table row
+    r"\b(?:not|no longer|never|isn't|aren't|cannot be|nicht|nicht mehr|kein|keine|non|ne(?! reste)|n'est|pas|plus(?! que)|niet|geen|ikke|"  # noqa: E501 - one table row
     r"inte|ej|ei|nie|neni|nem|nincs|nu|nao|no|не|нет|няма|немає)(?: [^\W\d_]{1,12}){0,2} $"
+)
+#: The same where words have no spaces between them: before, and after.
+_DENSE_NEGATED: Final = re.compile(r"(?:不|未|没|沒|无|無|非|ไม่|ไม่มี)$")
+_DENSE_NEGATION: Final = re.compile(
+    r" ?(?:なし|無し|切れ|ない|ません|がありません|없음|없습니다|없|아님|불가)"
+)
+#: "Soon" or "nearly" before "sold out": it is not yet.
+_NEARLY: Final = re.compile(
+    r"(?<!\w)(?:almost|nearly|soon|about to be|selling out|fast|beinahe|nahezu|bald|presque|bientot|casi"
+    r"|pronto|quasi|presto|quase|bijna|nastan|snart|naesten|nesten|melkein|pian|prawie|wkrotce|temer|takmer|brzy|coskoro"
+    r"|majdnem|hamarosan|aproape|skoro|skoraj|почти|скоро|майже|neredeyse|not|nicht) $"
 )
 #: What makes a sentence a question: "we don't know when or if it will be back in stock" says nothing.
 _DOUBT: Final = re.compile(
@@ -129,8 +176,8 @@ def read_availability(raw: str, mapping: dict[str, AvailabilityStatus]) -> Avail
     where it says neither.
     """
     text = visible(raw)[:_MAX_TEXT]
-    status = _mapped(text, mapping) or _schema(text)
     folded = _fold(text)
+    status = _mapped(folded, mapping) or _schema(text)
     if status is None:
         said = _said(folded)
         status = _settle(said, text)
@@ -140,7 +187,15 @@ def read_availability(raw: str, mapping: dict[str, AvailabilityStatus]) -> Avail
 
 def is_phrase(raw: str) -> bool:
     """Whether a text is a phrase about stock and nothing else: `In stock.`, and not `available in blue`."""
-    return _fold(visible(raw)[:_MAX_TEXT]).strip(" .,!:;*·✓✔•") in _status_of()
+    folded = _fold(visible(raw)[:_MAX_TEXT]).strip(" .,!:;*·✓✔•¡")
+    return folded in _status_of() or _is_coming(folded)
+
+
+def _is_coming(folded: str) -> bool:
+    """Whether it is a phrase with nothing but a "soon" or a day beside it: `bald wieder verfugbar`."""
+    found = _phrases().search(folded)
+    mark = None if found is None else coming(folded, found.start(), found.end())
+    return mark is not None and mark.start == 0 and mark.end == len(folded)
 
 
 def is_selling_phrase(raw: str) -> bool:
@@ -148,11 +203,40 @@ def is_selling_phrase(raw: str) -> bool:
     return _buttons().fullmatch(_fold(visible(raw)[:_MAX_TEXT]).strip(" .,!:;*·»>+")) is not None
 
 
-def _mapped(text: str, mapping: dict[str, AvailabilityStatus]) -> AvailabilityStatus | None:
-    """The rule's own words, the longest that is contained."""
-    lower = text.casefold()
-    hits = [key for key in mapping if visible(key).casefold() in lower]
+def _mapped(folded: str, mapping: dict[str, AvailabilityStatus]) -> AvailabilityStatus | None:
+    """The rule's own words, the longest that the text says: as whole words, and of no "not" or "not yet"."""
+    hits = [key for key, status in mapping.items() if _says(folded, _fold(visible(key)), status)]
     return mapping[max(hits, key=len)] if hits else None
+
+
+def _says(folded: str, words: str, status: AvailabilityStatus) -> bool:
+    if not words:
+        return False
+    before = r"(?<!\w)" if _is_spaced(words[0]) else ""
+    after = r"(?!\w)" if _is_spaced(words[-1]) else ""
+    for match in islice(re.finditer(before + re.escape(words) + after, folded), _MAX_SPANS):
+        start, end = match.span()
+        if _is_negated(folded, start) or (not after and _DENSE_NEGATION.match(folded, end)):
+            continue
+        if status != "in_stock" or not (coming(folded, start, end) or _NONE_OF_IT.match(folded, end)):
+            return True
+    return False
+
+
+def _is_negated(text: str, start: int) -> bool:
+    if _NEGATED.search(text, max(0, start - 40), start):
+        return True
+    return not _is_spaced(text[start]) and _DENSE_NEGATED.search(text, max(0, start - 3), start) is not None
+
+
+def _is_spaced(char: str) -> bool:
+    """Whether it is a letter of a script that puts spaces between words."""
+    return (char.isalnum() or char == "_") and not _is_dense(char)
+
+
+def _is_dense(char: str) -> bool:
+    """Whether it is of a script without spaces (Korean is: its words grow at both ends)."""
+    return char >= "\u2e80" or "\u0e00" <= char <= "\u0eff"
 
 
 def _schema(text: str) -> AvailabilityStatus | None:
@@ -185,20 +269,46 @@ def _said(folded: str) -> set[AvailabilityStatus]:
     # "Available in 3 weeks" holds the word "available": the span says it better.
     rest = folded if lead is None else f"{folded[: lead.start]} | {folded[lead.end :]}"
     said: set[AvailabilityStatus] = set() if lead is None else {"lead_time"}
+    heard = 0
     for match in _phrases().finditer(rest):
-        status = _status_of()[match[0]]
-        if status == "in_stock" and _is_doubted(rest, match.start()):
+        if match.start() < heard:
             continue
-        if status == "in_stock" and _NEGATED.search(rest, max(0, match.start() - 40), match.start()):
-            status = "out_of_stock"
-        said.add(status)
-    counts = [int(match["count"] or match["after"]) for match in _COUNTED.finditer(rest)]
+        status, heard = _told(rest, match)
+        if status is not None:
+            said.add(status)
+    counts = _counts(rest)
     if counts:  # "0 in stock" holds the phrase "in stock": the count says it better
         said.discard("in_stock")
         said.add("in_stock" if max(counts) > 0 else "out_of_stock")
     if not said and _buttons().search(folded):
         said.add("in_stock")
     return said
+
+
+def _told(text: str, match: re.Match[str]) -> tuple[AvailabilityStatus | None, int]:
+    """What a phrase says where it stands, and where what belongs to it ends."""
+    status, (start, end) = _status_of()[match[0]], match.span()
+    if status == "out_of_stock" and _NEARLY.search(text, max(0, start - 20), start):
+        return "in_stock", end
+    if status != "in_stock":
+        return status, end
+    if _is_doubted(text, start):
+        return None, end
+    if _is_negated(text, start) or _NONE_OF_IT.match(text, end):
+        return "out_of_stock", end
+    mark = coming(text, start, end)
+    # "In stock, soon sold out": the "soon" is that of the phrase after it.
+    if mark is None or (mark.end > end and _phrases().match(text, mark.end + 1)):
+        return status, end
+    return mark.status, max(end, mark.end)
+
+
+def _counts(text: str) -> list[int]:
+    """How many there are, as often as it is told."""
+    found = [next(part for part in match.groups() if part is not None) for match in _COUNTED.finditer(text)]
+    return [
+        int(count) for count in [*found, *(match["left"] or match["few"] for match in _LEFT.finditer(text))]
+    ]
 
 
 def _is_doubted(text: str, start: int) -> bool:
@@ -257,8 +367,8 @@ def _buttons() -> re.Pattern[str]:
 def _any_of(phrases: list[str]) -> re.Pattern[str]:
     """Any of `phrases`, longest first, as whole words (scripts without spaces: anywhere)."""
     longest_first = sorted(phrases, key=len, reverse=True)
-    spaced = "|".join(re.escape(p) for p in longest_first if p[0] < "⺀")
-    dense = "|".join(re.escape(p) for p in longest_first if p[0] >= "⺀")
+    spaced = "|".join(re.escape(p) for p in longest_first if not _is_dense(p[0]))
+    dense = "|".join(re.escape(p) for p in longest_first if _is_dense(p[0]))
     return re.compile(rf"(?<!\w)(?:{spaced})(?!\w)" + (f"|{dense}" if dense else ""))
 
 
