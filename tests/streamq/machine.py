@@ -30,7 +30,7 @@ WORKERS = ("alice", "bob", "carol")
 
 some = st.integers(0, 999)
 worker_names = st.sampled_from(WORKERS)
-kinds = st.sampled_from(["done", "retry", "snooze", "bury", "release", "cancel"])
+kinds = st.sampled_from(["done", "done with a value", "retry", "snooze", "bury", "release", "cancel"])
 delays = st.sampled_from([0.0, 0.5, 0.5, 30.0, FAR])
 LIMITS = {"one": Limit("one", running=1), "two": Limit("two", running=2)}
 limit_keys = st.sampled_from([None, None, *LIMITS])
@@ -62,6 +62,8 @@ class ModelJob:
     #: Id of the job that has to end first; parked for that, not for its limit.
     behind: str | None = None
     parked_behind: bool = False
+    #: What was returned by who ended it, as JSON.
+    result: bytes | None = None
 
 
 @dataclass
@@ -318,6 +320,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert (seen.state, seen.worker, seen.cancel_asked) == (one.place, one.holder, one.cancelled)
         if seen.envelope is not None:
             assert (seen.envelope.attempt, seen.envelope.crashes) == (one.attempt, one.crashes)
+        assert (seen.done and seen.done.result) == one.result
 
     @precondition(lambda self: any(one.place == "dead" for one in self.jobs.values()))
     @rule(which=some)
@@ -424,6 +427,8 @@ class BrokerMachine(RuleBasedStateMachine):
         match kind:
             case "done":
                 return Done(lease)
+            case "done with a value":
+                return Done(lease, result=f'"{lease.key}"'.encode())  # of this delivery only
             case "retry" | "snooze":
                 return Again(lease, delay=self._delay(delay), counts=kind == "retry")
             case "bury":
@@ -471,6 +476,7 @@ class BrokerMachine(RuleBasedStateMachine):
                     self._end(one, "cancelled")
                 case Done():
                     self._end(one, "done")
+                    one.result = finish.result
                 case Bury():
                     self._end(one, "dead")
                 case Release():

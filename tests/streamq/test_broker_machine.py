@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from streamq.broker import Again, Finish, Lease, Reclaimed
+from streamq.broker import Again, Done, Finish, Lease, Reclaimed
 from streamq.clock import ManualClock
 from streamq.job import NewJob, Receipt
 from streamq.keys import Lane
@@ -223,6 +223,15 @@ class ReplacesWhatRuns(MemoryBroker):
         super()._promote(store, now)
 
 
+class ForgetsTheValueOfARetry(MemoryBroker):
+    """What a handler returned is kept only where it did at once."""
+
+    def _finish(self, store: StreamStore, worker: str, finish: Finish, now: int) -> bool:
+        if isinstance(finish, Done) and finish.lease.envelope.attempt > 1:
+            finish = Done(finish.lease, finish.duration)
+        return super()._finish(store, worker, finish, now)
+
+
 def _look(one: BrokerMachine) -> None:
     one.every_job_is_in_exactly_one_place()
     one.what_is_in_hand_is_in_the_right_hand()
@@ -285,6 +294,14 @@ def a_retry_is_put_off(one: BrokerMachine) -> None:
     _look(one)
 
 
+def a_retry_returns_a_value(one: BrokerMachine) -> None:
+    one.enqueue(lane="normal", unique=None, delay=0.0, limit=None)
+    for kind in ("retry", "done with a value"):
+        one.take(name="alice", free=1)
+        one.finish_what_is_in_hand(kind=kind, delay=0.0, lease=0, free=0)
+    one.find(which=0)
+
+
 def a_delayed_one_is_almost_due(one: BrokerMachine) -> None:
     one.enqueue(lane="normal", unique=None, delay=0.5, limit=None)
     one.time_passes(seconds=0.499)
@@ -300,6 +317,7 @@ RARE: dict[type[MemoryBroker], Callable[[BrokerMachine], None]] = {
     BlamesWhoeverWasBeside: a_job_dies_beside_another,
     ReplacesWhatRuns: the_next_waits_for_one_that_runs,
     DropsBeforeItAdds: a_retry_is_put_off,
+    ForgetsTheValueOfARetry: a_retry_returns_a_value,
     PromotesEarly: a_delayed_one_is_almost_due,
 }
 
