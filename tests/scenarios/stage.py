@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import redis
 import yaml
 
+from sentinel.cli.entries import entries
+from sentinel.store import RunRecord, Store
 from tests.end_to_end.programs import Program
 from tests.scenarios.history import History, Telling, shop
 from tests.support.http import Reply, Site
@@ -98,10 +101,17 @@ class Stage:
         self.program.here("rules", "import", str(file))
         for number in range(max(len(history.steps) for history in self.histories)):
             self._step(number)
-        for played in self.played.values():
-            lines = self.program.here("history", played.history.name, "--limit", "100", "--json").lines
-            played.codes = [line["error_code"] for line in lines[::-1]]
+        anyio.run(self._read_codes)
         return list(self.played.values())
+
+    async def _read_codes(self) -> None:
+        """Of all histories at once: `history` opens the database for each."""
+        async with Store.open(f"sqlite:///{self.folder}/sentinel.db", read_only=True) as store:
+            for name, played in self.played.items():
+                found = [entry async for entry, _ in entries(store, name, limit=100)]
+                played.codes = [
+                    entry.result.error_code if isinstance(entry, RunRecord) else None for entry in found[::-1]
+                ]
 
     def _step(self, number: int) -> None:
         on = [history for history in self.histories if number < len(history.steps)]
