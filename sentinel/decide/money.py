@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from sentinel.decide import currency, number
+from sentinel.decide import currency, number, price_words
 from sentinel.decide.currency import Named
 from sentinel.decide.number import Separator
 
@@ -50,33 +50,21 @@ _FREE: Final = frozenset(
     }
 )
 
-#: Words before a number that is not what the thing costs now.
-_OLD: Final = re.compile(
-    r"(?<![^\W\d_])(?:was|were|old|before|regular|original|originally|list|rrp|msrp|retail|instead|save|saved?|"
-    r"savings?|you save|off|over|orders?|above|shipping|delivery|plus|deposit|"
-    r"statt|uvp|bisher|früher|alter|vorher|sparen|ersparnis|spare|zzgl|versand|versandkosten|pfand|grundpreis|"
-    r"au lieu|ancien|avant|économi\w*|livraison|antes|ahorr\w*|envío|precio original|"
-    r"invece|anziché|risparmi\w*|spedizione|de:|era|sconto|"
-    r"van|adviesprijs|bespaar|verzend\w*|ord|ordinarie|tidigare|spara|frakt|før|spar|"
-    r"před|původní|původně|ušetř\w*|běžná|doprava|pôvodn\w*|predtým|ušetr\w*|doprava|"
-    r"zamiast|stara|poprzednia|najniższa|oszczęd\w*|dostawa|było|"
-    r"korábbi|eredeti|régi|szállítás|vechi|economis\w*|înainte|pvp|prp|"
-    r"старая|было|вместо|скидка|экономия|доставка)(?![^\W\d_])",
-    re.IGNORECASE,
+#: Minutes of an hour are no cents, but where a krona follows: `12:90 kr`.
+_COLON_CENTS: Final = re.compile(
+    r"(?<![\d:.,])(\d{1,3}(?:\ \d{3})*|\d+):(\d{2})(?=\ ?(?:kr|SEK|NOK|DKK|ISK)\b)"
 )
-#: Words before a number that is.
-_NOW: Final = re.compile(
-    r"(?<![^\W\d_])(?:now|current|sale|special|today|only|our|jetzt|nur|aktuell\w*|angebot\w*|sonderpreis|maintenant|"
-    r"promo|ahora|oferta|adesso|ora|offerta|por|nu|rea|tilbud|nyní|nyni|akce|akční|teraz|naše|"
-    r"promocja|obecnie|akciós|most|acum|сейчас|теперь|şimdi)(?![^\W\d_])",
-    re.IGNORECASE,
+#: Cents apart from an amount that proves its grouping: `1.299 99 €`.
+_LOOSE_CENTS: Final = re.compile(
+    r"(?<![\d.,])(?:(\d{1,3}(?:\.\d{3})+)|(\d{1,3}(?:,\d{3})+))\ (\d{2})"
+    r"(?=\ ?[€$£¥₽]|\ [A-Z]{3}\b|\ (?:Kč|zł|kr|lei|Ft)\b)"
 )
-#: Behind a number that is a price per unit (`12,50 €/kg`).
-_PER_UNIT: Final = re.compile(
-    r"[^\d/]{0,6}(?:/|\bper\b|\bpro\b|\bje\b|\bpar\b|\bau\b|\bal\b)\ ?(?:\d{1,4}\ ?)?"
-    r"(?:kg|g|l|ml|cl|dl|m|m2|cm|oz|lb|lbs|kwh|wh|100|1000|liter|litre|kilo|meter)\b",
-    re.IGNORECASE,
-)
+#: `€1.5m`; a metre is behind no currency.
+_GLUED_MILLION: Final = re.compile(r"m(?![^\W_])")
+#: Simplified Chinese words of prices and shops: there a `¥` is a yuan.
+_YUAN: Final = re.compile(r"价|促销|包邮|优惠|已售|人民币")
+#: Names that stand before their amount and never behind it.
+_ALWAYS_BEFORE: Final = re.compile(r"£|[A-Za-z]{1,3}\$")
 #: Between the two ends of a range that share one currency (`26 to 50 €`).
 _RANGE: Final = re.compile(r"\ ?(?:-|–|—|~|to|bis|à|a|al|hasta|tot|till|til|do|až|și|до)\ ?", re.IGNORECASE)
 #: What may stand between an amount and the name behind it: `50,- Kč`, `5.-`, `12 €`.
@@ -109,12 +97,14 @@ def read_price(
     `hint` is a currency found elsewhere on the page, `assumed` the rule's; both decide only what the
     text leaves open. `separator` is the decimal separator known of this page.
     """
-    text = number.tidy(raw[:_MAX_TEXT])
+    text = _spelled(number.tidy(raw[:_MAX_TEXT]))
     if text.casefold().strip(" !.*") in _FREE:
         return Price(Decimal(0), currency.currency_of(hint, assumed) or assumed)
     named = currency.named_in(text)
     page = currency.currency_of(hint, assumed)
     certain = next((n.codes[0] for n in named if len(n.codes) == 1 and n.trust == "anywhere"), None)
+    if certain is None and (page or assumed) is None and _YUAN.search(text):
+        certain = "CNY"
     prefer = (certain, page, assumed)
     candidates = _candidates(text, named, prefer, separator)
     if not candidates:
@@ -126,6 +116,17 @@ def read_price(
         best.reading.separator,
         best.reading.guessed,
     )
+
+
+def _spelled(text: str) -> str:
+    """`text` with amounts in one piece, and words for what would be taken for an amount."""
+    text = number.in_figures(text)
+    if ":" in text:
+        text = _COLON_CENTS.sub(r"\1,\2", text)
+    text = _LOOSE_CENTS.sub(
+        lambda found: f"{found[1]},{found[3]}" if found[1] else f"{found[2]}.{found[3]}", text
+    )
+    return price_words.LOWEST_OF_DAYS.sub(" was ", text) if "30" in text else text
 
 
 def _currency(best: _Candidate, named: list[Named], prefer: tuple[str | None, ...]) -> str | None:
@@ -183,17 +184,24 @@ def _candidate(place: _Place, separator: Separator | None) -> _Candidate | None:
     start, end = match.span()
     if _NOT_A_PRICE.match(text, end) or (not place.named and _MEASURE.match(text, end)):
         return None
-    name = _beside(place) or _shared(place)
+    factor, scaled_end = number.factor(text, end)
+    name = _beside(place, scaled_end if factor else end)
+    if factor and (name is None or name.start < scaled_end <= name.end):
+        factor, name = 0, _beside(place, end)
+    if not factor and name is not None and name.end == start and _GLUED_MILLION.match(text, end):
+        factor = 6
+    name = name or _shared(place)
     three = name is not None and currency.resolve(name, *place.prefer) in currency.THREE_DECIMALS
-    reading = number.read(
-        match[0], separator=separator, ambiguous="decimal" if three and "." in match[0] else "grouping"
-    )
+    decimal = bool(factor) or (three and "." in match[0])
+    reading = number.read(match[0], separator=separator, ambiguous="decimal" if decimal else "grouping")
     if reading is None:
         return None
     reading = _with_euro_cents(text, end, reading)
     amount = -reading.number if _negative(text, start, name) else reading.number
     if name is not None and name.cents:
         amount = amount.scaleb(-2)
+    if factor:
+        amount = Decimal(f"{amount.scaleb(factor):f}")
     return _Candidate(amount, reading, name, start, _rank(place, name))
 
 
@@ -202,22 +210,41 @@ def _rank(place: _Place, name: Named | None) -> tuple[bool, bool, bool, bool, in
     text, assumed = place.text, place.prefer[2]
     start, end = place.match.span()
     before = text[max(place.previous_end, start - _GAP) : start]
-    olds = [m.start() for m in _OLD.finditer(before)]
-    nows = [m.start() for m in _NOW.finditer(before)]
+    olds = [m.start() for m in price_words.OLD.finditer(before)]
+    nows = [m.start() for m in price_words.NOW.finditer(before)]
     old = bool(olds) and not (nows and nows[-1] > olds[-1])
     foreign = name is None or (assumed is not None and assumed not in name.codes)
     glued = text[start - 1 : start].isalpha() or text[end : end + 1].isalpha()
-    per_unit = _PER_UNIT.match(text, end) is not None
-    return foreign, old or per_unit, glued and name is None, not nows, start
+    part = (
+        _is_part(place, before)
+        or price_words.PER_UNIT.match(text, end) is not None
+        or price_words.EVERY_SO_OFTEN.match(text, end) is not None
+    )
+    return foreign, old or part, glued and name is None, not nows, start
 
 
-def _beside(place: _Place) -> Named | None:
-    """The currency right before or right behind the number."""
+def _is_part(place: _Place, before: str) -> bool:
+    """Whether what stands before a number says that it is not what everybody pays for the whole."""
+    if price_words.INSTALMENT.fullmatch(before) or price_words.FOR_SOME.search(before):
+        return True
+    at = place.match.start()
+    if price_words.UNIT_BEFORE.search(place.text, max(0, at - _GAP), at) is None:
+        return False
+    # `12,50 €/kg: 3,87 €`: what is said of the amount before is not said of this one.
+    return place.previous_end == 0 or price_words.PER_UNIT.match(place.text, place.previous_end) is None
+
+
+def _beside(place: _Place, end: int) -> Named | None:
+    """The currency right before the number, or right behind it: behind `end`, where its factor ends."""
     text, named = place.text, place.named
-    start, end = place.match.span()
+    start = place.match.start()
     tail = _TAIL.match(text, end)
     after = tail.end() if tail else end
-    behind = [n for n in named if n.start in {end, after} and _may_stand(n, text, start, end)]
+    behind = [
+        n
+        for n in named
+        if n.start in {end, after} and _may_stand(n, text, start, end) and not _is_of_next(n, place, end)
+    ]
     before = [n for n in named if _touches(text, n.end, start) and _may_stand(n, text, start, end)]
     # In "10 € 9 $" every amount but the first has a name on both sides: the one before is taken already.
     taken = [n for n in before if text[: n.start].rstrip()[-1:].isdigit()]
@@ -225,6 +252,15 @@ def _beside(place: _Place) -> Named | None:
     glued = [n for n in (*before, *behind) if n.end == start or n.start == end]
     strong = [n for n in (*free, *behind) if n.trust == "anywhere"]
     return next(iter((*glued, *strong, *free, *behind, *taken)), None)
+
+
+def _is_of_next(name: Named, place: _Place, end: int) -> bool:
+    """Whether a name behind a number belongs to the one after it: `Pack of 2 $799`, `Size 42 £ 89`."""
+    following = place.following
+    if following is None or name.start == end:
+        return False
+    gap = following.start() - name.end
+    return gap == 0 or (gap == 1 and _ALWAYS_BEFORE.fullmatch(place.text, name.start, name.end) is not None)
 
 
 def _touches(text: str, name_end: int, start: int) -> bool:

@@ -208,18 +208,18 @@ def read_with_unit(text: str, *, separator: Separator | None = None) -> tuple[Re
     A lone dot before three digits is taken as decimal here (`1.234` from an API is no thousand), a lone
     comma as grouping; `separator` decides otherwise.
     """
-    text = tidy(text)
+    text = in_figures(tidy(text))
     if _MACHINE.fullmatch(text) and "e" in text.lower() and len(text) <= MAX_DIGITS:
         return Reading(Decimal(text)), None
     for match in spans(text):
-        factor, end = _factor(text, match.end())
-        sense: Literal["grouping", "decimal"] = "decimal" if "." in match[0] or factor else "grouping"
+        power, end = factor(text, match.end())
+        sense: Literal["grouping", "decimal"] = "decimal" if "." in match[0] or power else "grouping"
         reading = read(match[0], separator=separator, ambiguous=sense)
         if reading is None:
             continue
         sign = _SIGN.search(text, 0, match.start())
-        scaled = reading.number.scaleb(factor)
-        if factor:
+        scaled = reading.number.scaleb(power)
+        if power:
             scaled = Decimal(f"{scaled:f}")
         number = -scaled if sign and sign[1] == "-" else scaled
         unit = _UNIT.match(text, end)
@@ -227,12 +227,40 @@ def read_with_unit(text: str, *, separator: Separator | None = None) -> tuple[Re
     return None
 
 
-def _factor(text: str, at: int) -> tuple[int, int]:
+#: Ten thousands and hundred millions of East Asia: `12万8000`, `1.5億`.
+_MYRIADS: Final = re.compile(
+    r"(?:(?P<yi>\d{1,6}(?:[.,]\d{1,4})?)[億亿억]\ ?)?(?:(?P<wan>\d{1,6}(?:[.,]\d{1,4})?)[万萬만])?"
+    r"(?:(?<=[億亿억万萬만])(?P<rest>\d{1,4})(?![\d.,]))?"
+)
+_MYRIAD: Final = re.compile(r"[億亿억万萬만]")
+
+
+def in_figures(text: str) -> str:
+    """`text` (tidied) with `12万8000` as `128000`."""
+    if text.isascii() or _MYRIAD.search(text) is None:
+        return text
+    return _MYRIADS.sub(_figures, text)
+
+
+def _figures(found: re.Match[str]) -> str:
+    if found["yi"] is None and found["wan"] is None:
+        return found[0]
+    parts = (("yi", 8), ("wan", 4), ("rest", 0))
+    total = sum(
+        (Decimal((found[name] or "0").replace(",", ".")).scaleb(power) for name, power in parts), Decimal(0)
+    )
+    return f"{total.normalize():f}"
+
+
+def factor(text: str, at: int) -> tuple[int, int]:
     """The power of ten written at `at`, and where it ends."""
     match = _FACTOR.match(text, at)
     if match is None:
         return 0, at
     if match["glued"]:
         return _GLUED_FACTOR[match["glued"]], match.end()
-    power = _WORD_FACTOR.get(match["word"].casefold())
+    word = match["word"].casefold()
+    if word == "mil" and text[match.end() - 1] == ".":
+        return 6, match.end()  # Czech and Slovak shorten the million, Spanish writes its thousand out
+    power = _WORD_FACTOR.get(word)
     return (power, match.end()) if power else (0, at)

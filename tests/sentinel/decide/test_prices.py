@@ -95,6 +95,85 @@ def test_a_price_is_read_as_people_read_it(text: str, amount: str, currency: str
 
 
 @pytest.mark.parametrize(
+    ("text", "amount", "currency"),
+    [
+        ("Pack of 2 $799", "799", "USD"),
+        ("iPhone 15 $799", "799", "USD"),
+        ("Size 42 £89.00", "89.00", "GBP"),
+        ("Size 42 £ 89.00", "89.00", "GBP"),
+        ("Model 3 $39,990", "39990", "USD"),
+        ("Galaxy S24 €799", "799", "EUR"),
+        ("iPhone 15 R$ 7.299", "7299", "BRL"),
+        ("10 € 9 $", "10", "EUR"),
+        ("799 $ 2 ans", "799", "USD"),
+    ],
+)
+def test_a_sign_that_touches_the_next_number_is_that_ones(text: str, amount: str, currency: str) -> None:
+    assert price(text) == (amount, currency)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Prix conseillé 49,99 € 29,99 €",
+        "Precio anterior 49,99 € 29,99 €",
+        "Prezzo consigliato: 49,99 € 29,99 €",
+        "Cena regularna 49,99 € 29,99 €",
+        "Najniższa cena z 30 dni: 49,99 € 29,99 €",
+        "Najniższa cena z 30 dni przed obniżką: 49,99 € 29,99 €",
+        "Niedrigster Preis der letzten 30 Tage 49,99 € 29,99 €",
+        "30-Tage-Bestpreis: 49,99 € 29,99 €",
+        "Prix le plus bas des 30 derniers jours : 49,99 € 29,99 €",
+        "Lowest price in the last 30 days: €49.99 €29.99",
+        "Lägsta pris senaste 30 dagarna: 49,99 € 29,99 €",
+        "Nejnižší cena za posledních 30 dní 49,99 € 29,99 €",
+        "Precio más bajo de los últimos 30 días: 49,99 € 29,99 €",
+        "Prezzo più basso degli ultimi 30 giorni: 49,99 € 29,99 €",
+        "29,99 € Niedrigster Preis der letzten 30 Tage: 19,99 €",
+        "通常価格 49.99€ セール価格 29.99€",
+        "原价€49.99现价€29.99",
+        "1 kg = 12,90 € 29,99 €",
+        "Grundpreis pro kg: 12,90 € 29,99 €",
+        "12,90 €/kg 29,99 €",
+        "29,99 € 12,90 €/kg",
+        "12x de € 2,50 ou € 29,99",
+        "3,50 €/Monat oder 29,99 €",
+        "With card: €19.99 €29.99",
+    ],
+)
+def test_what_it_was_per_unit_by_instalment_or_for_some_is_not_what_it_costs(text: str) -> None:
+    assert price(text) == ("29.99", "EUR")
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "currency"),
+    [
+        ("€1.5m", "1500000", "EUR"),
+        ("1,5 Mio. €", "1500000", "EUR"),
+        ("$1.5K", "1500", "USD"),
+        ("$2.5bn", "2500000000", "USD"),
+        ("R$ 12 mil", "12000", "BRL"),
+        ("1,5 mil. Kč", "1500000", "CZK"),
+        ("12万円", "120000", "JPY"),
+        ("12万8000円", "128000", "JPY"),
+        ("1億2000万円", "120000000", "JPY"),
+        ("1.5万元", "15000", "CNY"),
+        ("12K", "12", "PGK"),
+        ("10 m €5", "5", "EUR"),
+        ("$10 M", "10", "USD"),  # a size
+        ("12:90 kr", "12.90", "SEK"),
+        ("1.299 99 €", "1299.99", "EUR"),
+        ("原价 ¥199 现价 ¥99", "99", "CNY"),
+        ("¥1,280", "1280", "JPY"),
+    ],
+)
+def test_thousands_millions_and_cents_are_read_however_they_are_written(
+    text: str, amount: str, currency: str
+) -> None:
+    assert price(text) == (amount, currency)
+
+
+@pytest.mark.parametrize(
     "text", ["40% OFF", "16.00 ft", "2,5kg", "15.08.2017", "No longer available", "$49+", "", "10:30"]
 )
 def test_what_is_no_price_is_not_guessed_to_be_one(text: str) -> None:
