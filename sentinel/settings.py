@@ -276,14 +276,19 @@ def _log_format(text: str) -> LogFormat:
 
 
 def _redis_url(text: str) -> str:
-    scheme, sep, rest = text.partition("://")
+    scheme, sep, _ = text.partition("://")
     if sep and scheme in REDIS_FLEETS:
         return _redis_fleet(text)
     if not sep or scheme not in REDIS_SCHEMES:
         raise ValueError("must start with " + ", ".join(f"{s}://" for s in REDIS_SCHEMES + REDIS_FLEETS))
-    if not rest:
-        raise ValueError("names no host and no socket")
     _check_port(text)
+    parts = urlsplit(text)
+    if not parts.path.strip("/") if scheme == "unix" else not parts.hostname:
+        raise ValueError("names no host and no socket")
+    if scheme == "unix" and parts.hostname:
+        raise ValueError("names a socket after three slashes: unix:///run/redis.sock")
+    if scheme != "unix" and not re.fullmatch("[0-9]{0,5}", parts.path.strip("/")):
+        raise ValueError("has a database that is not a number")
     return text
 
 

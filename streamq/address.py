@@ -11,8 +11,9 @@ The query goes to the client library (`ssl_ca_certs`, `ssl_certfile`, `ssl_keyfi
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
@@ -34,6 +35,7 @@ SCHEMES: Final = (
 )
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
+_DATABASE: Final = re.compile(r"[0-9]{1,5}")
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +84,7 @@ def read(url: str) -> Address:
         shown = ", ".join(f"{one}://" for one in SCHEMES)
         raise BrokerRefused(f"a broker's URL starts with one of {shown}; not {scheme[:20]!r}")
     if "+" not in scheme:
-        return Address(form="one", url=url, name="")
+        return _one(url)
     scheme, _, form = scheme.partition("+")
     where, _, query = rest.partition("?")
     login, at, where = where.rpartition("@")
@@ -92,7 +94,7 @@ def read(url: str) -> Address:
     places = _places(hosts, _SENTINEL_PORT if form == "sentinel" else _PORT)
     if form == "sentinel" and not service:
         raise BrokerRefused("a redis+sentinel:// URL ends with the service's name: .../mymaster")
-    if db and not db.isdigit():
+    if db and not _DATABASE.fullmatch(db):
         raise BrokerRefused("the broker's URL is not valid: the database is not a number")
     if form == "cluster" and db not in ("", "0"):
         raise BrokerRefused("a Redis Cluster has the one database 0")
@@ -109,6 +111,25 @@ def read(url: str) -> Address:
             (name.removeprefix("sentinel_"), value) for name, value in options if name.startswith("sentinel_")
         ),
     )
+
+
+def _one(url: str) -> Address:
+    """One server. The client library takes what it cannot read for localhost, or for database 0."""
+    try:
+        parts = urlsplit(url)
+        host, path = parts.hostname, parts.path
+    except ValueError as error:
+        raise BrokerRefused("the broker's URL has a host or port that cannot be one") from error
+    if parts.scheme == "unix":
+        if host or not path.strip("/"):
+            raise BrokerRefused(
+                "a unix:// URL names a socket's file, after three slashes: unix:///run/redis.sock"
+            )
+    elif not host:
+        raise BrokerRefused("the broker's URL names no host (a / in a password is written %2F)")
+    elif path.strip("/") and not _DATABASE.fullmatch(path.strip("/")):
+        raise BrokerRefused("the broker's URL is not valid: the database is not a number")
+    return Address(form="one", url=url, name="")
 
 
 def _places(hosts: str, port: int) -> tuple[Place, ...]:

@@ -6,6 +6,7 @@ equals the plain key, so everything of one stream shares one Cluster slot.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -43,6 +44,9 @@ UNTIL_DONE_LIMIT: Final = 86400.0
 
 #: Longest stream name and unique key, characters: keys are paid for in memory by every job.
 MAX_NAME = 512
+
+#: Braces are the slot's; the rest cannot be seen, typed or written as UTF-8.
+_NOT_IN_NAMES: Final = re.compile(r"[{}\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class StreamKeys(msgspec.Struct, frozen=True):
@@ -91,9 +95,12 @@ class StreamKeys(msgspec.Struct, frozen=True):
     @lru_cache(maxsize=1024)
     def of(cls, stream: str) -> StreamKeys:
         """The keys of `stream`; raises InvalidJob for a name that cannot be one."""
-        if not stream or len(stream) > MAX_NAME or any(c in stream for c in "{}\0\r\n "):
-            msg = f"stream name {stream[:80]!r} is empty, too long, or holds a brace or a space"
-            raise InvalidJob(msg)
+        if type(stream) is not str or not 0 < len(stream) <= MAX_NAME or _NOT_IN_NAMES.search(stream):
+            shown = repr(stream)[:80]
+            raise InvalidJob(
+                f"stream name {shown} is empty, too long, or holds a brace, white space, or what is no character"
+                " to be seen"
+            )
 
         def part(name: str) -> str:
             return f"{{{stream}}}:{name}"

@@ -161,6 +161,11 @@ class TestWhichRedis:
             ("redis+sentinel://:hunter2@/main", "names no host"),
             ("redis+cluster://:hunter2@a:1,:2", "names no host"),
             ("redis+cluster://:hunter2@a:x", "host or port"),
+            ("redis://:hunter2@a/abc", "database that is not a number"),
+            ("redis://:hunter2@/0", "names no host"),
+            ("unix://", "no socket"),
+            ("unix://:hunter2@?db=1", "no socket"),
+            ("unix://run/redis.sock", "three slashes"),
         ],
     )
     def test_servers_that_cannot_be_found_are_refused_as_a_setting(self, url: str, why: str) -> None:

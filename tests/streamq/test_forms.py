@@ -47,6 +47,8 @@ def _program(name: str) -> Path:
     ("url", "form", "first", "second"),
     [
         ("redis://h", "one", "redis://h", None),
+        ("redis://u:p%40@[::1]:6380/15/", "one", "redis://u:p%40@[::1]:6380/15/", None),
+        ("unix://:p%40@/run/redis.sock", "one", "unix://:p%40@/run/redis.sock", None),
         ("unix:///run/redis.sock?db=2", "one", "unix:///run/redis.sock?db=2", None),
         (
             "redis+sentinel://u:p%40@a:1,b/main/3?sentinel_password=q",
@@ -90,6 +92,14 @@ def test_a_port_left_out_is_the_usual_one() -> None:
         "redis+cluster://u:s3cret@:1",
         "redis+cluster://u:s3cret@a:1?no_such_option=1",
         "redis+magic://u:s3cret@a:1",
+        "redis://u:s3cret@localhost/abc",
+        "redis://u:s3cret@localhost/0/1",
+        "redis://u:s3cret@/0",
+        "redis://",
+        "rediss://:s3cret/x@a:1/0",
+        "unix://",
+        "unix://:s3cret@?db=1",
+        "unix://run/s3cret.sock",
     ],
 )
 async def test_an_address_that_is_none_is_refused_without_telling_its_password(url: str) -> None:
