@@ -270,6 +270,14 @@ class BrokerMachine(RuleBasedStateMachine):
             self.beats.pop(name, None)
             self.told.pop(name, None)
 
+    @precondition(lambda self: self._held())
+    @rule(lease=some, blamed=st.one_of(st.none(), some))
+    def die_having_told(self, lease: int, blamed: int | None) -> None:
+        """A worker that holds something names what is to blame, or nothing, and dies."""
+        name, _ = self._held()[lease % len(self._held())]
+        self.renew(name, blamed)
+        self.reclaim(name, "right")
+
     @rule()
     def sweep(self) -> None:
         made = self._run(self.rig.broker.sweep(self.rig.stream, idle=0, crash_budget=BUDGET))

@@ -158,6 +158,36 @@ async def test_the_broker_is_told_before_a_suspect_starts_and_no_more_when_it_ha
     assert told[1][0] == broker.alone[-1] == ""
 
 
+async def test_nothing_starts_before_the_broker_has_heard_of_a_suspects_end() -> None:
+    told = anyio.Event()
+
+    class SlowToHear(Watched):
+        async def turn(self, stream: str, worker: str, **more: Any) -> Turn:
+            if any(one.lease.envelope.crashes for one in more.get("finished", ())):
+                await told.wait()
+            return await super().turn(stream, worker, **more)
+
+    broker, handlers, ran = SlowToHear(), Handlers(), []
+
+    @handlers.on("notes", Note)
+    async def note(job: Job[Note]) -> None:
+        ran.append(job.payload.n)
+
+    handlers.on("others", Note)(note)
+    worker = Worker(broker, handlers, options=options(burst_wait=None))
+    async with working(worker):
+        broker.put("notes", 0, **SPENT)
+        await eventually(lambda: _is(ran == [0]))
+        broker.put("others", 1)
+        turns = broker.turns
+        worker.consumers[1].look_again()
+        await eventually(lambda: _is(broker.turns > turns))
+        await anyio.wait_all_tasks_blocked()
+        assert ran == [0]  # should the process die now, it would be said to be for the first
+        told.set()
+        await eventually(lambda: _is(ran == [0, 1]))
+
+
 async def test_what_was_taken_with_a_suspect_goes_back_uncounted_and_ends_all_the_same() -> None:
     broker, handlers, ran = Watched(), Handlers(), []
 
