@@ -74,8 +74,17 @@ _NUMBER: Final = r"\d{1,3}(?:[.,\x{00A0}\x{202F}' ]?\d{1,3}){0,4} ?[km]?"
 _SECRETS: Final = (
     r"((?:[a-z0-9]{0,20}[_-]?)?(?:csrf|xsrf|nonce|session|sess|sid|phpsessid|jsessionid|request"
     r"|trace|correlation|visitor)"
-    r"(?:[_-]?(?:id|token|key|middlewaretoken|nonce))?[\"']?\s?[=:]\s?[\"']?)[A-Za-z0-9+/=_.-]{8,}"
+    r"(?:[_ -]?(?:id|token|key|middlewaretoken|nonce))?[\"']?\s?[=:]\s?[\"']?)([A-Za-z0-9+/=_.-]{12,})"
 )
+#: Parts of what is taken for a token, and turns between letters and digits in one: `9f8e7d` has five, and
+#: `Q3-2026`, `iPhone15` or `24-December-2026` are words and days.
+_PARTS: Final = re.compile(r"[A-Za-z0-9]+")
+_TURNS: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])")
+_DIGITS: Final = re.compile(r"\d{16,}|[0-9a-fA-F]{24,}")
+_DAY: Final = re.compile(r"(?:19|20)\d\d[-./]?[01]\d[-./]?[0-3]\d")
+#: Characters of a token's longest part, and turns in all of it.
+_PART: Final = 8
+_TURNS_NEEDED: Final = 3
 #: Parameters of links that say where a visitor came from, or who it is.
 _TRACKING: Final = frozenset(
     [
@@ -122,7 +131,7 @@ def without_noise(text: str, normalization: Normalization) -> str:
     if normalization.ignore_tracking and "=" in text:
         text = _untracked(text)
     if normalization.ignore_tokens and ("=" in text or ":" in text):
-        text = _replaced(text, _SECRETS, HIDDEN, around=True)
+        text = _compiled(_SECRETS).sub(_without_token, text)
     if normalization.ignore_updated:
         text = _unless_all(text, _replaced(text, rf"(^|[^A-Za-z])(?:{_STAMPS}){_WHEN}", UPDATED, around=True))
     if normalization.ignore_counters:
@@ -132,6 +141,16 @@ def without_noise(text: str, normalization: Normalization) -> str:
         quiet = _replaced(quiet, rf"(^|[^A-Za-z]){_COUNTED}\s?[:：]\s?{_NUMBER}{_END}", COUNTER, around=True)
         text = _unless_all(text, _replaced(quiet, rf"{_NUMBER} ?{_COUNTED_CJK}", COUNTER))
     return text
+
+
+def _without_token(match: re2._Match[str]) -> str:
+    """The name and a sign in the place of its value, if that looks like one nobody chose: no word, no day."""
+    value = match[2]
+    longest = max(map(len, _PARTS.findall(value)), default=0)
+    random = longest >= _PART and len(_TURNS.findall(value)) >= _TURNS_NEEDED
+    if _DAY.match(value) or not (random or _DIGITS.search(value)):
+        return str(match[0])
+    return f"{match[1]}{HIDDEN}"
 
 
 def _unless_all(text: str, quiet: str) -> str:

@@ -52,13 +52,33 @@ _NEAR: Final = (
     r"(?:(?:about|around|over|almost|nearly|less than|more than|ca\.?|etwa|rund|über|environ|cerca de|circa"
     r"|ongeveer|około|asi|около) )?"
 )
-_BEFORE: Final = r"(?:vor|il y a|hace|há|fa|před|pred|acum|för|for|πριν(?: από)?|преди|prije|pre|cách đây)"
+_BEFORE: Final = r"(?:vor|il y a|hace|há|fa|před|pred|acum|πριν(?: από)?|преди|cách đây)"
+#: Words for "ago" that mean "for" elsewhere, with what makes them the one: "for 3 dage siden" is over,
+#: "for 3 days" is a promise; so is Slovak's "pre 5 minút" beside Serbian's "pre 5 minuta".
+_BOTH: Final = (
+    rf"(?:for|för) {_NEAR}{_SPAN} (?:sedan|siden)"
+    rf"|(?:prije|pre) {_NEAR}{_COUNT} (?:sekund[aeiu]?|minut[aeiu]?"
+    rf"|sat[ai]?|dana?|tjed{_W}+|nedelj[aeu]|m?j?esec[ai]?"
+    r"|godin[aeu])"
+)
 _AFTER: Final = (
     r"(?:ago|earlier|fa|geleden|sedan|siden|sitten|temu|önce|назад|тому(?: назад)?|atrás|în urmă|ezelőtt)"
 )
-#: Spans still to come are noise only where they count down: seconds and minutes. "Ships in 3 days" is news.
+#: Spans still to come are noise only where they count down to something: "starts in 5 min". "Ships in 3
+#: days" is news, and so is "delivery in 30 min".
+_COUNTDOWN: Final = (
+    r"(?:ends?|ending|starts?|starting|begins?|closes?|closing|opens?|expires?|expiring|refresh(?:es|ing)?"
+    r"|reloads?|updates?|resets?|renews?|departs?|departing|leaves"
+    r"|arrives|arriving|live|next (?:update|refresh|bus|train)"
+    r"|endet|beginnt|startet|schließt|öffnet|abfahrt|nächste (?:aktualisierung|abfahrt)"
+    r"|termine|finit|commence|débute|expire|ferme|ouvre|départ|termina|acaba|empieza|comienza|expira|cierra|abre"
+    r"|finisce|inizia|scade|chiude|apre|parte|começa|fecha|eindigt|begint|sluit|verloopt|opent|vertrekt"
+    r"|končí|skončí|začína|začíná|zatvára|otvára|zavírá"
+    r"|odchod|odjezd|kończy się|zaczyna się|slutar|börjar|startar"
+    r"|slutter|starter|begynder|avgår|начн[её]тся|закончится|истекает|почнеться|закінчиться)"
+)
 _SOON: Final = (
-    rf"(?:in|noch|dans|en|tra|fra|over|om|za|через) \d{{1,3}} ?"
+    rf"{_COUNTDOWN} (?:in|noch|dans|en|tra|fra|over|om|o|za|через) \d{{1,3}} ?"
     rf"(?:s|secs?|sek|seconds?|sekunden?|min{_W}*)"
 )
 _NOW: Final = (
@@ -83,8 +103,8 @@ def _relative() -> re2._Regexp[str]:
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False
-    past = rf"{_NEAR}{_SPAN} {_AFTER}|{_BEFORE} {_NEAR}{_SPAN}(?: sedan| siden)?"
-    words = f"{past}|{_SOON}|{_NOW}|{_YESTERDAY}"
+    past = rf"{_NEAR}{_SPAN} {_AFTER}|{_BEFORE} {_NEAR}{_SPAN}"
+    words = f"{past}|{_BOTH}|{_SOON}|{_NOW}|{_YESTERDAY}"
     return re2.compile(rf"(^|{_EDGE})(?:{words})($|{_EDGE})|{_CJK}", options)
 
 
