@@ -56,7 +56,12 @@ def _line_before(seen: Sighting, stats: StreamStats) -> str:
     lane = seen.envelope.lane if seen.envelope is not None else "normal"
     above = sum(stats.ready[higher] for higher in LANES[: LANES.index(lane)])
     line = f"{_count(seen.before, 'job')} {_are(seen.before)} before it in the {lane} lane"
-    return f"{line} and {above:,} in the lanes above" if above else line
+    if above:
+        line = f"{line} and {above:,} in the lanes above"
+    if seen.envelope is not None and seen.envelope.crashes:
+        crashes = _count(seen.envelope.crashes, "crash", "crashes")
+        line = f"{line}; {crashes} so far: when the next may bury it, it runs alone"
+    return line
 
 
 def _delayed(seen: Sighting, around: Surroundings) -> str:

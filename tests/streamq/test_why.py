@@ -43,6 +43,7 @@ def letter(**options: Any) -> DeadJob:
 
 
 LINE = "3 jobs are before it in the normal lane and 4 in the lanes above"
+ALONE = "2 crashes so far: when the next may bury it, it runs alone"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,11 @@ LINE = "3 jobs are before it in the normal lane and 4 in the lanes above"
             seen("ready", before=3),
             {"workers": [UP]},
             f"{LINE}; 1 worker with 5 slots has 5 in hand",
+        ),
+        (
+            seen("ready", before=3, envelope=Envelope(id="j", payload=b"{}", crashes=2)),
+            {"workers": [UP]},
+            f"{LINE}; {ALONE}; 1 worker with 5 slots has 5 in hand",
         ),
         (seen("ready", before=3), {"stats": stats(paused=True)}, f"the stream is paused; once it is resumed, {LINE}"),
         (seen("ready", before=3), {}, f"no worker is up for jobs; {LINE}"),
