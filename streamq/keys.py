@@ -98,8 +98,8 @@ class StreamKeys(msgspec.Struct, frozen=True):
         if type(stream) is not str or not 0 < len(stream) <= MAX_NAME or _NOT_IN_NAMES.search(stream):
             shown = repr(stream)[:80]
             raise InvalidJob(
-                f"stream name {shown} is empty, too long, or holds a brace, white space, or what is no character"
-                " to be seen"
+                f"stream name {shown} is empty, too long, or holds a brace, white space, or what is not to be"
+                " seen"
             )
 
         def part(name: str) -> str:

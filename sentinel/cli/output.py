@@ -19,6 +19,8 @@ from sentinel.cli.values import brief
 GAP: Final = 2
 #: Narrowest the last column is cut to.
 NARROWEST: Final = 12
+#: Widest another column becomes: one job of a stranger with a long id must not push those of all others away.
+WIDEST: Final = 64
 
 Document = Mapping[str, object]
 
@@ -72,7 +74,8 @@ class Output:
         """Columns for people. `right` names the headers of columns that are numbers."""
         numeric = [name in right.split() for name in header]
         cells = [[_cell(value) for value in row] for row in rows]
-        widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+        every = [list(header), *cells]
+        widths = [min(WIDEST, max(len(row[i]) for row in every)) for i in range(len(header))]
         limit = self._room_for_last(widths)
         self.stdout.write(self._styled(_row(header, widths, numeric, limit), "1", self.stdout) + "\n")
         for row in cells:
@@ -123,11 +126,16 @@ def _cell(value: object) -> str:
 
 def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool], limit: int | None) -> str:
     *first, last = cells
+    if limit is not None:
+        first = [_cut(cell, WIDEST) for cell in first]
+        last = _cut(last, limit)
     parts = [
         cell.rjust(width) if right else cell.ljust(width)
         for cell, width, right in zip(first, widths, numeric, strict=False)
     ]
-    if limit is not None and len(last) > limit:
-        last = last[: limit - 1] + "…"
     parts.append(last.rjust(widths[-1]) if numeric[-1] else last)
     return (" " * GAP).join(parts).rstrip()
+
+
+def _cut(cell: str, most: int) -> str:
+    return cell if len(cell) <= most else cell[: most - 1] + "…"

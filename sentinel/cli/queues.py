@@ -62,6 +62,8 @@ NUMBERS: Final[Mapping[str, Callable[[StreamStats], float]]] = {
     "workers": lambda s: s.workers,
     "paused": lambda s: s.paused,
 }
+#: Seconds between two looks of `--watch`, at least.
+SHORTEST_PAUSE: Final = 0.1
 _OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -82,13 +84,21 @@ def limitation(text: str) -> Limitation:
     return Limitation(text, found[1], _OPERATORS[found[2]], duration(found[3]))
 
 
+def seconds_between(text: str) -> float:
+    """Read the seconds between two looks."""
+    seconds = duration(text)
+    if seconds < SHORTEST_PAUSE:
+        raise typer.BadParameter(f"{text!r} is shorter than {SHORTEST_PAUSE:g} s")
+    return seconds
+
+
 @app.command()
 def stats(
     context: typer.Context,
     *,
     stream: Streams = None,
     watch: Annotated[
-        float | None, typer.Option(parser=duration, metavar="SECONDS", help="Again and again.")
+        float | None, typer.Option(parser=seconds_between, metavar="SECONDS", help="Again and again.")
     ] = None,
     fail_if: Annotated[
         list[str] | None, typer.Option(help="Exit 7 where it is so: 'oldest>60s', 'dead>0', 'workers<1'.")
@@ -117,7 +127,7 @@ async def _stats(cli: Cli, names: Sequence[str], watch: float | None, limits: Se
                 cli.out.error([text])
             if broken or watch is None:
                 return Exit.NO if broken else Exit.DONE
-            await anyio.sleep(max(0.1, watch))
+            await anyio.sleep(watch)
 
 
 def _show_stats(

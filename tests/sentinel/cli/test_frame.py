@@ -255,6 +255,18 @@ class TestOutput:
         assert max(map(len, terminal.getvalue().splitlines())) == 40
         assert "y" * 100 in file.getvalue()
 
+    def test_one_long_cell_does_not_push_away_the_columns_of_other_rows(self) -> None:
+        terminal, file = Terminal(), io.StringIO()
+
+        for stream in (terminal, file):
+            rows = [("j" * 500, "dead", "why"), ("short", "dead", "why")]
+            Output(stream, io.StringIO(), color=False).table(("ID", "STATE", "WHY"), rows)
+
+        shown, whole = terminal.getvalue().splitlines(), file.getvalue().splitlines()
+        assert shown[2] == whole[2] == f"{'short':64}  dead   why"
+        assert shown[1] == f"{'j' * 63}…  dead   why"
+        assert whole[1] == f"{'j' * 500}  dead   why"
+
     def test_colours_are_for_terminals_that_want_them(self) -> None:
         terminal, plain, file = Terminal(), Terminal(), io.StringIO()
 

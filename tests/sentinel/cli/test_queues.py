@@ -116,6 +116,12 @@ class TestStats:
         assert result.code == Exit.NO
         assert len(result.lines) > 1
 
+    def test_a_watch_without_a_pause_is_a_usage_error(self, run: Run) -> None:
+        result = run("stats", "--watch", "0")
+
+        assert result.code == Exit.USAGE
+        assert "shorter than 0.1 s" in result.err
+
     def test_a_stream_nobody_has_used_is_not_found_with_a_guess(self, run: Run) -> None:
         result = run("stats", "--stream", "rules:rum")
 
