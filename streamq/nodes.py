@@ -7,6 +7,8 @@ knows why that is safe. Nothing else is retried here, and the client library ret
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -52,11 +54,16 @@ class Node:
     """One server: an asynchronous client, connections beside its pool, and a blocking client."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self.client = aioredis.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
+        self._open = functools.partial(
+            aioredis.Redis.from_url, url, retry=AsyncRetry(NoBackoff(), 0), **options
+        )
+        self.client: aioredis.Redis = self._open()
         self.blocking = redis.Redis.from_url(url, retry=SyncRetry(NoBackoff(), 0), **options)
         # Made and dropped, not dialled: an option that does not exist is told now, not at the first call.
         self.blocking.connection_pool.connection_class(**self.blocking.connection_pool.connection_kwargs)
         self.connections = Connections(self.client)
+        #: What the asynchronous connections are bound to.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.name}>"
@@ -68,8 +75,19 @@ class Node:
         name = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
         return f"{name}/{where.get('db') or 0}"
 
+    def on_this_loop(self) -> Self:
+        """Begin anew where the loop of the connections has ended: a program may call `asyncio.run` again."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop and (self._loop is None or self._loop.is_closed()):
+            if self._loop is not None:
+                self.client = self._open()
+                self.connections = Connections(self.client)
+            self._loop = loop
+        return self
+
     async def close(self) -> None:
         """Close every connection."""
+        self.on_this_loop()
         with anyio.CancelScope(shield=True), anyio.move_on_after(CALL_TIMEOUT):
             await self.client.aclose()
         self.blocking.close()
@@ -175,7 +193,7 @@ class Nodes:
         for _ in range(REDIRECTS):
             asking = target is not None
             place = target if target is not None else await self._place(key)
-            node, target = self._node(place), None
+            node, target = self._node(place).on_this_loop(), None
             try:
                 return await run(node, asking=asking)
             except redis.exceptions.MovedError as error:
@@ -192,8 +210,11 @@ class Nodes:
     async def every(self) -> list[Node]:
         """The servers that hold keys. Raises redis.RedisError, OSError."""
         if self._directory.fixed:
-            return [self._node(None)]
-        return [self._node(place) for place in await anyio.to_thread.run_sync(self._directory.every)]
+            return [self._node(None).on_this_loop()]
+        return [
+            self._node(place).on_this_loop()
+            for place in await anyio.to_thread.run_sync(self._directory.every)
+        ]
 
     def doubt_all(self, nodes: Sequence[Node]) -> None:
         """They did not answer."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 
 import anyio
@@ -254,6 +256,28 @@ async def test_numbers_in_the_meta_hash_that_cannot_be_meant_are_ignored(redis_r
     turn, renewal = await worker.turn(free=1), worker.renew()
     assert (turn.concurrency, renewal.concurrency, renewal.partitions) == (None, None, 1)
     assert ((await rig.stats()).concurrency, await rig.broker.partitions(rig.stream)) == (None, 1)
+
+
+def test_a_broker_goes_on_when_its_program_runs_another_event_loop(valkey_url: str) -> None:
+    """In a process of its own: what the first loop leaves behind is found by the collector, whenever."""
+    program = """
+import asyncio, sys
+from streamq import Queue, RedisBroker
+
+broker = RedisBroker.from_url(sys.argv[1])
+
+async def use(n):
+    await Queue("jobs", broker).enqueue(n)
+    await broker.ping()
+    return sum((await broker.stats("jobs")).ready.values())
+
+print([asyncio.run(use(n)) for n in range(3)])
+asyncio.run(broker.close())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program, valkey_url], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (ran.stdout, ran.stderr) == ("[1, 2, 3]\n", "")
 
 
 async def test_nobody_there_is_unavailable_for_every_kind_of_call() -> None:
