@@ -192,6 +192,9 @@ class TextValue(msgspec.Struct, frozen=True, tag="text", tag_field="kind"):
     hash: str
     #: The same of its lines in order of the alphabet, where their order says nothing; '' where it does.
     lines: str = ""
+    #: Of a text longer than `text`: what the rule's conditions ask of texts (by its hash), and whether
+    #: the whole of it says so (sentinel.decide.asked).
+    answers: dict[str, bool] | None = None
 
 
 class JsonValue(msgspec.Struct, frozen=True, tag="json_field", tag_field="kind"):
@@ -726,6 +729,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     blocked: str | None = None
     block_detail: str = ""
     block_confidence: float = 0.0
+    #: Told by what the page says alone: a rule that finds its value in spite of it is believed.
+    block_by_words: bool = False
 
     @property
     def content_type(self) -> str:

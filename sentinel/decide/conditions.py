@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
-import re2
 
+from sentinel.decide.asked import found, says
 from sentinel.decide.compare import same_measure
 from sentinel.decide.dates import days_of
 from sentinel.decide.rows import text_of
@@ -240,8 +239,6 @@ def _availability_is(clause: Clause, value: Value | None) -> bool | None:
 
 def _text(value: Value | None) -> str:
     match value:
-        case TextValue():
-            return value.text
         case JsonValue():
             return value.canonical
         case RowsValue():
@@ -250,13 +247,8 @@ def _text(value: Value | None) -> str:
             return ""
 
 
-def _contains(clause: Clause, value: Value | None) -> bool:
-    return str(clause.value or "").casefold() in _text(value).casefold()
-
-
-def _matches(clause: Clause, value: Value | None) -> bool:
-    pattern = _pattern(str(clause.value or ""))
-    return pattern is not None and bool(pattern.search(_text(value)))
+def _finds(clause: Clause, value: Value | None) -> bool | None:
+    return says(clause, value) if isinstance(value, TextValue) else found(clause, _text(value))
 
 
 def _new_rows(clause: Clause, scene: Scene) -> bool:
@@ -266,23 +258,11 @@ def _new_rows(clause: Clause, scene: Scene) -> bool:
         return False
     before = change.before.rows if isinstance(change.before, RowsValue) else {}
 
-    def says(rows: Mapping[str, Mapping[str, str]], key: str) -> bool:
+    def tells(rows: Mapping[str, Mapping[str, str]], key: str) -> bool:
         return bool(_is(clause, RowsValue(rows={key: dict(rows[key])}))) if key in rows else False
 
     keys = (*change.rows.added, *change.rows.changed)
-    return any(says(change.after.rows, key) and not says(before, key) for key in keys)
-
-
-@lru_cache(maxsize=256)
-def _pattern(pattern: str) -> re2._Regexp[str] | None:
-    """RE2, because a pattern of a user's must take linear time; None where it is none (import refuses it)."""
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 16 << 20
-    try:
-        return re2.compile(pattern, options)
-    except re2.error:
-        return None
+    return any(tells(change.after.rows, key) and not tells(before, key) for key in keys)
 
 
 _STATES: Final[dict[str, Callable[[Clause, Value | None], bool | None]]] = {
@@ -293,8 +273,8 @@ _STATES: Final[dict[str, Callable[[Clause, Value | None], bool | None]]] = {
     "value_below": _below,
     "value_above": _above,
     "availability_is": _availability_is,
-    "text_contains": _contains,
-    "text_matches": _matches,
+    "text_contains": _finds,
+    "text_matches": _finds,
 }
 
 

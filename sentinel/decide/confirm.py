@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from sentinel.decide.values import is_empty, same
-from sentinel.model import PriceValue, RuleState, Value
+from sentinel.model import PriceValue, RuleState, TextValue, Value
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -39,7 +39,12 @@ def confirm(state: RuleState, value: Value, *, required: int, implausible: bool 
 
 
 def _fuller(stable: Value | None, value: Value) -> Value | None:
-    """The stable value; a currency it lacked and the page names now is added, one it has is not lost."""
+    """The stable value; a currency it lacked and the page names now is added, one it has is not lost.
+
+    Of a text the new reading: it has the answers to conditions that the rule did not have before.
+    """
+    if isinstance(stable, TextValue) and isinstance(value, TextValue) and value.answers is not None:
+        return value
     if isinstance(stable, PriceValue) and isinstance(value, PriceValue) and stable.currency is None:
         return value
     return stable

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from sentinel.decide.asked import answered
 from sentinel.decide.availability import read_availability
 from sentinel.decide.currency import THREE_DECIMALS
 from sentinel.decide.dates import read_date
@@ -83,7 +84,7 @@ def normalise_rule(extracted: Extracted, rule: Rule, *, separator: Separator | N
     Raises CheckFailure as `normalise` does; of a record's field the detail names it.
     """
     if rule.type != "record":
-        return normalise(extracted, rule.normal, separator=separator)
+        return _asked(normalise(extracted, rule.normal, separator=separator), extracted, rule)
     given = extracted.fields or {}
     values: dict[str, FieldValue | None] = {}
     doubts: list[str] = []
@@ -96,7 +97,13 @@ def normalise_rule(extracted: Extracted, rule: Rule, *, separator: Separator | N
         separator = separator or found.separator
         if found.implausible is not None:
             doubts.append(f"{name}: {found.implausible}")
-    return Normalised(FieldsValue(fields=values), separator, "; ".join(doubts) or None)
+    whole = Normalised(FieldsValue(fields=values), separator, "; ".join(doubts) or None)
+    return _asked(whole, extracted, rule)
+
+
+def _asked(found: Normalised, extracted: Extracted, rule: Rule) -> Normalised:
+    """With the answers to what the rule asks of long texts, while all of them is there."""
+    return msgspec.structs.replace(found, value=answered(found.value, extracted, rule))
 
 
 def _field(
