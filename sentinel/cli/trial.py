@@ -241,7 +241,7 @@ def _sure(found: Extracted) -> str:
 
 def _normalise(rule: Rule, extracted: Extracted, state: RuleState, steps: list[Step]) -> Value:
     try:
-        found = normalise_rule(extracted, rule, separator=state.decimal_separator)
+        found = normalise_rule(extracted, rule, separator=state.decimal_separator, stable=state.stable)
     except CheckFailure as failure:
         raise _Stopped("normalise", failure) from failure
     doubt = f"; it would be confirmed once more: {found.implausible}" if found.implausible else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Context, Decimal
 
+from sentinel.decide import units
 from sentinel.decide.rows import rows_change
 from sentinel.decide.values import is_empty, number_of, same
 from sentinel.model import (
@@ -56,32 +57,35 @@ def _of_fields(before: FieldsValue, after: FieldsValue) -> Change:
 
 
 def same_measure(before: Value | None, after: Value | None) -> bool:
-    """Whether their numbers may be compared: 100 EUR and 100 USD may not, nor 5 % and 5 pieces.
+    """Whether their numbers may be compared: 100 EUR and 100 USD may not, nor 5 % and 5, or GB and kg.
 
-    Other units are words of the page (`1 review`, `2 reviews`) and stop no comparison.
+    Other units are words of the page (`1 review`, `2 reviews`) and stop no comparison. What measures the
+    same (GB, MB) was brought to one unit when it was read, see `sentinel.decide.normalise`.
     """
     match before, after:
         case PriceValue(), PriceValue():
             return before.currency is None or after.currency is None or before.currency == after.currency
         case NumberValue(), NumberValue():
             percent = [value.unit == "%" for value in (before, after) if value.unit is not None]
-            return len(set(percent)) < 2
+            return len(set(percent)) < 2 and not units.are_different(before.unit, after.unit)
         case (JsonValue(), JsonValue()) | (DateValue(), DateValue()):
             return True
     return False
 
 
 def lost_separator(before: Value | None, after: Value | None) -> bool:
-    """Whether an amount is exactly 100 or 1000 times the other (`129,99` read as `12999`), or became nothing.
+    """Whether one is exactly 100 or 1000 times the other (`129,99` read as `12999`), or a price is nothing.
 
     True changes of that size are rare enough to be looked at once more. Of a record: of any field.
     """
     if isinstance(before, FieldsValue) and isinstance(after, FieldsValue):
         return any(lost_separator(before.fields.get(name), one) for name, one in after.fields.items())
     old, new = number_of(before), number_of(after)
-    if not isinstance(after, PriceValue) or old is None or new is None or old == 0:
+    if not isinstance(after, PriceValue | NumberValue) or old is None or new is None or old == 0:
         return False
-    return new == 0 or any(new == old * times or new * times == old for times in _LOST)
+    if new == 0:
+        return isinstance(after, PriceValue)
+    return any(new == old * times or new * times == old for times in _LOST)
 
 
 def _kind(before: Value | None, after: Value | None) -> ChangeKind:  # noqa: PLR0911 - one clause per kind

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from sentinel.decide import units
 from sentinel.decide.asked import answered
 from sentinel.decide.availability import read_availability
 from sentinel.decide.currency import THREE_DECIMALS
@@ -44,9 +45,16 @@ class Normalised(msgspec.Struct, frozen=True):
 
 
 def normalise(  # noqa: C901, PLR0911 - one clause per kind
-    extracted: Extracted, normalization: Normalization, *, separator: Separator | None = None
+    extracted: Extracted,
+    normalization: Normalization,
+    *,
+    separator: Separator | None = None,
+    stable: Value | None = None,
 ) -> Normalised:
     """The typed value in `extracted`; `separator` is the rule's remembered decimal separator.
+
+    `stable`: the value believed until now. A number is told in its unit where both measure the same, and
+    it decides what `1.000` is where nothing else does.
 
     Raises CheckFailure EXTRACT_EMPTY_VALUE, EXTRACT_PARSE_ERROR or EXTRACT_AMBIGUOUS: empty is an
     error and never a value, unless the rule says so; then it is the empty text, whatever the kind
@@ -62,7 +70,7 @@ def normalise(  # noqa: C901, PLR0911 - one clause per kind
         case "price":
             return _price(extracted, normalization, separator)
         case "number":
-            return _number(extracted, normalization, separator)
+            return _number(extracted, normalization, separator, stable)
         case "availability":
             return Normalised(read_availability(raw, normalization.mapping))
         case "text":
@@ -78,18 +86,23 @@ def normalise(  # noqa: C901, PLR0911 - one clause per kind
             raise CheckFailure("RULE_INVALID", "a record is read field by field")
 
 
-def normalise_rule(extracted: Extracted, rule: Rule, *, separator: Separator | None = None) -> Normalised:
+def normalise_rule(
+    extracted: Extracted, rule: Rule, *, separator: Separator | None = None, stable: Value | None = None
+) -> Normalised:
     """The value of a rule: of a record, of each field; a page has one decimal separator for all of them.
+
+    `stable`: the value believed until now, as for `normalise`.
 
     Raises CheckFailure as `normalise` does; of a record's field the detail names it.
     """
     if rule.type != "record":
-        return _asked(normalise(extracted, rule.normal, separator=separator), extracted, rule)
+        return _asked(normalise(extracted, rule.normal, separator=separator, stable=stable), extracted, rule)
+    believed = stable.fields if isinstance(stable, FieldsValue) else {}
     given = extracted.fields or {}
     values: dict[str, FieldValue | None] = {}
     doubts: list[str] = []
     for name, field in rule.fields.items():
-        found = _field(name, field, given.get(name), separator)
+        found = _field(name, field, given.get(name), separator, believed.get(name))
         if found is None:
             values[name] = None
             continue
@@ -107,13 +120,17 @@ def _asked(found: Normalised, extracted: Extracted, rule: Rule) -> Normalised:
 
 
 def _field(
-    name: str, field: Field, extracted: Extracted | None, separator: Separator | None
+    name: str,
+    field: Field,
+    extracted: Extracted | None,
+    separator: Separator | None,
+    stable: FieldValue | None,
 ) -> Normalised | None:
     """None: it is optional, and not there."""
     try:
         if extracted is None:
             raise CheckFailure("EXTRACT_EMPTY_VALUE", "it is not on the page")  # noqa: TRY301 - as what is there and empty
-        return normalise(extracted, field.normal, separator=separator)
+        return normalise(extracted, field.normal, separator=separator, stable=stable)
     except CheckFailure as failure:
         if field.optional and failure.code == "EXTRACT_EMPTY_VALUE":
             return None
@@ -139,14 +156,21 @@ def _price(extracted: Extracted, normalization: Normalization, separator: Separa
     )
 
 
-def _number(extracted: Extracted, normalization: Normalization, separator: Separator | None) -> Normalised:
+def _number(
+    extracted: Extracted, normalization: Normalization, separator: Separator | None, stable: Value | None
+) -> Normalised:
     raw = extracted.raw
-    found = read_with_unit(raw, separator=normalization.decimal_separator or separator)
+    before = stable if isinstance(stable, NumberValue) else None
+    near = None if before is None else (before.number, before.unit)
+    found = read_with_unit(raw, separator=normalization.decimal_separator or separator, near=near)
     if found is None:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"no number in {shorten(visible(raw), 80)!r}")
     reading, unit = found
-    value = NumberValue(number=reading.number, unit=unit)
-    return Normalised(value, _learned(extracted, reading.separator), _outside(reading.number, normalization))
+    number = reading.number
+    if before is not None and (converted := units.convert(number, unit, before.unit)) is not None:
+        number, unit = converted, before.unit
+    value = NumberValue(number=number, unit=unit)
+    return Normalised(value, _learned(extracted, reading.separator), _outside(number, normalization))
 
 
 def _learned(extracted: Extracted, proven: Separator | None) -> Separator | None:

@@ -14,7 +14,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from sentinel.decide import units
+
 Separator = Literal[".", ","]
+Sense = Literal["grouping", "decimal"]
 
 #: Longest text a number or a price is looked for in (characters).
 MAX_TEXT: Final = 4000
@@ -113,7 +116,7 @@ def read(
     written: str,
     *,
     separator: Separator | None = None,
-    ambiguous: Literal["grouping", "decimal"] = "grouping",
+    ambiguous: Sense = "grouping",
 ) -> Reading | None:
     """Read one written number (`1.234,56`), or None where its parts make no number.
 
@@ -159,7 +162,7 @@ def _read_one(
     *,
     grouped: bool,
     separator: Separator | None,
-    ambiguous: Literal["grouping", "decimal"],
+    ambiguous: Sense,
 ) -> Reading:
     """One mark once: `12.5` is decimal, `1.234` is either."""
     whole, _, fraction = digits.partition(mark)
@@ -199,32 +202,60 @@ _WORD_FACTOR: Final = {
 }
 _FACTOR: Final = re.compile(r"(?P<glued>[kKMB])(?![^\W_])|\ ?(?P<word>[^\W\d_]{2,10})\.?(?![^\W_])")
 _UNIT: Final = re.compile(r"\ ?(?P<unit>%|°\ ?[CFK]?|[^\W\d_][^\W_]{0,15}(?:/[^\W_]{1,8})?)")
+#: A word of things that are counted, in whole numbers: no code (`USD`) and no measure.
+_COUNTED: Final = re.compile(
+    r"(?!(?ai:kilo|gram|milli|liter|litre|litro|meter|metre|metro|inch|ounce|unze|pound|pfund|percent|"
+    r"prozent|degree|grad|dollar|euro|franken|second|sekund|hour|stunde|heure|minute|celsius|mbit|watt|volt))"
+    r"[^\W\d_][^\WA-Z\d_]{3,}"
+)
 _SIGN: Final = re.compile(r"(?:^|[\s(\[:=])([-+])\ ?$")
 
 
-def read_with_unit(text: str, *, separator: Separator | None = None) -> tuple[Reading, str | None] | None:
+def read_with_unit(
+    text: str, *, separator: Separator | None = None, near: tuple[Decimal, str | None] | None = None
+) -> tuple[Reading, str | None] | None:
     """The first number in `text` and the unit after it (`%`, `km/h`, `reviews`), or None: no number.
 
-    A lone dot before three digits is taken as decimal here (`1.234` from an API is no thousand), a lone
-    comma as grouping; `separator` decides otherwise.
+    What a lone dot or comma before three digits is, say in turn: `separator`; `near`, the last number that
+    was believed, with its unit (999, then `1.000`); a word of things that are counted after it
+    (`1.000 Bewertungen`). Else a dot is decimal (`1.234` from an API is no thousand), a comma groups.
     """
     text = in_figures(tidy(text))
     if _MACHINE.fullmatch(text) and "e" in text.lower() and len(text) <= MAX_DIGITS:
         return Reading(Decimal(text)), None
     for match in spans(text):
         power, end = factor(text, match.end())
-        sense: Literal["grouping", "decimal"] = "decimal" if "." in match[0] or power else "grouping"
+        found = _UNIT.match(text, end)
+        unit = found["unit"] if found else None
+        counted = unit is not None and _COUNTED.fullmatch(unit) is not None
+        sense: Sense = "decimal" if power or ("." in match[0] and not counted) else "grouping"
         reading = read(match[0], separator=separator, ambiguous=sense)
         if reading is None:
             continue
+        if reading.guessed and separator is None and near is not None:
+            reading = _nearer(match[0], reading, near, unit, power)
         sign = _SIGN.search(text, 0, match.start())
         scaled = reading.number.scaleb(power)
         if power:
             scaled = Decimal(f"{scaled:f}")
         number = -scaled if sign and sign[1] == "-" else scaled
-        unit = _UNIT.match(text, end)
-        return msgspec.structs.replace(reading, number=number), unit["unit"] if unit else None
+        return msgspec.structs.replace(reading, number=number), unit
     return None
+
+
+def _nearer(
+    written: str, guess: Reading, near: tuple[Decimal, str | None], unit: str | None, power: int
+) -> Reading:
+    """Of the two readings of `1.234` the one that lies nearer, by ratio, to what was believed before."""
+    last = abs(units.convert(near[0], near[1], unit) or near[0])
+    if not last:
+        return guess
+    grouping, decimal = (read(written, ambiguous=sense) for sense in ("grouping", "decimal"))
+    if grouping is None or decimal is None:
+        return guess
+    # The middle of two numbers by ratio is the root of their product.
+    middle = grouping.number.scaleb(power) * decimal.number.scaleb(power)
+    return grouping if last * last > middle else decimal
 
 
 #: Ten thousands and hundred millions of East Asia: `12万8000`, `1.5億`.

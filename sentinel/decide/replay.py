@@ -91,8 +91,10 @@ class Replay:
 
     def _read(self, check: PastCheck) -> Normalised | None:
         if check.extracted is not None:
-            separator = self._state.decimal_separator
-            return normalise_rule(check.extracted, self._rule, separator=separator)
+            known = self._state
+            return normalise_rule(
+                check.extracted, self._rule, separator=known.decimal_separator, stable=known.stable
+            )
         return None if check.value is None else Normalised(check.value)
 
     def _judged(self, check: PastCheck, read: Normalised | None) -> Verdict | None:

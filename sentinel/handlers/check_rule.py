@@ -258,7 +258,8 @@ class CheckRuleHandler:
             with stage("extract"):
                 extracted = await self._extractor.read(page, rule, stored.elements)
             raw, selected = extracted.raw[:MAX_RAW], extracted.selector_index
-            value = normalise_rule(extracted, rule, separator=stored.state.decimal_separator)
+            state = stored.state
+            value = normalise_rule(extracted, rule, separator=state.decimal_separator, stable=state.stable)
         except CheckFailure as failure:
             return Reading(_result(page, failure, selected), raw=raw, failure=failure, page=page)
         elements = healing.remember(stored.elements, extracted, rule)
