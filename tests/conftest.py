@@ -10,6 +10,7 @@ site            a scriptable HTTP site on this test's loop; thread_site: in a th
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import platform
 import signal
@@ -85,6 +86,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--servers-out", type=Path, metavar="FILE", help="keep here how many tests ran on which server"
     )
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: not to be looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 #: Folders whose tests are whole worlds of processes, half a minute each.
