@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 from bench.healing import HELD_OUT, TUNED, Base, bases, gone, line, outcome, pair
 
 
+@functools.cache
 def sample() -> list[Base]:
     """Shops from templates and a few committed pages."""
     known = list(bases([], seed=1))

@@ -178,7 +178,7 @@ async def adds_up(store: Store, count: int) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL in the long form
 async def test_changes_by_the_hundred_add_up(store: Store) -> None:
-    await adds_up(store, 120)
+    await adds_up(store, 105)
 
 
 @pytest.mark.soak
