@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -34,8 +35,9 @@ from streamq.broker import (
     Wakeup,
     WorkerFacts,
 )
+from streamq.checks import check_number, check_whole
 from streamq.clock import Clock
-from streamq.errors import InvalidJob, StreamqError, TemporaryError
+from streamq.errors import BrokerFull, InvalidJob, StreamqError, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobEnded, JobStarted, Outcome, ReadCompleted
 from streamq.executor import Ended, Executor
 from streamq.handlers import Registration
@@ -54,8 +56,12 @@ BLOCK: Final = 10.0
 PAUSED_LOOK: Final = 0.8
 #: Seconds between looks at jobs that are due and that the server has no memory to make ready.
 REFUSED_LOOK: Final = 0.2
+#: Jobs whose end the server has no memory for, and that are no reason yet to take no others.
+REFUSED_LIMIT: Final = 1000
 #: Jobs in hand that a heartbeat tells of at most.
 FACTS_LIMIT: Final = 100
+#: Seconds that a worker which has handed back what it had waits for the broker to hear of it.
+LEAVE_AFTER: Final = 2.0
 #: Seconds a worker takes to say goodbye.
 GOODBYE: Final = 5.0
 #: Jobs taken beyond the slots: twice their number, but no more than this; and seconds in which all that was
@@ -64,6 +70,8 @@ AHEAD: Final = 100
 QUICK: Final = 0.05
 #: Seconds after which what was taken so and has found no slot is given back.
 AHEAD_PATIENCE: Final = 1.0
+#: Longest that a lease, or a drain, may be told to be: ten days, seconds.
+MAX_TIME: Final = 864_000.0
 #: Seconds between tries while the broker cannot be reached: from, to.
 RECONNECT: Final = (0.05, 2.0)
 
@@ -86,8 +94,14 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_memory: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.max_jobs or 1, self.max_memory or 1) < 1:
-            raise InvalidJob("max_jobs and max_memory must be at least 1")
+        for name, most in (("lease", MAX_TIME), ("renew", MAX_TIME), ("drain_timeout", MAX_TIME)):
+            check_number(name, getattr(self, name), 0, most, what="seconds")
+        check_number("give_up_after", self.give_up_after, 0, math.inf, what="seconds")
+        if self.burst_wait is not None:
+            check_number("burst_wait", self.burst_wait, 0, math.inf, what="seconds")
+        for name, value in (("max_jobs", self.max_jobs), ("max_memory", self.max_memory)):
+            if value is not None:
+                check_whole(name, value, 1, 2**53)
         if not 0 < self.renew < self.lease:
             raise InvalidJob(f"renew={self.renew:g} must be above 0 and below lease={self.lease:g} seconds")
 
@@ -143,6 +157,14 @@ class StreamConsumer:
         self._finished: list[Running] = []
         #: Told to the broker, not yet answered; sent again under the same sequence.
         self._sent: list[Running] = []
+        #: What the server has no memory to hear of (a retry, a dead letter): told with a job that is done,
+        #: whose end frees some, or after a while.
+        self._refused: list[Running] = []
+        self._refused_until = 0.0
+        #: Monotonic seconds when a turn was begun that has no answer yet.
+        self._unanswered: float | None = None
+        #: Ends `run`, whatever is in hand.
+        self._whole = anyio.CancelScope()
         self._sequence = 0
         self._changed = anyio.Event()
         self._jobs: anyio.abc.TaskGroup | None = None
@@ -189,7 +211,7 @@ class StreamConsumer:
     @property
     def in_hand(self) -> int:
         """See `share.Member`."""
-        return len(self._held) - len(self._sent)
+        return len(self._held) - len(self._sent) - min(len(self._refused), REFUSED_LIMIT)
 
     def look_again(self) -> None:
         """See `share.Member`, `isolation.Member`."""
@@ -261,6 +283,16 @@ class StreamConsumer:
                 running.release = True
                 running.cancel()
 
+    def leave_if_unheard(self) -> None:
+        """After `hand_back`: end, where the broker cannot be told of what is in hand.
+
+        Its lease runs out, and another worker takes it.
+        """
+        since = self._unanswered
+        unheard = since is not None and self._clock.monotonic() - since > LEAVE_AFTER
+        if unheard or (self._refused and len(self._refused) == len(self._held)):
+            self._whole.cancel()
+
     def on_renewal(self, renewal: Renewal) -> None:
         """What a heartbeat learned: lost leases, the paused flag, the other workers."""
         self.peers.observe(renewal.beats, self._clock.monotonic())
@@ -319,6 +351,16 @@ class StreamConsumer:
 
     async def run(self) -> None:
         """Until stopped and everything in hand has ended. Raises BrokerUnavailable or BrokerRefused."""
+        with anyio.CancelScope() as self._whole:
+            await self._run()
+            await self._say_goodbye()
+        if self._whole.cancelled_caught and self._held:
+            # Those that were to be handed back have been counted.
+            kept = (one.ended.finish for one in self._held.values() if one.ended is not None)
+            self.handed_back += len(self._held) - sum(isinstance(finish, Release) for finish in kept)
+            log.warning("jobs_left", extra={"stream": self.stream, "jobs": len(self._held)})
+
+    async def _run(self) -> None:
         async with anyio.create_task_group() as jobs:
             self._jobs = jobs
             self._slots.open(jobs)
@@ -342,7 +384,6 @@ class StreamConsumer:
                 if not self._finished:
                     await self._rest(jobs, turn, hungry=len(turn.leases) < asked or asked == 0)
             self._slots.close()
-        await self._say_goodbye()
 
     async def _turn(self) -> tuple[Turn, int]:
         """One round trip, repeated under the same sequence until the broker has answered.
@@ -350,7 +391,11 @@ class StreamConsumer:
         The second value is how many jobs were asked for.
         """
         self._sent, self._finished = self._finished, []
+        if self._refused and (self._refused_until <= self._clock.monotonic() or any(map(_frees, self._sent))):
+            self._sent += self._refused
+            self._refused = []
         self._sequence += 1
+        self._unanswered = self._clock.monotonic()
         pause = RECONNECT[0]
         while True:
             try:
@@ -370,12 +415,16 @@ class StreamConsumer:
                     retention=self.registration.retention,
                 )
             except TemporaryError as error:
+                if isinstance(error, BrokerFull) and self._hold_back():
+                    self._told_trouble(error)
+                    continue
                 self.asked, self.hungry = 0, False
                 self.share.tell(self)
                 await self._trouble(error, pause)
                 pause = min(RECONNECT[1], pause * 2)
                 continue
             self._heard(turn.server_ms)
+            self._unanswered = None
             self.paused = turn.paused
             self.set_concurrency(turn.concurrency)
             self.asked = 0
@@ -385,6 +434,20 @@ class StreamConsumer:
             if not self.hungry:
                 self.share.tell(self)
             return turn, free
+
+    def _hold_back(self) -> bool:
+        """The server has no memory, and has done nothing of the turn: leave out of it what needs some.
+
+        Jobs whose end frees memory, and those that wait to run, must not wait for it. False: all may go.
+        """
+        frees = [running for running in self._sent if _frees(running)]
+        if len(frees) == len(self._sent):
+            return False
+        self._refused += [running for running in self._sent if not _frees(running)]
+        self._refused_until = self._clock.monotonic() + REFUSED_LOOK
+        self._sent = frees
+        self._sequence += 1
+        return True
 
     def _wants(self) -> bool:
         return not (self._stopping or self.quiet or self.paused or self._isolation.closed)
@@ -526,6 +589,8 @@ class StreamConsumer:
         elif slots and hungry and self._dozing is None:
             self._dozing = anyio.CancelScope()
             jobs.start_soon(self._doze, self._dozing, name=f"read {self.stream}")
+        if self._refused:
+            until = REFUSED_LOOK if until is None else min(until, REFUSED_LOOK)
         if self._slots.waiting:
             until = AHEAD_PATIENCE if until is None else min(until, AHEAD_PATIENCE)
         if closed:
@@ -656,6 +721,11 @@ def _finish(running: Running) -> Finish:
     if running.ended is None:
         raise RuntimeError(f"{running!r} has not ended")
     return running.ended.finish
+
+
+def _frees(running: Running) -> bool:
+    """Its end is told without a word to keep, or with one that replaces a longer one (lua/turn.lua)."""
+    return isinstance(_finish(running), Done | Cancel)
 
 
 _LEVELS: Final[dict[Outcome, int]] = {

@@ -20,11 +20,13 @@ from streamq.broker import Again, Bury, Done, Finish, Lease
 from streamq.errors import DeadLetter, InvalidPayload, RetryIn, Snooze, StreamqError
 from streamq.handlers import Registration
 from streamq.job import Job
+from streamq.retry import MAX_DELAY
 
 #: Stack frames of a failure that are kept.
 _FRAMES: Final = 12
-#: Characters of an error that are kept.
+#: Characters of an error that are kept, and of the reason that a handler gives for a dead letter.
 _ERROR: Final = 1000
+_REASON: Final = 100
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -48,6 +50,9 @@ class Executor:
         self._registration = registration
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(registration.payload_type)
         self._rng = rng
+        # The slots are the limit. anyio's own is 40 threads for all in the process: jobs beyond it would
+        # wait, and be past their time before they had begun.
+        self._threads = anyio.CapacityLimiter(math.inf)
 
     async def execute(self, lease: Lease) -> Ended:
         """Run the handler and decide. Raises nothing but the cancellation of its own scope."""
@@ -85,8 +90,8 @@ class Executor:
             raise InvalidPayload(envelope.defect)
         try:
             payload = self._decoder.decode(envelope.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-            raise InvalidPayload(f"{type(error).__name__}: {error}"[:_ERROR]) from error
+        except Exception as error:  # a payload type's own __post_init__ may raise anything
+            raise InvalidPayload(_words(error)) from error
         retry = envelope.retry or self._registration.retry
         return Job(
             id=envelope.id,
@@ -116,28 +121,43 @@ class Executor:
         if self._registration.is_async:
             value: object = await self._registration.run(job)
             return value
-        return await anyio.to_thread.run_sync(self._registration.run, job, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(
+            self._registration.run, job, abandon_on_cancel=True, limiter=self._threads
+        )
 
     def _failed(self, lease: Lease, error: BaseException, duration: float) -> Ended:
         """What a raised thing means for the job: one clause per outcome."""
         match error:
-            case Snooze():
-                again = Again(lease, max(0.0, error.seconds), counts=False, note=error.why)
+            case Snooze(seconds=seconds) if (asked := _delay(seconds)) is not None:
+                again = Again(lease, asked, counts=False, note=_text(error.why))
                 return Ended(again, duration)
-            case DeadLetter():
-                return Ended(_bury(lease, error.reason, error), duration, error.detail or error.reason)
-            case RetryIn():
-                asked: float | None = max(0.0, error.seconds)
+            case DeadLetter(reason=_, detail=_):
+                reason = _text(error.reason)[:_REASON] or "unknown"
+                return Ended(_bury(lease, reason, error), duration, _text(error.detail) or reason)
+            case RetryIn(seconds=seconds):
+                asked = _delay(seconds)
             case _:
                 asked = None
         envelope = lease.envelope
         policy = envelope.retry or self._registration.retry
-        delay = policy.delay_after(envelope.attempt, self._rng)
+        delay = None if policy.stops_on(error) else policy.delay_after(envelope.attempt, self._rng)
         if delay is None:
             return Ended(_bury(lease, "exhausted", error), duration, _words(error))
         words = _words(error)
         again = Again(lease, delay if asked is None else asked, counts=True, note=words)
         return Ended(again, duration, words)
+
+
+def _delay(seconds: object) -> float | None:
+    """What a handler asks for, within what a job may wait; None: it is no number.
+
+    It may come from anywhere, a server's Retry-After say: 1e300 and infinity are a month as well.
+    """
+    try:
+        asked = float(seconds)  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(asked) else min(max(0.0, asked), MAX_DELAY)
 
 
 def _cancelled_from_outside() -> bool:
@@ -152,12 +172,16 @@ def _cancelled_from_outside() -> bool:
 
 def _words(error: BaseException) -> str:
     """`Type: message`, bounded; survives an error whose own text cannot be made."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - hostile __str__; the job must still end
-        text = "(its text cannot be shown)"
-    name = type(error).__name__
+    text, name = _text(error), _text(type(error).__name__)
     return (f"{name}: {text}" if text else name)[:_ERROR]
+
+
+def _text(value: object) -> str:
+    """As text that can be written as UTF-8, bounded."""
+    try:
+        return str(value)[:_ERROR].encode("utf-8", "replace").decode()
+    except Exception:  # noqa: BLE001 - hostile __str__; the job must still end
+        return "(its text cannot be shown)"
 
 
 def _done_with(lease: Lease, duration: float, value: object, most: int) -> Done:
@@ -175,6 +199,7 @@ def _bury(lease: Lease, reason: str, error: BaseException) -> Bury:
     """A dead letter with the tail of the traceback; locals are never kept, they may hold secrets."""
     try:
         tail = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES))
+        tail = tail.encode("utf-8", "replace").decode()
     except Exception:  # noqa: BLE001 - as above
         tail = ""
     return Bury(lease, reason, _words(error), tail)

@@ -15,8 +15,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from streamq.broker import Retention
+from streamq.checks import check_number, check_whole
 from streamq.errors import InvalidJob, UnknownStream
-from streamq.job import Job
+from streamq.job import MAX_TIMEOUT, Job, check_timeout
 from streamq.keys import StreamKeys
 from streamq.retry import Retry
 from streamq.schedules import Cron, Every, Schedule, new_schedule
@@ -28,6 +29,8 @@ Handler = Callable[[Job[T]], Awaitable[object] | object]
 
 #: Workers that may die holding a job before it is taken for the cause.
 CRASH_BUDGET: Final = 3
+#: Jobs at once, in one process.
+MAX_CONCURRENCY: Final = 10_000
 #: Most that `max_result` may be, bytes: a thousand records have such a value, and are read in search of one.
 MAX_RESULT: Final = 64 * 1024
 
@@ -83,8 +86,9 @@ class Handlers:
     ) -> Callable[[Handler[T]], Handler[T]]:
         """Register the decorated function for `stream`; it gets jobs with a `payload_type`.
 
-        `timeout` cancels the handler at its next await and counts as a failed attempt. `hard_limit` is for
-        what does not await: the whole process is killed, which counts as a crash of every job in it. Run
+        `timeout` cancels the handler at its next await and counts as a failed attempt. A plain function
+        runs in a thread, which nothing can end: past its timeout it goes on beside the next job. `hard_limit`
+        is for what does not await: the whole process is killed, which counts as a crash of every job in it. Run
         processes under a `Supervisor`, which starts a successor.
 
         `max_result`: keep what the handler returns, as JSON of at most so many bytes (65,536 at most), for as
@@ -121,12 +125,10 @@ class Handlers:
         StreamKeys.of(registration.stream)
         if registration.stream in self._by_stream:
             raise InvalidJob(f"stream {registration.stream!r} has a handler already")
-        if registration.concurrency < 1 or registration.crash_budget < 1:
-            raise InvalidJob(f"concurrency and crash_budget of {registration.stream!r} must be at least 1")
-        if registration.hard_limit is not None and registration.hard_limit <= (registration.timeout or 0):
-            raise InvalidJob(f"hard_limit of {registration.stream!r} must be longer than its timeout")
-        if registration.max_result is not None and not 1 <= registration.max_result <= MAX_RESULT:
-            raise InvalidJob(f"max_result of {registration.stream!r} must be 1 to {MAX_RESULT:,} bytes")
+        try:
+            _check(registration)
+        except InvalidJob as error:
+            raise InvalidJob(f"{error}, in the handler of {registration.stream!r}") from None
         self._by_stream[registration.stream] = registration
 
     def recur(
@@ -172,6 +174,23 @@ class Handlers:
         except KeyError:
             known = ", ".join(self._by_stream) or "none"
             raise UnknownStream(f"no handler for stream {stream!r} (known: {known})") from None
+
+
+def _check(asked: Registration) -> None:
+    """Raises InvalidJob for an option that cannot be."""
+    check_whole("concurrency", asked.concurrency, 1, MAX_CONCURRENCY)
+    check_whole("crash_budget", asked.crash_budget, 1, 1_000_000)
+    for name, value, kind in (("retry", asked.retry, Retry), ("retention", asked.retention, Retention)):
+        if not isinstance(value, kind):
+            raise InvalidJob(f"{name}={value!r} is no {kind.__name__}(...)")
+    if asked.timeout is not None:
+        check_timeout(asked.timeout)
+    if asked.hard_limit is not None:
+        check_number("hard_limit", asked.hard_limit, 0, MAX_TIMEOUT, what="seconds")
+        if asked.hard_limit <= (asked.timeout or 0):
+            raise InvalidJob(f"hard_limit={asked.hard_limit!r} is not longer than the timeout")
+    if asked.max_result is not None:
+        check_whole("max_result", asked.max_result, 1, MAX_RESULT)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from streamq.checks import check_name, check_number
 from streamq.errors import InvalidJob
-from streamq.keys import MAX_NAME, Lane
+from streamq.keys import LANES, MAX_NAME, Lane
 from streamq.limits import Limit
 from streamq.retry import MAX_DELAY, Retry
 
@@ -20,6 +21,9 @@ LATEST = 253_402_300_799.0
 
 #: A timeout from here on is a mistake: about thirty years, seconds.
 MAX_TIMEOUT = 1e9
+
+#: Longest that a uniqueness key, or a job that is put off, may be held: a year, seconds.
+_YEAR = 366 * 86400
 
 #: Bits of an entry id's sequence that fit below its milliseconds in a 63-bit fence.
 FENCE_SEQUENCE_BITS = 20
@@ -76,39 +80,56 @@ class NewJob(msgspec.Struct, frozen=True):
     limit: Limit | None = None
 
     def __post_init__(self) -> None:
-        if not self.id or len(self.id) > MAX_NAME:
-            msg = f"job id must have 1 to {MAX_NAME} characters"
-            raise InvalidJob(msg)
-        if self.unique is not None and not 0 < len(self.unique) <= MAX_NAME:
-            msg = f"unique key must have 1 to {MAX_NAME} characters"
-            raise InvalidJob(msg)
-        if self.unique_for is not None and not 0.001 <= self.unique_for <= 366 * 86400:
-            msg = f"unique_for={self.unique_for!r} is not between 1 ms and 366 days"
-            raise InvalidJob(msg)
-        self._check_replace()
-        if not 0 <= self.delay <= 12 * MAX_DELAY:
-            msg = f"delay={self.delay!r} is not between 0 and {12 * MAX_DELAY:g} seconds"
-            raise InvalidJob(msg)
-        if self.at is not None and not 0 <= self.at <= LATEST:
-            msg = f"at={self.at!r} is not between 1970 and 9999, in seconds since 1970"
-            raise InvalidJob(msg)
-        if self.timeout is not None and not 0 < self.timeout < MAX_TIMEOUT:
-            msg = f"timeout={self.timeout!r} is not between 0 and {MAX_TIMEOUT:g} seconds"
-            raise InvalidJob(msg)
+        check_name("job id", self.id, MAX_NAME)
+        if self.lane not in LANES:
+            raise InvalidJob(f"lane={self.lane!r} is none of {', '.join(LANES)}")
+        if self.headers:
+            _check_headers(self.headers)
+        if self.unique is not None:
+            check_name("unique key", self.unique, MAX_NAME)
+        if self.unique_for is not None:
+            check_number("unique_for", self.unique_for, 0.001, _YEAR, what="seconds")
+        if self.replace or self.max_wait is not None:
+            self._check_replace()
+        self._check_times()
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise InvalidJob(f"retry={self.retry!r} is no Retry(...)")
+        if self.limit is not None and not isinstance(self.limit, Limit):
+            raise InvalidJob(f"limit={self.limit!r} is no Limit(...)")
+
+    def _check_times(self) -> None:
+        if self.delay != 0:
+            check_number("delay", self.delay, 0, 12 * MAX_DELAY, what="seconds")
+        if self.at is not None:
+            check_number("at", self.at, 0, LATEST, what="seconds since 1970")
+        if self.timeout is not None:
+            check_timeout(self.timeout)
 
     def _check_replace(self) -> None:
-        if self.max_wait is not None and not (self.replace and 0.001 <= self.max_wait <= 366 * 86400):
-            raise InvalidJob(
-                f"max_wait={self.max_wait!r} is not 1 ms to 366 days, or nothing is to be replaced"
-            )
+        if self.max_wait is not None:
+            check_number("max_wait", self.max_wait, 0.001, _YEAR, what="seconds")
         if not self.replace:
-            return
+            raise InvalidJob(f"max_wait={self.max_wait!r} is for a job that replaces, and this one does not")
         if self.unique is None or self.unique_for is not None:
             raise InvalidJob(
                 "what is replaced is the job that holds `unique` until it has ended: no unique_for"
             )
         if any(ord(c) < 32 for c in self.unique):
             raise InvalidJob("the uniqueness key of a job that may be replaced has no control characters")
+
+
+def check_timeout(seconds: object) -> None:
+    """Raises InvalidJob for what cannot be the longest time of an attempt."""
+    check_number("timeout", seconds, 0, MAX_TIMEOUT, what="seconds")
+    if seconds in {0, MAX_TIMEOUT}:
+        raise InvalidJob(f"timeout={seconds!r} must be above 0 and below {MAX_TIMEOUT:g} seconds")
+
+
+def _check_headers(headers: object) -> None:
+    if not isinstance(headers, dict) or not all(
+        type(text) is str for pair in headers.items() for text in pair
+    ):
+        raise InvalidJob(f"headers={headers!r:.200} are not texts by name")
 
 
 class Receipt(msgspec.Struct, frozen=True):

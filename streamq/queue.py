@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import anyio
 import msgspec
@@ -39,6 +39,23 @@ from streamq.retry import Retry
 MAX_PAYLOAD: Final = 1024 * 1024
 #: Seconds before the 2nd, 3rd ... try of an enqueue whose reply was lost.
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0)
+
+
+class JobOptions(TypedDict, total=False):
+    """The options of one job, for whoever hands them on; each is told at `new_job`."""
+
+    job_id: str | None
+    delay: float
+    at: float | None
+    lane: Lane
+    unique: str | None
+    unique_for: float | None
+    replace: bool
+    max_wait: float | None
+    limit: Limit | None
+    headers: Mapping[str, str] | None
+    retry: Retry | None
+    timeout: float | None
 
 
 def new_job(
@@ -71,15 +88,19 @@ def new_job(
     """
     try:
         data = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidJob(f"the payload cannot be written as JSON: {error}") from error
-    if len(data) > max_payload:
-        raise PayloadTooLarge(f"the payload has {len(data):,} bytes; this queue takes {max_payload:,}")
+    if isinstance(payload, bytes):
+        _check_text(payload)
+    kept, size = ({}, 0) if headers is None else _with_size(headers)
+    size += len(data)
+    if size > max_payload:
+        raise PayloadTooLarge(f"payload and headers have {size:,} bytes; this queue takes {max_payload:,}")
     if unique_for is not None and unique is None:
         raise InvalidJob("unique_for says how long the key `unique` is held, but no key was given")
     return NewJob(
         payload=data,
-        id=job_id or new_job_id(),
+        id=new_job_id() if job_id is None else job_id,
         id_is_callers=job_id is not None,
         lane=lane,
         delay=delay,
@@ -89,10 +110,28 @@ def new_job(
         replace=replace,
         max_wait=max_wait,
         limit=limit,
-        headers=dict(headers or {}),
+        headers=kept,
         retry=retry,
         timeout=timeout,
     )
+
+
+def _check_text(data: bytes) -> None:
+    """Raises InvalidJob for what no handler could be given."""
+    try:
+        data.decode()
+        msgspec.json.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJob(f"the payload's bytes are no JSON text: {error}") from error
+
+
+def _with_size(headers: Mapping[str, str]) -> tuple[dict[str, str], int]:
+    """A copy, and its bytes as it travels. Whether all are texts is looked at by `NewJob`."""
+    try:
+        kept = dict(headers)
+        return kept, len(msgspec.json.encode(kept)) if kept else 0
+    except (TypeError, ValueError) as error:
+        raise InvalidJob(f"the headers are not texts by name: {error}") from error
 
 
 class Queue:
@@ -118,7 +157,9 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {self.stream} on {self._broker!r}>"
 
-    async def enqueue(self, payload: Any, *, durability: str | None = None, **options: Any) -> Receipt:
+    async def enqueue(
+        self, payload: Any, *, durability: str | None = None, **options: Unpack[JobOptions]
+    ) -> Receipt:
         """Add one job; options as `new_job`'s.
 
         When it returns, the job is in the broker, as safe as `durability` asks (None: as the queue does),
@@ -131,13 +172,13 @@ class Queue:
         return receipt
 
     async def enqueue_many(
-        self, payloads: Iterable[Any], *, durability: str | None = None, **options: Any
+        self, payloads: Iterable[Any], *, durability: str | None = None, **options: Unpack[JobOptions]
     ) -> list[Receipt]:
         """Add many jobs in one round trip (500 a call); options hold for each."""
         jobs = [self.new_job(payload, **options) for payload in payloads]
         return await self.enqueue_jobs(jobs, durability=durability)
 
-    def new_job(self, payload: Any, **options: Any) -> NewJob:
+    def new_job(self, payload: Any, **options: Unpack[JobOptions]) -> NewJob:
         """See the function `new_job`."""
         return new_job(payload, max_payload=self._max_payload, **options)
 
@@ -212,12 +253,7 @@ class Queue:
         return receipts
 
     def _told(self, receipts: list[Receipt]) -> list[Receipt]:
-        if self._observer is not None:
-            created = sum(receipt.created for receipt in receipts)
-            replaced = sum(receipt.replaced for receipt in receipts)
-            duplicate = len(receipts) - created - replaced
-            tell((self._observer,), JobsEnqueued(self.stream, created, duplicate, replaced))
-        return receipts
+        return _told(self._observer, self.stream, receipts)
 
 
 class SyncQueue:
@@ -229,25 +265,30 @@ class SyncQueue:
         broker: RedisBroker,
         *,
         max_payload: int = MAX_PAYLOAD,
+        observer: Observer | None = None,
         durability: str = "none",
     ) -> None:
+        """See `Queue`. `observer` is called in the thread that enqueues."""
         StreamKeys.of(stream)
         self._durability = durability_of(durability)
         self.stream = stream
         self._broker = broker
         self._max_payload = max_payload
+        self._observer = observer
 
     def __repr__(self) -> str:
         return f"<SyncQueue {self.stream} on {self._broker!r}>"
 
-    def enqueue(self, payload: Any, *, durability: str | None = None, **options: Any) -> Receipt:
+    def enqueue(
+        self, payload: Any, *, durability: str | None = None, **options: Unpack[JobOptions]
+    ) -> Receipt:
         """See `Queue.enqueue`."""
         jobs = [new_job(payload, max_payload=self._max_payload, **options)]
         (receipt,) = self.enqueue_jobs(jobs, durability=durability)
         return receipt
 
     def enqueue_many(
-        self, payloads: Iterable[Any], *, durability: str | None = None, **options: Any
+        self, payloads: Iterable[Any], *, durability: str | None = None, **options: Unpack[JobOptions]
     ) -> list[Receipt]:
         """See `Queue.enqueue_many`."""
         jobs = [new_job(payload, max_payload=self._max_payload, **options) for payload in payloads]
@@ -302,3 +343,14 @@ class SyncQueue:
         if wanted:
             self._broker.confirm_blocking(stream, len(part.jobs), call_id=call_id, durability=wanted)
         return receipts
+
+    def _told(self, receipts: list[Receipt]) -> list[Receipt]:
+        return _told(self._observer, self.stream, receipts)
+
+
+def _told(observer: Observer | None, stream: str, receipts: list[Receipt]) -> list[Receipt]:
+    if observer is not None:
+        created = sum(receipt.created for receipt in receipts)
+        replaced = sum(receipt.replaced for receipt in receipts)
+        tell((observer,), JobsEnqueued(stream, created, len(receipts) - created - replaced, replaced))
+    return receipts

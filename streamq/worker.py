@@ -48,6 +48,8 @@ WHOLE_MILLISECOND: Final = 0.001
 BURST_LOOK: Final = 0.05
 #: Seconds before the 2nd, 3rd ... greeting: a connection may be lost in any moment, the first one too.
 GREET_AGAIN: Final = (0.05, 0.2, 0.5)
+#: Seconds between looks, after all was handed back, at whether the broker has heard of it.
+LEAVE_LOOK: Final = 0.2
 #: Seconds between looks at whether this process has done its share.
 RECYCLE_LOOK: Final = 0.5
 #: Characters of an answer to an order at most.
@@ -231,7 +233,7 @@ class Worker:
             if self._given_name is None:
                 continue
             for peer in renewal.beats:
-                if peer != self.name and peer.startswith(f"{self._given_name}~"):
+                if peer != self.name and peer.rpartition("~")[0] == self._given_name:
                     await self._reclaim(consumer, peer, None)
 
     async def _first_beat(self, consumer: StreamConsumer) -> Renewal:
@@ -395,6 +397,10 @@ class Worker:
             await self._stop_now.wait()
         for consumer in self.consumers:
             consumer.hand_back()
+        while True:
+            await anyio.sleep(LEAVE_LOOK)
+            for consumer in self.consumers:
+                consumer.leave_if_unheard()
 
     async def _burst(self, burst_wait: float) -> None:
         """Stop when all is done, everywhere: also what other workers hold."""

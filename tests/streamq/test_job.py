@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamq.errors import InvalidJob
+from streamq.errors import InvalidJob, PayloadTooLarge
 from streamq.job import NewJob, fence_of, new_job_id
 from streamq.keys import MAX_NAME
+from streamq.queue import new_job
 
 moments = st.tuples(st.integers(0, 2**42), st.integers(0, 2**20 - 1))
 
@@ -37,6 +38,21 @@ def test_a_fence_fits_an_sql_bigint(moment: tuple[int, int]) -> None:
     "wrong",
     [
         {"id": ""},
+        {"id": 5},
+        {"id": "\ud800"},
+        {"unique": "\ud800"},
+        {"unique": 5},
+        {"lane": "urgent"},
+        {"headers": {"a": 1}},
+        {"headers": [("a", "b")]},
+        {"retry": 5},
+        {"limit": "x"},
+        {"delay": "10"},
+        {"delay": ""},
+        {"timeout": "1"},
+        {"timeout": 1e9},
+        {"at": "now"},
+        {"max_wait": 5.0},
         {"id": "x" * (MAX_NAME + 1)},
         {"unique": ""},
         {"unique": "x" * (MAX_NAME + 1)},
@@ -56,7 +72,7 @@ def test_a_fence_fits_an_sql_bigint(moment: tuple[int, int]) -> None:
         {"at": float("inf")},
         {"at": 1e15},
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_a_field_out_of_range_is_refused_before_anything_is_sent(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob):
@@ -76,3 +92,39 @@ def test_a_field_out_of_range_is_refused_before_anything_is_sent(wrong: dict[str
 )
 def test_the_ends_of_each_range_are_allowed(right: dict[str, Any]) -> None:
     NewJob(**{"payload": b"{}", "id": "x", **right})
+
+
+def _endless() -> list[Any]:
+    nest: list[Any] = []
+    nest.append(nest)
+    return nest
+
+
+@pytest.mark.parametrize(
+    ("payload", "options"),
+    [
+        (b"\xff\xfe", {}),
+        (b"{", {}),
+        (b"", {}),
+        (_endless(), {}),
+        (object(), {}),
+        ({"a": "\ud800"}, {}),
+        ({}, {"job_id": ""}),
+        ({}, {"headers": 5}),
+        ({}, {"headers": {"a": "\ud800"}}),
+        ({}, {"headers": {"a": object()}}),
+        ({}, {"unique_for": 5}),
+    ],
+    ids=range(11),
+)
+def test_what_no_handler_could_be_given_is_refused_where_it_is_handed_over(
+    payload: Any, options: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidJob):
+        new_job(payload, **options)
+
+
+def test_headers_count_in_what_a_job_may_weigh() -> None:
+    assert new_job("x" * 50, max_payload=100, headers={"a": "b"}).headers == {"a": "b"}
+    with pytest.raises(PayloadTooLarge, match="payload and headers have 1"):
+        new_job("x" * 50, max_payload=100, headers={"a": "b" * 50})

@@ -316,3 +316,94 @@ async def said(process: subprocess.Popen[bytes]) -> bytes:
     stdout = process.stdout
     assert stdout is not None
     return await anyio.to_thread.run_sync(stdout.readline, abandon_on_cancel=True)
+
+
+async def test_a_job_whose_end_needs_memory_keeps_none_whose_end_frees_some(own_server: OwnServers) -> None:
+    server = own_server(appendonly=False)
+    handlers, gone_on = Handlers(), anyio.Event()
+
+    @handlers.on("notes", Note, concurrency=2, retry=Retry(delays=(0.05,)))
+    async def handle(job: Job[Note]) -> None:
+        if job.payload.n >= 0:
+            await gone_on.wait()  # the failing ones are told of first, and alone
+        elif job.attempt == 1:
+            raise ValueError("once")
+
+    async with RedisBroker.from_url(server.url) as broker, aioredis.Redis.from_url(server.url) as client:
+        queue = Queue("notes", broker)
+        await queue.enqueue_many([Note(n) for n in (-1, -2, -3, *range(30))])
+        await client.config_set("maxmemory", "1mb")
+        worker = Worker(broker, handlers, options=WorkerOptions(drain_timeout=0.1))
+        with anyio.fail_after(DEADLINE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(worker.run)
+                while worker.running("notes") < 2:  # noqa: ASYNC110 - the worker knows
+                    await anyio.sleep(0.01)
+                assert (await broker.stats("notes")).done == 0
+                gone_on.set()
+                while (await broker.stats("notes")).done < 30:  # noqa: ASYNC110 - the worker knows
+                    await anyio.sleep(0.01)
+                await client.config_set("maxmemory", "0")
+                while (await broker.stats("notes")).done < 33:  # noqa: ASYNC110 - the worker knows
+                    await anyio.sleep(0.01)
+                worker.stop()
+        counters = (await broker.stats("notes")).counters
+    assert counters["retried"] == 3
+    assert "dead" not in counters
+
+
+async def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_broker_that_is_gone(
+    own_server: OwnServers,
+) -> None:
+    server = own_server(appendonly=False)
+    handlers, started = Handlers(), anyio.Event()
+
+    @handlers.on("notes", Note)
+    async def handle(job: Job[Note]) -> None:
+        started.set()
+        await anyio.sleep_forever()
+
+    async with RedisBroker.from_url(server.url) as broker:
+        await Queue("notes", broker).enqueue(Note(1))
+        worker = Worker(broker, handlers, options=WorkerOptions(drain_timeout=1000))
+        results = []
+        with anyio.fail_after(DEADLINE):
+            async with anyio.create_task_group() as group:
+
+                async def run() -> None:
+                    results.append(await worker.run(handle_signals=False))
+
+                group.start_soon(run)
+                await started.wait()
+                server.kill(restart=False)
+                worker.stop()
+                worker.stop()
+    assert [result.handed_back for result in results] == [1]
+
+
+async def test_a_worker_takes_back_what_its_own_name_left_and_not_what_another_has(server_url: str) -> None:
+    handlers, runs, both = Handlers(), [], anyio.Event()
+
+    @handlers.on("notes", Note)
+    async def handle(job: Job[Note]) -> None:
+        runs.append((job.payload.n, job.crashes))
+        await both.wait()
+
+    async with RedisBroker.from_url(server_url) as broker, anyio.create_task_group() as group:
+        other = Worker(broker, handlers, name="a~b")
+        group.start_soon(other.run)
+        await Queue("notes", broker).enqueue(Note(1))
+        with anyio.fail_after(DEADLINE):
+            while not runs:  # noqa: ASYNC110 - the worker knows
+                await anyio.sleep(0.01)
+            worker = Worker(broker, handlers, name="a")
+            group.start_soon(worker.run)
+            await Queue("notes", broker).enqueue(Note(2))
+            while len(runs) < 2:  # noqa: ASYNC110 - the workers know
+                await anyio.sleep(0.01)
+            both.set()
+            while (await broker.stats("notes")).done < 2:  # noqa: ASYNC110 - the workers know
+                await anyio.sleep(0.01)
+        other.stop()
+        worker.stop()
+    assert runs == [(1, 0), (2, 0)]

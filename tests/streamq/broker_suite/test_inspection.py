@@ -34,7 +34,7 @@ async def test_every_job_is_in_exactly_one_place(rig: Rig) -> None:
     )
     assert await rig.places() == {"ready": 8, "leased": 3, "delayed": 3, "dead": 1, "done": 2}
     stats = await rig.stats()
-    assert stats.ready == {"high": 1, "normal": 2, "low": 5}
+    assert stats.ready == {"high": 1, "normal": 3, "low": 4}
     assert stats.workers == 1
     assert stats.counters == {"enqueued": 17, "done": 2, "dead": 1, "retried": 1, "released": 1}
 
