@@ -88,8 +88,8 @@ class Handlers:
 
         `timeout` cancels the handler at its next await and counts as a failed attempt. A plain function
         runs in a thread, which nothing can end: past its timeout it goes on beside the next job. `hard_limit`
-        is for what does not await: the whole process is killed, which counts as a crash of every job in it. Run
-        processes under a `Supervisor`, which starts a successor.
+        is for what does not await: the whole process is killed, which counts as a crash of every job in it.
+        Run processes under a `Supervisor`, which starts a successor.
 
         `max_result`: keep what the handler returns, as JSON of at most so many bytes (65,536 at most), for as
         long as the record of the completed job (`retention`): `(await admin.find(job_id)).result(Thumbnail)`.
