@@ -40,13 +40,12 @@ CODES: Final = {
     "ERR max number of clients reached": True,
 }
 #: Where calls are made in the life of a worker and its producer.
-SITES: Final = ("enqueue", "turn", "XREADGROUP", "renew", "XGROUP", "stats", "retire")
+SITES: Final = ("enqueue", "turn", "XREADGROUP", "renew", "groups", "stats", "retire")
 #: What a server cannot answer there: these run no script, and these know of no group.
 _NEVER: Final = {
     ("NOSCRIPT", "XREADGROUP"),
-    ("NOSCRIPT", "XGROUP"),
     ("NOGROUP", "enqueue"),
-    ("NOGROUP", "XGROUP"),
+    ("NOGROUP", "groups"),
 }
 #: Jobs of one life: done, failing once, delayed.
 _JOBS = 3
