@@ -142,7 +142,8 @@ class Isolation:
     async def _tell(self, owner: Member, *, to_blame: Suspect | None) -> None:
         """Have the broker know, within one renewal's time; the beats that follow say the same.
 
-        Not heard in time, it is the other way round for one beat: a crash that should bury does not.
+        Not heard in time (the broker is away, and nobody takes anything), what it knows is old until the next
+        beat: a crash just then buries nobody, or the job that was named.
         """
         self.to_blame = to_blame
         with anyio.move_on_after(self._renew):
