@@ -307,6 +307,10 @@ DATED_CONDITIONS: Final = frozenset({"value_above", "value_below"})
 #: Conditions whose `value` stays the text it is, even where it looks like a number.
 TEXT_CONDITIONS: Final = frozenset({"availability_is", "text_contains", "text_matches"})
 
+#: Conditions that measure how far a value went, from where `from` says.
+DRIFTING_CONDITIONS: Final = frozenset(
+    {"price_drop_percent", "number_changed", "value_changed", "value_increased", "value_decreased"}
+)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:$|[T ])")
 FieldName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,59}$")]
 
@@ -325,6 +329,9 @@ class Clause(_Strict, frozen=True, kw_only=True):
     value: Operand = None
     #: A change smaller than this (absolute) is not one (number_changed, value_increased ...).
     threshold: Decimal | None = None
+    #: What a change is measured from: the value believed before it, or the one that was told last, so that
+    #: many small steps are told when they have become a large one.
+    from_: Literal["last_good", "last_told"] = msgspec.field(default="last_good", name="from")
     #: Of a record: the name of the field that is asked.
     field: FieldName | None = None
     any: Annotated[list[Clause], Meta(max_length=50)] = []
@@ -335,6 +342,9 @@ class Clause(_Strict, frozen=True, kw_only=True):
         """Make `value` what `type` compares with; ValueError (msgspec adds the path) if it cannot be."""
         if self.type is not None:
             msgspec.structs.force_setattr(self, "value", _operand(self.type, self.value))
+        if self.from_ == "last_told" and self.type not in DRIFTING_CONDITIONS:
+            known = ", ".join(sorted(DRIFTING_CONDITIONS))
+            raise ValueError(f"`from: last_told` is for conditions that measure a change: {known}")
 
     @property
     def parts(self) -> list[Clause]:
@@ -679,6 +689,10 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     told: dict[str, float] = {}
     #: Conditions that wait for their `rearm`.
     disarmed: tuple[str, ...] = ()
+    #: Conditions that were met within a cooldown: told when it is over, if they still are.
+    owed: tuple[str, ...] = ()
+    #: The value that an alert told last (before the first: the first one); only where the policy needs it.
+    told_value: Value | None = None
     etag: str | None = None
     last_modified: str | None = None
     #: Checks since the last unconditional fetch.
@@ -699,6 +713,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     last_good_at: float | None = None
     last_change_at: float | None = None
     last_alert_at: float | None = None
+    #: Of that alert: what is more severe passes its cooldown.
+    last_alert_severity: Severity | None = None
     #: When the broken state was last told.
     broken_told_at: float | None = None
     #: Optimistic lock: rises with every write.

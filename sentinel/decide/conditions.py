@@ -8,14 +8,14 @@ be told (an amount in another currency, a field that is not there) is neither so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 import msgspec
 
 from sentinel.decide.asked import found, says
-from sentinel.decide.compare import same_measure
+from sentinel.decide.compare import compare, same_measure
 from sentinel.decide.dates import days_of
 from sentinel.decide.rows import text_of
 from sentinel.decide.values import is_empty, number_of, same
@@ -65,6 +65,19 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     #: As in RuleState.
     told: Mapping[str, float] = {}
     disarmed: Sequence[str] = ()
+    #: Conditions met within a cooldown that is over, and what was told last: they are told now, if it is
+    #: still so of what has become of that.
+    owed: Sequence[str] = ()
+    told_value: Value | None = None
+
+    @property
+    def since_told(self) -> Scene:
+        """The same, looked at from the value that was told last."""
+        if self.told_value is None:
+            return self
+        still = same(self.told_value, self.after)
+        change = None if still else compare(self.told_value, self.after)
+        return msgspec.structs.replace(self, before=self.told_value, change=change, told_value=None)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -73,8 +86,8 @@ class Outcome(msgspec.Struct, frozen=True):
     met: tuple[Fired, ...]
     told: dict[str, float]
     disarmed: tuple[str, ...]
-    #: Only for conditions told before: something is still so, though nothing changed.
-    again: bool = False
+    #: Some of it was met before, within a cooldown: what is to be told begins with what was told last.
+    late: bool = False
 
 
 class _Answer(NamedTuple):
@@ -88,9 +101,12 @@ def evaluate(policy: AlertPolicy, scene: Scene) -> Outcome:
     """The conditions of `policy` that are met now; none unless all are so, where `match` is `all`."""
     conditions = policy.conditions or [ANY_CHANGE]
     answers = {one.id: _answer(one, scene, negated=False) for one in conditions}
-    fired = [one for one in conditions if _fires(one, answers[one.id], policy, scene)]
+    late = {one.id for one in conditions if one.id in scene.owed and _is_due(one, scene)}
+    fired = [one for one in conditions if one.id in late or _fires(one, answers[one.id], policy, scene)]
     if policy.match == "all":
-        fired = conditions if fired and all(answers[one.id].so for one in conditions) else []
+        fired = (
+            conditions if fired and all(one.id in late or answers[one.id].so for one in conditions) else []
+        )
     so = {one.id for one in conditions if answers[one.id].so}
     levels = {one.id for one in conditions if one.mode == "level"}
     told = {name: at for name, at in scene.told.items() if name in so & levels}
@@ -100,20 +116,36 @@ def evaluate(policy: AlertPolicy, scene: Scene) -> Outcome:
         met=tuple(Fired(condition=one.id, severity=one.severity) for one in fired),
         told=told,
         disarmed=tuple(one.id for one in conditions if _waits(one, answers[one.id], scene)),
-        again=bool(fired) and scene.change is None,
+        late=any(one.id in late for one in fired),
     )
 
 
 def needed_days(policy: AlertPolicy) -> Decimal | None:
     """How many days back the conditions look, or None."""
-    found: list[Decimal] = []
+    found = [
+        one.value
+        for one in _clauses(policy)
+        if one.type == "lowest_in_days" and isinstance(one.value, Decimal)
+    ]
+    return max(found, default=None)
+
+
+def from_last_told(policy: AlertPolicy) -> bool:
+    """Whether a condition measures from the value that was told last."""
+    return any(one.from_ == "last_told" for one in _clauses(policy))
+
+
+def _clauses(policy: AlertPolicy) -> Iterator[Clause]:
     waiting: list[Clause] = list(policy.conditions)
     while waiting:
         clause = waiting.pop()
         waiting += clause.parts
-        if clause.type == "lowest_in_days" and isinstance(clause.value, Decimal):
-            found.append(clause.value)
-    return max(found, default=None)
+        yield clause
+
+
+def _is_due(condition: Condition, scene: Scene) -> bool:
+    """Whether what a cooldown held back is still so."""
+    return bool(_answer(condition, scene.since_told, negated=False).so)
 
 
 def _fires(condition: Condition, answer: _Answer, policy: AlertPolicy, scene: Scene) -> bool:
@@ -182,7 +214,7 @@ def _other(answer: bool | None) -> bool | None:
 
 
 def _of_event(clause: Clause, scene: Scene, *, negated: bool) -> _Answer:
-    change = _change_of(scene, clause.field)
+    change = _change_of(scene.since_told if clause.from_ == "last_told" else scene, clause.field)
     happened = change is not None and clause.type is not None and _EVENTS[clause.type](clause, change, scene)
     so = not happened if negated else happened
     news = so and scene.change is not None

@@ -12,7 +12,7 @@ import msgspec
 from sentinel.decide import healing as healings
 from sentinel.decide import health
 from sentinel.decide.compare import compare, lost_separator
-from sentinel.decide.conditions import Before, Scene, evaluate
+from sentinel.decide.conditions import Before, Scene, evaluate, from_last_told
 from sentinel.decide.confirm import Step, confirm
 from sentinel.decide.rows import summary as summary_of
 from sentinel.decide.schedule import zone_of
@@ -73,16 +73,16 @@ def judge(
     well = _after_good_run(state, step, raw, now, changed=change is not None, doubt=implausible)
     met: tuple[Fired, ...] = ()
     if step.confirmed:
-        outcome = evaluate(policy, _scene(rule, state, step, change, now, past))
+        scene = _scene(rule, state, step, change, now, past)
+        outcome = evaluate(policy, scene)
         met = outcome.met
         well = msgspec.structs.replace(
             well, told=outcome.told, disarmed=outcome.disarmed, page_size=page_size or state.page_size
         )
         if met:
-            told = change or Change(kind="value_changed", before=step.stable, after=step.stable)
-            alerts.append(
-                _change_alert(rule, state, told, met, now=now, timezone=timezone, again=outcome.again)
-            )
+            shown = scene.since_told.change if outcome.late else change
+            alerts.append(_change_alert(rule, state, step, shown, met, now=now, timezone=timezone))
+        well = _remembering(rule, state, well, next(iter(alerts), None), now)
     well, unstable = _settling(rule, state, well, value, now)
     alerts += unstable
     if healed:
@@ -91,8 +91,6 @@ def judge(
     if state.health_state == "broken" and well.health_state != "broken":
         alerts.append(_recovery_alert(rule, now))
         well = msgspec.structs.replace(well, broken_told_at=None)
-    if any(alert.kind == "change" and alert.suppressed is None for alert in alerts):
-        well = msgspec.structs.replace(well, last_alert_at=now)
     waiting = policy.confirm.within if policy.confirm is not None and not step.confirmed else None
     return Verdict(
         state=well,
@@ -165,6 +163,34 @@ def _scene(  # noqa: PLR0917 - all that there is, in the order of its making
         past=past,
         told=state.told,
         disarmed=state.disarmed,
+        owed=() if cooling_until(rule, state, now) is not None else state.owed,
+        told_value=state.stable if state.told_value is None else state.told_value,
+    )
+
+
+def _remembering(
+    rule: Rule, before: RuleState, after: RuleState, alert: AlertDraft | None, now: float
+) -> RuleState:
+    """What was told and when, and what a cooldown has kept from being told."""
+    needed = rule.alert_policy.cooldown_seconds > 0 or from_last_told(rule.alert_policy)
+    known = before.stable if before.told_value is None else before.told_value
+    if alert is None or alert.suppressed is not None:
+        owed = before.owed if cooling_until(rule, before, now) is not None else ()
+        held = () if alert is None else alert.conditions
+        told_value = after.stable if known is None else known
+        return msgspec.structs.replace(
+            after,
+            owed=tuple(dict.fromkeys((*owed, *held))),
+            told_value=told_value if needed else None,
+        )
+    return msgspec.structs.replace(
+        after,
+        owed=tuple(one for one in before.owed if one not in alert.conditions)
+        if cooling_until(rule, before, now) is not None
+        else (),
+        told_value=after.stable if needed else None,
+        last_alert_at=now,
+        last_alert_severity=alert.severity,
     )
 
 
@@ -268,16 +294,19 @@ def _after_good_run(
 def _change_alert(
     rule: Rule,
     state: RuleState,
-    change: Change,
+    step: Step,
+    change: Change | None,
     met: Sequence[Fired],
     *,
     now: float,
     timezone: str,
-    again: bool = False,
 ) -> AlertDraft:
+    """Of a change, or (None) of what is still so though nothing changed."""
     policy = rule.alert_policy
-    until = cooling_until(rule, state, now)
+    again = change is None
+    change = change or Change(kind="value_changed", before=step.stable, after=step.stable)
     severity = max((one.severity for one in met), key=_RANK.__getitem__)
+    until = cooling_until(rule, state, now, severity)
     conditions = tuple(one.condition for one in met)
     return AlertDraft(
         kind="change",
@@ -293,9 +322,15 @@ def _change_alert(
     )
 
 
-def cooling_until(rule: Rule, state: RuleState, now: float) -> float | None:
-    """When the rule's cooldown ends, or None: it is over, or there is none."""
+def cooling_until(rule: Rule, state: RuleState, now: float, severity: Severity | None = None) -> float | None:
+    """When the rule's cooldown ends, or None: it is over, there is none, or `severity` passes it.
+
+    What is more severe than the alert that began it passes: an info must not silence what is critical.
+    """
     if state.last_alert_at is None:
+        return None
+    told = state.last_alert_severity
+    if severity is not None and told is not None and _RANK[severity] > _RANK[told]:
         return None
     until = state.last_alert_at + rule.alert_policy.cooldown_seconds
     return until if now < until else None

@@ -51,6 +51,8 @@ _VALUE_FIELDS: Final = (
     "page_size",
     "told",
     "disarmed",
+    "owed",
+    "told_value",
 )
 #: ... and when it is fetched otherwise.
 _FETCH_FIELDS: Final = ("etag", "last_modified", "conditional_count", "mode_that_worked", "mode_since")

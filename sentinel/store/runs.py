@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sentinel.decide.alerting import HELD
 from sentinel.decide.schedule import FREE_FAILURES, backed_off
-from sentinel.errors import NotFound, PermanentFailure, StaleWorker, StateConflict
+from sentinel.errors import NotFound, PermanentFailure, Severity, StaleWorker, StateConflict
 from sentinel.jobs import OURS_FOR_NOW, Trigger
 from sentinel.model import Remembered, Value, Verdict
 from sentinel.store.base import AnyRow, behind
@@ -226,7 +226,7 @@ class Runs(Months):
             alert_id = await add_alert(raising, scene, draft)
             reason = raising.suppressed.get(alert_id)
             if draft.kind == "change" and (reason is None or reason in HELD):
-                await _start_cooldown(connection, ticket, now)
+                await _start_cooldown(connection, ticket, now, draft.severity)
         return raising
 
     async def abandon_runs(self, *, before: float, now: float, detail: str = "") -> int:
@@ -427,7 +427,7 @@ async def _write_state(
     columns = state_columns(verdict.state) | {"version": expected + 1, "fence": ticket.fence, **kept}
     # An alert that turns out to be a duplicate, or to have nobody to go to, starts no cooldown.
     if any(draft.kind == "change" for draft in verdict.alerts):
-        del columns["last_alert_at"]
+        del columns["last_alert_at"], columns["last_alert_severity"]
     done = await connection.execute(_STATE, {"its_rule": ticket.rule_id, "its_version": expected, **columns})
     return done.rowcount == 1
 
@@ -441,10 +441,14 @@ async def _put_off(connection: AsyncConnection, ticket: RunTicket, verdict: Verd
     await connection.execute(sa.update(rule).where(rule.c.id == ticket.rule_id).values(next_due_at=due))
 
 
-async def _start_cooldown(connection: AsyncConnection, ticket: RunTicket, now: float) -> None:
+async def _start_cooldown(
+    connection: AsyncConnection, ticket: RunTicket, now: float, severity: Severity
+) -> None:
     """Somebody is told of a change, now or with others."""
     await connection.execute(
-        sa.update(rule_state).where(rule_state.c.rule_id == ticket.rule_id).values(last_alert_at=now)
+        sa.update(rule_state)
+        .where(rule_state.c.rule_id == ticket.rule_id)
+        .values(last_alert_at=now, last_alert_severity=severity)
     )
 
 

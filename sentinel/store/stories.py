@@ -84,7 +84,9 @@ class Stories(Part):
                     rule=stored.rule,
                     workspace=stored.workspace,
                     own=tuple(stored.rule.alert_policy.channels),
-                    cooling_until=cooling_until(stored.rule, stored.state, now) if kind == "change" else None,
+                    cooling_until=cooling_until(stored.rule, stored.state, now, severity)
+                    if kind == "change"
+                    else None,
                 ),
                 view=view,
                 channels=tuple(await read_channels(connection, stored.workspace.id)),

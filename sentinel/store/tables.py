@@ -135,6 +135,8 @@ rule_state: Final = sa.Table(
     sa.Column("page_size", sa.BigInteger),
     sa.Column("told", Document(dict[str, float]), nullable=False),
     sa.Column("disarmed", Document(tuple[str, ...]), nullable=False),
+    sa.Column("owed", Document(tuple[str, ...]), nullable=False),
+    sa.Column("told_value", Document(Value)),
     sa.Column("etag", Words),
     sa.Column("last_modified", Words),
     sa.Column("conditional_count", sa.Integer, nullable=False),
@@ -149,6 +151,7 @@ rule_state: Final = sa.Table(
     sa.Column("last_good_at", Micros),
     sa.Column("last_change_at", Micros),
     sa.Column("last_alert_at", Micros),
+    sa.Column("last_alert_severity", sa.Text),
     sa.Column("broken_told_at", Micros),
     #: Optimistic lock: every write raises it.
     sa.Column("version", sa.BigInteger, nullable=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -271,6 +272,94 @@ def test_any_fires_with_one_and_all_only_with_all_at_the_highest_severity() -> N
 def test_within_the_cooldown_an_alert_is_recorded_as_suppressed() -> None:
     told = alerts(story(rule(cooldown_seconds=5400), eur(100), eur(90), eur(80), eur(70)))
     assert [alert.suppressed for alert in told] == [None, "cooldown", None]
+
+
+RISE = Condition(id="rise", type="value_increased", severity="info")
+LOW = Condition(id="low", type="price_below", value=Decimal(50), severity="critical")
+
+
+def test_what_is_more_severe_passes_a_cooldown_and_begins_its_own() -> None:
+    told = alerts(
+        story(rule(RISE, LOW, cooldown_seconds=86_400), eur(60), eur(61), eur(40), eur(70), eur(45))
+    )
+    assert [(one.severity, one.suppressed) for one in told] == [
+        ("info", None),
+        ("critical", None),
+        ("info", "cooldown"),
+        ("critical", "cooldown"),
+    ]
+
+
+def test_what_a_cooldown_held_back_is_told_when_it_is_over_if_it_still_is_so() -> None:
+    low = Condition(id="low", type="price_below", value=Decimal(50), severity="info")
+    of = rule(RISE, low, cooldown_seconds=3 * 3600)
+    told = alerts(story(of, eur(60), eur(61), eur(40), eur(40), eur(39), eur(39)))
+    assert [(one.suppressed, one.title) for one in told] == [
+        (None, "widget: 60 EUR -> 61 EUR"),
+        ("cooldown", "widget: 61 EUR -> 40 EUR"),
+        (None, "widget: 61 EUR -> 39 EUR"),
+    ]
+    assert told[-1].conditions == ("low",)
+    # It is over by then: there is nothing left to tell.
+    assert len(alerts(story(of, eur(60), eur(61), eur(40), eur(70), eur(61), eur(61), eur(61)))) == 3
+
+
+def test_what_rose_within_a_cooldown_is_told_afterwards_of_the_value_that_was_told() -> None:
+    of = rule(RISE, cooldown_seconds=3 * 3600)
+    told = alerts(story(of, eur(60), eur(61), eur(65), eur(63), eur(63), eur(63), eur(63)))
+    assert [(one.suppressed, one.title) for one in told] == [
+        (None, "widget: 60 EUR -> 61 EUR"),
+        ("cooldown", "widget: 61 EUR -> 65 EUR"),
+        (None, "widget: 61 EUR -> 63 EUR"),
+    ]
+    assert len(alerts(story(of, eur(60), eur(61), eur(65), eur(61), eur(61), eur(61), eur(61)))) == 2
+
+
+def test_a_blip_at_the_end_of_a_cooldown_tells_nothing_that_was_not_believed() -> None:
+    low = Condition(id="low", type="price_below", value=Decimal(50), severity="info")
+    of = rule(RISE, low, cooldown_seconds=4 * 3600, require_consecutive=2)
+    prices = (60, 61, 61, 40, 40, 99, 40, 40)
+    assert [one.title for one in alerts(story(of, *map(eur, prices))) if one.suppressed is None] == [
+        "widget: 60 EUR -> 61 EUR",
+        "widget: 61 EUR -> 40 EUR",
+    ]
+
+
+def test_with_all_of_them_required_what_is_owed_is_told_once_all_of_it_holds_still() -> None:
+    of = rule(
+        RISE, Condition(id="high", type="price_above", value=Decimal(62)), match="all", cooldown_seconds=7200
+    )
+    told = alerts(story(of, eur(60), eur(63), eur(70), eur(70), eur(70), eur(70)))
+    assert [(one.suppressed, one.conditions) for one in told] == [
+        (None, ("rise", "high")),
+        ("cooldown", ("rise", "high")),
+        (None, ("rise", "high")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "values", "told"),
+    [
+        ({"type": "price_drop_percent", "value": Decimal(10)}, (100, 92, 85, 78), [2]),
+        ({"type": "price_drop_percent", "value": Decimal(10)}, (100, 92, 85, 80, 76), [2, 4]),
+        ({"type": "number_changed", "threshold": Decimal(5)}, (10, 13, 16, 19), [2]),
+        ({"type": "value_increased", "threshold": Decimal(5)}, (10, 13, 10, 14, 16), [4]),
+    ],
+)
+def test_small_steps_are_told_when_they_have_become_a_large_one_where_a_rule_asks(
+    condition: dict[str, Any], values: tuple[int, ...], told: list[int]
+) -> None:
+    def when(**more: str) -> list[int]:
+        of = rule(Condition(id="moved", **condition, **more))  # type: ignore[arg-type] - from the table above
+        return [at for at, one in enumerate(story(of, *map(eur, values))) if one.alerts]
+
+    assert when(from_="last_told") == told
+    assert when() == []
+
+
+def test_only_what_measures_a_change_can_be_measured_from_what_was_told() -> None:
+    with pytest.raises(ValueError, match="from: last_told"):
+        Condition(id="a", type="price_below", value=Decimal(5), from_="last_told")
 
 
 def test_the_alert_tells_before_and_after_and_its_key_is_rule_condition_value_and_local_day() -> None:

@@ -56,7 +56,12 @@ async def test_a_check_writes_run_observation_state_alert_and_job_together(store
     assert seen.percent == Decimal("-9.9")
     state = (await store.rule("widget")).state
     assert state == RuleState(
-        stable=EUR_90, stable_raw="90,10 €", last_run_at=NOW, last_alert_at=NOW + 1, version=1
+        stable=EUR_90,
+        stable_raw="90,10 €",
+        last_run_at=NOW,
+        last_alert_at=NOW + 1,
+        last_alert_severity="warning",
+        version=1,
     )
     (alert,) = await store.alerts()
     assert finished.alerts == (alert.id,)
@@ -322,6 +327,9 @@ async def test_every_field_of_the_state_is_remembered(store: Store) -> None:
         page_size=50_000,
         told={"low": NOW - 5},
         disarmed=("once", "twice"),
+        owed=("rise",),
+        told_value=EUR_100,
+        last_alert_severity="info",
     )
     await finish(store, await begin(store), Verdict(state=full))
     assert (await store.rule("widget")).state == msgspec.structs.replace(full, version=1)
