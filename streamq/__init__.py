@@ -26,7 +26,7 @@ from streamq.handlers import Handlers
 from streamq.job import Job, NewJob, Receipt
 from streamq.keys import Lane
 from streamq.limits import Limit
-from streamq.queue import Queue, SyncQueue
+from streamq.queue import JobOptions, Queue, SyncQueue
 from streamq.recurring import Recurring, RecurringJob, SyncRecurring
 from streamq.redis_broker import RedisBroker
 from streamq.retry import Retry
@@ -48,6 +48,7 @@ __all__ = [
     "InvalidJob",
     "InvalidPayload",
     "Job",
+    "JobOptions",
     "Lane",
     "LeaseLost",
     "Limit",

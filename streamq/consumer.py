@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
-import msgspec
 
 from streamq.broker import (
     Again,
     Broker,
-    Bury,
     Cancel,
     Done,
     Finish,
@@ -35,17 +32,18 @@ from streamq.broker import (
     Wakeup,
     WorkerFacts,
 )
-from streamq.checks import check_number, check_whole
 from streamq.clock import Clock
-from streamq.errors import BrokerFull, InvalidJob, StreamqError, TemporaryError
-from streamq.events import BrokerTrouble, Event, JobEnded, JobStarted, Outcome, ReadCompleted
+from streamq.errors import BrokerFull, StreamqError, TemporaryError
+from streamq.events import Event
 from streamq.executor import Ended, Executor
 from streamq.handlers import Registration
 from streamq.isolation import Isolation, Suspect
 from streamq.maintenance import PeerWatch
+from streamq.options import WorkerOptions
 from streamq.partitions import partition_name
 from streamq.share import Share
 from streamq.slots import Running, Slots
+from streamq.telling import Telling, fields_of
 
 log = logging.getLogger("streamq.worker")
 
@@ -70,40 +68,8 @@ AHEAD: Final = 100
 QUICK: Final = 0.05
 #: Seconds after which what was taken so and has found no slot is given back.
 AHEAD_PATIENCE: Final = 1.0
-#: Longest that a lease, or a drain, may be told to be: ten days, seconds.
-MAX_TIME: Final = 864_000.0
 #: Seconds between tries while the broker cannot be reached: from, to.
 RECONNECT: Final = (0.05, 2.0)
-
-
-class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker behaves; seconds throughout."""
-
-    #: A worker whose heartbeat stands still this long is dead, and its jobs are taken.
-    lease: float = 10.0
-    #: Between two heartbeats; must be well below `lease`.
-    renew: float = 3.0
-    #: After a stop, what still runs is handed back after this.
-    drain_timeout: float = 25.0
-    #: Without an answer from the broker for this long the worker gives up (exits non-zero).
-    give_up_after: float = 600.0
-    #: Stop when nothing is ready or leased and nothing becomes due within this; None: run on.
-    burst_wait: float | None = None
-    #: Stop, to be replaced, when about so many jobs have ended here or so many MiB are resident; None: never.
-    max_jobs: int | None = None
-    max_memory: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, most in (("lease", MAX_TIME), ("renew", MAX_TIME), ("drain_timeout", MAX_TIME)):
-            check_number(name, getattr(self, name), 0, most, what="seconds")
-        check_number("give_up_after", self.give_up_after, 0, math.inf, what="seconds")
-        if self.burst_wait is not None:
-            check_number("burst_wait", self.burst_wait, 0, math.inf, what="seconds")
-        for name, value in (("max_jobs", self.max_jobs), ("max_memory", self.max_memory)):
-            if value is not None:
-                check_whole(name, value, 1, 2**53)
-        if not 0 < self.renew < self.lease:
-            raise InvalidJob(f"renew={self.renew:g} must be above 0 and below lease={self.lease:g} seconds")
 
 
 class StreamConsumer:
@@ -140,7 +106,7 @@ class StreamConsumer:
         self._worker = worker
         self._options = options
         self._clock = clock
-        self._tell = tell
+        self._telling = Telling(registration.stream, tell, clock)
         self.peers = PeerWatch(worker, lease=options.lease)
         # A frozen worker's read still waits at the server, and would be handed what is taken back from it:
         # by the time its lease is over, its read must be.
@@ -175,8 +141,6 @@ class StreamConsumer:
         self._ahead = 0
         #: Monotonic seconds when jobs were last given to the slots.
         self._dealt = clock.monotonic()
-        #: The server's clock (ms) as of a moment of ours (monotonic seconds).
-        self._server_time = (0, clock.monotonic())
         self.paused = False
         self.quiet = False
         #: Jobs at once, unless the broker asks for another number; None: the registration's.
@@ -330,7 +294,7 @@ class StreamConsumer:
     def _lose(self, running: Running) -> None:
         """Somebody else has it now."""
         running.lost = True
-        log.warning("lease_lost", extra=_fields(running.lease))
+        log.warning("lease_lost", extra=fields_of(running.lease))
         if self._take_out(running):
             del self._held[running.key]
             self._changed.set()
@@ -416,7 +380,7 @@ class StreamConsumer:
                 )
             except TemporaryError as error:
                 if isinstance(error, BrokerFull) and self._hold_back():
-                    self._told_trouble(error)
+                    self._telling.trouble(error)
                     continue
                 self.asked, self.hungry = 0, False
                 self.share.tell(self)
@@ -479,14 +443,13 @@ class StreamConsumer:
         """The broker has answered a read."""
         self.last_read = self._clock.monotonic()
         if server_ms:
-            self._server_time = (server_ms, self.last_read)
-        if self._tell is not None:
-            self._tell(ReadCompleted(self.registration.stream, self.partition))
+            self._telling.server_time = (server_ms, self.last_read)
+        self._telling.read_completed(self.partition)
 
     async def _trouble(self, error: TemporaryError, pause: float) -> None:
         """Wait before the next try; raise when there has been no answer for too long."""
         self._suspicious = True
-        self._told_trouble(error)
+        self._telling.trouble(error)
         silent = self._clock.monotonic() - self.last_read
         log.warning(
             "broker_trouble",
@@ -516,13 +479,13 @@ class StreamConsumer:
                 self.snoozed_until = max(self.snoozed_until, due)
             if running.key in turn.cancelled:
                 running.cancelled = True
-            self._told_ended(running, refused=running.key in turn.refused)
+            self._telling.ended(running, refused=running.key in turn.refused)
         self._sent = []
 
     def _take(self, lease: Lease) -> None:
         key = lease.key
         if key not in self._held:
-            running = Running(lease, self._server_time[0])
+            running = Running(lease, self._telling.server_time[0])
             # A sleeping read asks nobody: what it brings while others have all slots is for another worker.
             surplus = not self.share.alone and not self.share.left
             self._held[key] = running
@@ -559,12 +522,17 @@ class StreamConsumer:
         if not (self._stopping or self.quiet):
             self._slots.deal()
 
+    def _on_started(self, running: Running) -> None:
+        if self.registration.hard_limit is not None:
+            running.started = self._clock.monotonic()
+        self._telling.started(running)
+
     def _on_ended(self, running: Running, ended: Ended | None) -> None:
         """A job's handler has ended, or was cancelled (None)."""
         if running.lost:
             self._held.pop(running.key, None)
             running.ended = ended or Ended(Release(running.lease), 0.0)
-            self._told_ended(running, refused=True)
+            self._telling.ended(running, refused=True)
         elif ended is None:
             self._end_unrun(running)
             self.handed_back += not running.cancelled
@@ -622,7 +590,7 @@ class StreamConsumer:
                     self._start(())
         except TemporaryError as error:
             self._suspicious = True
-            self._told_trouble(error)
+            self._telling.trouble(error)
         finally:
             self._dozing = None
             self._changed.set()
@@ -665,52 +633,6 @@ class StreamConsumer:
         with self.beating:
             self.gone = True
 
-    # --- telling --------------------------------------------------------------------------------
-
-    def _told_trouble(self, error: TemporaryError) -> None:
-        if self._tell is not None:
-            self._tell(BrokerTrouble(type(error).__name__, str(error)))
-
-    def _on_started(self, running: Running) -> None:
-        if self.registration.hard_limit is not None:
-            running.started = self._clock.monotonic()
-        if self._tell is None:
-            return
-        envelope = running.lease.envelope
-        server_ms, heard = self._server_time
-        since = self._clock.monotonic() - heard
-        waited = max(0.0, (server_ms - envelope.eligible_ms) / 1000 + since)
-        late = waited if envelope.eligible_ms > envelope.enqueued_ms else None
-        self._tell(JobStarted(self.registration.stream, envelope.id, envelope.attempt, waited, late))
-
-    def _told_ended(self, running: Running, *, refused: bool) -> None:
-        ended = running.ended
-        if ended is None:
-            return
-        outcome, delay, reason = _outcome(ended.finish)
-        if refused:
-            outcome = "cancelled" if running.cancelled else "lease_lost"
-        if self._tell is not None:
-            envelope = running.lease.envelope
-            self._tell(
-                JobEnded(
-                    self.registration.stream,
-                    envelope.id,
-                    envelope.attempt,
-                    outcome,
-                    ended.duration,
-                    delay,
-                    reason,
-                    ended.error,
-                )
-            )
-        if outcome == "done" and isinstance(ended.finish, Done) and ended.finish.no_result:
-            log.warning("result_not_kept", extra=_fields(running.lease) | {"error": ended.finish.no_result})
-        level = _LEVELS[outcome]
-        if log.isEnabledFor(level):
-            extra = _fields(running.lease) | {"outcome": outcome, "delay": delay, "reason": reason}
-            log.log(level, "job_ended", extra=extra | {"error": ended.error})
-
 
 def _nobody(stream: str) -> None:
     """Nobody fires ticks here."""
@@ -726,34 +648,3 @@ def _finish(running: Running) -> Finish:
 def _frees(running: Running) -> bool:
     """Its end is told without a word to keep, or with one that replaces a longer one (lua/turn.lua)."""
     return isinstance(_finish(running), Done | Cancel)
-
-
-_LEVELS: Final[dict[Outcome, int]] = {
-    "done": logging.DEBUG,
-    "snoozed": logging.DEBUG,
-    "released": logging.INFO,
-    "retried": logging.INFO,
-    "cancelled": logging.INFO,
-    "lease_lost": logging.WARNING,
-    "dead": logging.WARNING,
-}
-
-
-def _outcome(finish: Finish) -> tuple[Outcome, float | None, str | None]:
-    """Its name, its delay, its reason."""
-    match finish:
-        case Again():
-            return ("retried" if finish.counts else "snoozed"), finish.delay, None
-        case Bury():
-            return "dead", None, finish.reason
-        case Release():
-            return "released", None, None
-        case Cancel():
-            return "cancelled", None, None
-        case _:
-            return "done", None, None
-
-
-def _fields(lease: Lease) -> dict[str, Any]:
-    """What a log line says of a job; never its payload."""
-    return {"stream": lease.stream, "job_id": lease.envelope.id, "attempt": lease.envelope.attempt}

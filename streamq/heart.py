@@ -17,9 +17,10 @@ from typing import Final
 
 from streamq.broker import Broker, Renewal
 from streamq.clock import Clock
-from streamq.consumer import StreamConsumer, WorkerOptions
+from streamq.consumer import StreamConsumer
 from streamq.errors import StreamqError
 from streamq.events import BrokerTrouble, Event
+from streamq.options import WorkerOptions
 from streamq.parent import Parent, Report
 from streamq.slots import Running
 

@@ -27,12 +27,13 @@ import msgspec
 
 from streamq.broker import Broker, Order, Renewal
 from streamq.clock import Clock, SystemClock
-from streamq.consumer import BLOCK, RECONNECT, StreamConsumer, WorkerOptions
+from streamq.consumer import BLOCK, RECONNECT, StreamConsumer
 from streamq.errors import InvalidJob, TemporaryError
 from streamq.events import BrokerTrouble, Event, JobsReclaimed, Observer, tell
 from streamq.handlers import Handlers, Registration
 from streamq.heart import Heart
 from streamq.isolation import Isolation
+from streamq.options import WorkerOptions
 from streamq.parent import Parent
 from streamq.share import Share
 from streamq.ticker import Ticker
