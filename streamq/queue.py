@@ -306,9 +306,9 @@ class SyncQueue:
         wanted = self._durability if durability is None else durability_of(durability)
         call_id = call_id or new_call_id(new_job_id(), self._broker.counts.get(self.stream, 1))
         if not tracing.is_on():
-            return self._enqueue(jobs, wanted, call_id, partition)
+            return self._told(self._enqueue(jobs, wanted, call_id, partition))
         with tracing.sending(self.stream, jobs) as (carrying, answered):
-            receipts = self._enqueue(carrying, wanted, call_id, partition)
+            receipts = self._told(self._enqueue(carrying, wanted, call_id, partition))
             answered(receipts)
             return receipts
 

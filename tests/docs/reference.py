@@ -16,7 +16,7 @@ PAGE = REPOSITORY / "docs/api.md"
 #: Heading -> names, each where it is imported from.
 CHAPTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Producing": ("streamq", ("Queue", "SyncQueue", "Receipt", "NewJob", "Limit", "Lane", "RedisBroker")),
-    "A job's options": ("streamq.queue", ("new_job",)),
+    "A job's options": ("streamq.queue", ("new_job", "JobOptions")),
     "Handling": ("streamq", ("Handlers", "Job", "Retry", "Retention", "Snooze", "RetryIn", "DeadLetter")),
     "Working": (
         "streamq",

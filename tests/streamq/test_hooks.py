@@ -5,9 +5,22 @@ from __future__ import annotations
 import anyio
 import msgspec
 import pytest
+import redis
 
-from streamq import DeadLetter, Handlers, Hooks, Job, Queue, RedisBroker, Retry, Snooze, Worker, WorkerOptions
-from streamq.events import Event, JobEnded, JobsReclaimed, JobStarted, ReadCompleted
+from streamq import (
+    DeadLetter,
+    Handlers,
+    Hooks,
+    Job,
+    Queue,
+    RedisBroker,
+    Retry,
+    Snooze,
+    SyncQueue,
+    Worker,
+    WorkerOptions,
+)
+from streamq.events import Event, JobEnded, JobsEnqueued, JobsReclaimed, JobStarted, ReadCompleted
 from streamq.job import NewJob
 from streamq.testing import MemoryBroker
 
@@ -107,3 +120,16 @@ async def test_a_producer_s_observer_that_raises_does_not_hide_the_receipt(
     receipt = await Queue("notes", MemoryBroker(), observer=bad).enqueue(Note("works"))
     assert receipt.created
     assert "observer_failed" in caplog.text
+
+
+def test_a_producer_without_an_event_loop_tells_its_observer_and_may_name_a_partition(
+    valkey_url: str,
+) -> None:
+    told: list[Event] = []
+    queue = SyncQueue("notes", RedisBroker.from_url(valkey_url), observer=told.append)
+    queue.enqueue(Note("a"), unique="k")
+    queue.enqueue(Note("b"), unique="k")
+    queue.enqueue_jobs([NewJob(payload=b"{}", id=f"job-{n}") for n in range(3)], partition=1)
+    assert told == [JobsEnqueued("notes", 1, 0), JobsEnqueued("notes", 0, 1), JobsEnqueued("notes", 3, 0)]
+    with redis.Redis.from_url(valkey_url) as client:
+        assert (client.xlen("notes"), client.xlen("notes.1")) == (1, 3)
