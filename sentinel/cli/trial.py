@@ -25,6 +25,9 @@ from sentinel.decide.values import describe, value_json
 from sentinel.errors import CheckFailure
 from sentinel.extract import Extractor
 from sentinel.extract.matches import each_alone
+from sentinel.fetch import charset
+from sentinel.fetch.blocks import classify
+from sentinel.handlers import walls
 from sentinel.model import Extracted, Extraction, Fetched, Rule, RuleState, Value, Verdict
 
 #: Characters of a reading that are shown.
@@ -73,6 +76,8 @@ class _Stopped(Exception):  # noqa: N818 - never leaves this module
         told = detail or f"{failure.code}: {failure.detail}".rstrip(": ")
         self.step = Step(name, ok=False, detail=told)
         self.code = failure.code
+        #: What had been read by then.
+        self.raw: str | None = None
 
 
 async def try_rule(
@@ -94,20 +99,15 @@ async def try_rule(
     """
     before = await _earlier_state(rule, earlier, extractor, state or RuleState())
     steps: list[Step] = []
-    raw: str | None = None
     try:
         page = await _fetch(bring, steps)
         try:
-            extracted = await _extract(rule, page, extractor, steps)
-            raw = extracted.raw
-            value = _normalise(rule, extracted, before, steps)
+            raw, value = await _read(rule, page, extractor, before, steps)
         except _Stopped as stopped:
             page = await _fetch(partial(_other, again, page, stopped), steps)
-            extracted = await _extract(rule, page, extractor, steps)
-            raw = extracted.raw
-            value = _normalise(rule, extracted, before, steps)
+            raw, value = await _read(rule, page, extractor, before, steps)
     except _Stopped as stopped:
-        return Trial(rule, (*steps, stopped.step), raw=raw, error_code=stopped.code)
+        return Trial(rule, (*steps, stopped.step), raw=stopped.raw, error_code=stopped.code)
     verdict = _judge(rule, before, raw, value, now=now, timezone=timezone, past=past)
     steps += [
         _confirmed(rule, before, value),
@@ -135,14 +135,20 @@ def page_of(path: Path, url: str) -> Fetched:
         body = path.read_bytes()
     except OSError as error:
         raise CommandError(Exit.NOT_FOUND, f"{path} cannot be read: {error.strerror}") from error
-    content_type = _TYPES.get(path.suffix.lower(), "text/html")
+    headers = {"content-type": _TYPES.get(path.suffix.lower(), "text/html")}
+    text = charset.decode(body, "")
+    block = classify(200, headers, text)
     return Fetched(
         url=url,
         final_url=url,
         status=200,
-        headers={"content-type": f"{content_type}; charset=utf-8"},
+        headers=headers,
         body=body,
-        text=body.decode("utf-8", "replace"),
+        text=text,
+        blocked=block.code if block else None,
+        block_detail=block.detail if block else "",
+        block_confidence=block.confidence if block else 0.0,
+        block_by_words=block is not None and block.by_words,
     )
 
 
@@ -152,12 +158,12 @@ async def _earlier_state(
     if earlier is None:
         return state
     try:
-        extracted = await _extract(rule, earlier, extractor, [])
-        value = _normalise(rule, extracted, state, [])
+        _look_for_a_wall(earlier, [])
+        raw, value = await _read(rule, earlier, extractor, state, [])
     except _Stopped as stopped:
         detail = f"no value can be read from the page to compare with: {stopped.step.detail}"
         raise CommandError(Exit.FAILED, detail) from stopped
-    return RuleState(stable=value, stable_raw=extracted.raw)
+    return RuleState(stable=value, stable_raw=raw)
 
 
 async def _fetch(bring: Callable[[], Awaitable[Fetched]], steps: list[Step]) -> Fetched:
@@ -169,11 +175,39 @@ async def _fetch(bring: Callable[[], Awaitable[Fetched]], steps: list[Step]) -> 
     way = f", by {page.mode}" if page.timings else ""  # a saved page came by no way
     because = f" ({page.fallback_reason})" if page.fallback_reason else ""
     steps.append(Step("fetch", ok=True, detail=f"{page.status}, {size}, {page.final_url}{way}{because}"))
-    if page.blocked is not None:
-        detail = f"{page.blocked}: {page.block_detail} ({page.block_confidence:.0%} sure)"
-        raise _Stopped("classify", CheckFailure(page.blocked, page.block_detail), detail)
-    steps.append(Step("classify", ok=True, detail="a page, no wall before it"))
+    _look_for_a_wall(page, steps)
     return page
+
+
+def _look_for_a_wall(page: Fetched, steps: list[Step]) -> None:
+    if page.blocked is None:
+        steps.append(Step("classify", ok=True, detail="a page, no wall before it"))
+        return
+    told = f"{page.blocked}: {page.block_detail} ({page.block_confidence:.0%} sure)"
+    if walls.stands(page):
+        raise _Stopped("classify", CheckFailure(page.blocked, page.block_detail), told)
+    doubt = f"{told}, by its words alone: a page all the same if the rule finds its value"
+    steps.append(Step("classify", ok=True, detail=doubt))
+
+
+async def _read(
+    rule: Rule, page: Fetched, extractor: Extractor, before: RuleState, steps: list[Step]
+) -> tuple[str, Value]:
+    """Extract -> normalise, as a check does it: what reads like a wall is none where the value is there."""
+    raw: str | None = None
+    try:
+        extracted = await _extract(rule, page, extractor, steps)
+        raw = extracted.raw
+        value = _normalise(rule, extracted, before, steps)
+        if walls.is_behind(page, rule, extracted, value):
+            return raw, value
+    except _Stopped as stopped:
+        if page.blocked is None:
+            stopped.raw = raw
+            raise
+    wall = _Stopped("extract", CheckFailure(page.blocked or "", page.block_detail))
+    wall.raw = raw
+    raise wall
 
 
 async def _extract(rule: Rule, page: Fetched, extractor: Extractor, steps: list[Step]) -> Extracted:

@@ -232,7 +232,7 @@ class Fetcher:
                 proxy=self._proxy_of(profile),
                 seconds=profile.timeout,
             )
-            block = await anyio.to_thread.run_sync(classify, found.status, found.headers, found.text)
+            block = await anyio.to_thread.run_sync(_judge, url, found)
             if found.status >= 300:
                 raise self._refused(found.status, found.headers, block)
             if not found.text or (len(found.text) < _BLANK and not visible_text(found.text)):
@@ -259,7 +259,7 @@ class Fetcher:
         try:
             waits = ask.wait_for or hope_for or ask.render_wait
             found, size = await browser.fetch(ask, _no_wall if waits else _settled)
-            block = await anyio.to_thread.run_sync(classify, found.status, found.headers, found.text)
+            block = await anyio.to_thread.run_sync(_judge, url, found)
             if found.status >= 300:
                 raise self._refused(found.status, found.headers, block)
             if found.absent and block is None:
@@ -387,9 +387,9 @@ class Fetcher:
         digest = _digest_good if answer.status < 300 else _digest_bad
         with trail.stage("body"):
             if _is_much(answer):
-                page = await anyio.to_thread.run_sync(digest, answer, self._limits)
+                page = await anyio.to_thread.run_sync(digest, answer, self._limits, trail)
             else:
-                page = digest(answer, self._limits)
+                page = digest(answer, self._limits, trail)
         if answer.status >= 300:
             raise self._refused(answer.status, answer.headers, page.block)
         if not page.text.strip():
@@ -538,6 +538,7 @@ def _rendered(
         blocked=block.code if block else None,
         block_detail=block.detail if block else "",
         block_confidence=block.confidence if block else 0.0,
+        block_by_words=block is not None and block.by_words,
     )
 
 
@@ -568,6 +569,7 @@ def _solved(
         blocked=block.code if block else None,
         block_detail=block.detail if block else "",
         block_confidence=block.confidence if block else 0.0,
+        block_by_words=block is not None and block.by_words,
     )
 
 
@@ -584,7 +586,12 @@ def _is_much(answer: Answer) -> bool:
     return len(answer.body) > (_MUCH_CODED if "content-encoding" in answer.headers else _MUCH_PLAIN)
 
 
-def _digest_good(answer: Answer, limits: Limits) -> _Page:
+def _judge(asked: str, found: PageFound | Solution) -> Block | None:
+    """What stands in the way of a page that a browser or a solver brought."""
+    return classify(found.status, found.headers, found.text, asked=asked, came_to=found.url)
+
+
+def _digest_good(answer: Answer, limits: Limits, trail: Trail) -> _Page:
     """Inflate, decode and judge a page. Raises CheckFailure."""
     codings = codings_of(answer.headers.get_list("content-encoding"))
     body = bounded_decode(answer.body, codings, max_bytes=limits.decoded_bytes, max_ratio=limits.ratio)
@@ -596,10 +603,14 @@ def _digest_good(answer: Answer, limits: Limits) -> _Page:
     text = charset.decode(body, content_type)
     if charset.is_garbled(text):
         raise CheckFailure("FETCH_DECODE", "much of the body is no text in any encoding")
-    return _Page(body, text, classify(answer.status, answer.headers, text))
+    return _Page(body, text, _classified(answer, text, trail))
 
 
-def _digest_bad(answer: Answer, limits: Limits) -> _Page:
+def _classified(answer: Answer, text: str, trail: Trail) -> Block | None:
+    return classify(answer.status, answer.headers, text, asked=trail.url, came_to=trail.final_url)
+
+
+def _digest_bad(answer: Answer, limits: Limits, trail: Trail) -> _Page:
     """The same for an error: what cannot be read is left out, the status says enough."""
     try:
         codings = codings_of(answer.headers.get_list("content-encoding"))
@@ -607,7 +618,7 @@ def _digest_bad(answer: Answer, limits: Limits) -> _Page:
     except CheckFailure:
         body = b""
     text = charset.decode(body, answer.headers.get("content-type", ""))
-    return _Page(body, text, classify(answer.status, answer.headers, text))
+    return _Page(body, text, _classified(answer, text, trail))
 
 
 def _fetched(trail: Trail, began: float, *, page: _Page | None = None, not_modified: bool = False) -> Fetched:
@@ -626,6 +637,7 @@ def _fetched(trail: Trail, began: float, *, page: _Page | None = None, not_modif
         blocked=block.code if block else None,
         block_detail=block.detail if block else "",
         block_confidence=block.confidence if block else 0.0,
+        block_by_words=block is not None and block.by_words,
     )
 
 

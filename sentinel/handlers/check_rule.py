@@ -29,6 +29,7 @@ from sentinel.extract.contained import Extractor
 from sentinel.fetch import modes
 from sentinel.fetch.fetcher import Fetcher, FetchFailure
 from sentinel.fetch.modes import Worked
+from sentinel.handlers import walls
 from sentinel.handlers.sparing import Sparing
 from sentinel.jobs import OURS_FOR_NOW, RULES_RUN, RunRule, run_rule_policy
 from sentinel.model import Fetched, Healed, Id, Remembered, Rule, RuleState, Verdict
@@ -252,16 +253,21 @@ class CheckRuleHandler:
         selected: int | None = None
         raw: str | None = None
         try:
-            if page.blocked is not None:
-                raise CheckFailure(page.blocked, page.block_detail)  # noqa: TRY301 - one way out for every stage
+            if walls.stands(page):
+                raise _wall(page)
             rule = stored.rule
+            known = {} if page.blocked else stored.elements  # nothing is healed by a wall
             with stage("extract"):
-                extracted = await self._extractor.read(page, rule, stored.elements)
+                extracted = await self._extractor.read(page, rule, known)
             raw, selected = extracted.raw[:MAX_RAW], extracted.selector_index
             state = stored.state
             value = normalise_rule(extracted, rule, separator=state.decimal_separator, stable=state.stable)
-        except CheckFailure as failure:
+            if not walls.is_behind(page, rule, extracted, value.value):
+                raise _wall(page)
+        except CheckFailure as exc:
+            failure = _wall(page) if page.blocked else exc
             return Reading(_result(page, failure, selected), raw=raw, failure=failure, page=page)
+        page = msgspec.structs.replace(page, blocked=None, block_detail="", block_confidence=0.0)
         elements = healing.remember(stored.elements, extracted, rule)
         result = _result(page, None, selected)
         if healed := healing.healed_in(elements):
@@ -497,6 +503,11 @@ def _asks_otherwise(after: Rule, before: Rule) -> bool:
 def _hoped_for(rule: Rule) -> str | None:
     """What a browser waits for, and draws by itself."""
     return modes.css_of(rule.extraction)
+
+
+def _wall(page: Fetched) -> CheckFailure:
+    """What stands before a page."""
+    return CheckFailure(page.blocked or "", page.block_detail)
 
 
 def _impossible(detail: str) -> RunResult:

@@ -23,6 +23,8 @@ from sentinel.rulefile import load as load_rules
 from sentinel.rulefile.conditions import FITTING
 from sentinel.settings import VARIABLES
 from tests.end_to_end.shapes import SCHEMAS, VALUES, checked
+from tests.scenarios import browsers
+from tests.scenarios.test_scenarios import HISTORIES
 from tests.support.documents import DOCUMENTS, EVERY_DOCUMENT, REPOSITORY, Block, blocks, cells, named, table
 
 DOCS = REPOSITORY / "docs"
@@ -298,3 +300,9 @@ def test_figures_on_a_page_are_what_the_command_above_them_prints(
     for words, told in found:
         assert bench(shlex.split(words)) == 0
         assert told.strip() == capsys.readouterr().out.strip()
+
+
+def test_the_readme_counts_the_scripted_histories() -> None:
+    told = re.search(r"\[(\d+) scripted histories of pages\]", (REPOSITORY / "README.md").read_text())
+    assert told is not None
+    assert int(told[1]) == len(HISTORIES) + len(browsers.HISTORIES)

@@ -112,6 +112,16 @@ HISTORIES = [
         )
     ],
     goes_blind("an-error-in-json", json('{"error": "rate limited"}'), "EXTRACT_SELECTOR_NOT_FOUND", the_rule=API, well=json('{"price": 10}')),
+    goes_blind("sent-to-a-login", Reply(status=302, headers={"Location": "/signin?next=%2Fwidget"}), "PAGE_LOGIN"),
+    *[
+        one_bad(f"one-{name}", page, code, the_rule=rule("text", {"method": "text"}), well=html("<main><h1>Terms</h1><p>Returns within 14 days.</p></main>"))
+        for name, code, page in (
+            ("consent-wall-in-german", "PAGE_CONSENT", html("<h1>Wir respektieren Ihre Privatsphäre</h1><p>Wir und unsere 842 Partner.</p><button>Alle akzeptieren</button>")),
+            ("product-that-is-gone", "FETCH_HTTP_4XX", html("<h1>Sorry!</h1><p>We could not find the product you were looking for.</p>")),
+            ("database-that-is-away", "FETCH_HTTP_5XX", Reply(body="<html><body>Database error: could not connect to server</body></html>")),
+            ("proxy-in-plain-text", "FETCH_HTTP_5XX", Reply(body="upstream connect error or disconnect/reset before headers. reset reason: connection failure", content_type="text/plain")),
+        )
+    ],
     History("breaks-and-comes-back-changed", "break", PRICE, [
         *quiet(WELL, WELL), *broken(REDESIGNED, "EXTRACT_SELECTOR_NOT_FOUND", steps=5),
         tells(shop("€8")), *well_again(shop("€8"), steps=3)]),

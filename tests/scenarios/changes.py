@@ -163,6 +163,15 @@ HISTORIES = [
             Reply(body="<p class=price>129,99 €</p>".encode("cp1250"), content_type="text/html; charset=windows-1250"),
             shop("129,99 €")),
         tells(Reply(body="<p class=price>119,99 €</p>".encode("cp1250"), content_type="text/html; charset=windows-1250"))]),
+    History("price-in-an-encoding-that-nobody-names", "change", PRICE, [
+        *quiet(*[Reply(body="<h1>オーク材のテーブル</h1><p class=price>価格 12,800円</p>".encode("cp932"), content_type="text/html")] * 2),
+        tells(Reply(body="<h1>オーク材のテーブル</h1><p class=price>価格 9,800円</p>".encode("cp932"), content_type="text/html"))]),
+    History("status-page-that-plans-maintenance", "change", rule("text", css("#inc")), [
+        *quiet(*[html("<div id=inc>All systems operational</div>")] * 2),
+        tells(html("<h2>Scheduled maintenance</h2><div id=inc>Database upgrade on Sunday 02:00 UTC</div>")),
+        tells(html("<h2>Scheduled maintenance</h2><div id=inc>Database upgrade on Sunday 03:00 UTC</div>"))]),
+    History("stock-in-a-heading", "change", rule("availability", css("#s")), [
+        *quiet(*[html("<h2 id=s>In stock</h2>")] * 2), tells(html("<h2 id=s>Temporarily unavailable</h2>"))]),
     History("unchanged-by-etag-then-changed", "change", PRICE, [
         *quiet(shop("€10", headers={"ETag": '"a"'}), Reply(status=304), Reply(status=304)),
         tells(shop("€12", headers={"ETag": '"b"'})), *quiet(Reply(status=304))]),

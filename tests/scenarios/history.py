@@ -92,6 +92,13 @@ def shop(price: str, *, stock: str = "In stock", around: str = "", head: str = "
     )
 
 
+#: Where one is sent who has no session; its price is of something else.
+SIGNIN = html(
+    "<h1>Welcome back</h1><form><label>Email<input name=email></label><label>Password<input type=password></label>"
+    "<button>Continue</button></form><p>Members have free delivery for <b class=price>9,99 €</b> a month.</p>"
+)
+
+
 def json(text: str, **reply: Any) -> Reply:
     """An API's answer."""
     return Reply(body=text, content_type="application/json", **reply)

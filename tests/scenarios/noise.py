@@ -21,6 +21,9 @@ def noise(name: str, the_rule: object, *pages: Reply) -> History:
 
 
 HISTORIES = [
+    noise("encoding-named-wrong", rule("text", css("main")), *[
+        Reply(body="<main>Größe 42, verfügbar: 129,99 €</main>".encode(codec), content_type=f"text/html{named}")
+        for codec, named in (("utf-8", ""), ("utf-8", "; charset=iso-8859-1"), ("cp1252", "; charset=utf-8"), ("cp1252", ""))]),
     noise("number-formats-flip", PRICE, shop("129,99 €"), shop("€ 129.99"), shop("129.99 EUR"), shop("EUR 129,99"), shop("€129.99")),
     noise("thousands-flip", PRICE, shop("€ 1.299,00"), shop("1 299,00 €"), shop("€1,299.00"), shop("1299 €"), shop("1'299.00 EUR")),
     noise("ambiguous-thousands", PRICE, shop("1.234,00 €"), shop("1.234 €"), shop("1.234,- €"), shop("1.234,00 €")),

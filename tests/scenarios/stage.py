@@ -21,7 +21,7 @@ import yaml
 from sentinel.cli.entries import entries
 from sentinel.store import RunRecord, Store
 from tests.end_to_end.programs import Program
-from tests.scenarios.history import History, Telling, shop
+from tests.scenarios.history import SIGNIN, History, Telling, shop
 from tests.support.http import Reply, Site
 
 #: Of alerts, by the webhook's type.
@@ -96,6 +96,7 @@ class Stage:
         """All of them, step by step, side by side."""
         self.site.route("/hook", Reply(status=204))
         self.site.route("/moved", shop("€10"))
+        self.site.route("/signin", SIGNIN)
         file = self.folder / "rules.yaml"
         file.write_text(self._rules())
         self.program.here("rules", "import", str(file))

@@ -317,6 +317,49 @@ class TestTry:
         assert [step["ok"] for step in document["steps"]] == [True, True, False]
         assert (document["value"], document["changed"], document["would_alert"]) == (None, False, [])
 
+    @pytest.mark.parametrize(
+        ("saved", "code"),
+        [
+            (
+                "<title>Just a moment...</title><script>window._cf_chl_opt={}</script><p class=price>9 €</p>",
+                "BLOCK_CLOUDFLARE_SUSPECTED",
+            ),
+            ("<h1>Sign in</h1><input type=password><p class=price>9 €</p>", "PAGE_LOGIN"),
+            ("<h1>We'll be back soon</h1><p>Down for maintenance.</p>", "PAGE_MAINTENANCE"),
+        ],
+    )
+    def test_a_wall_that_was_saved_is_a_wall(
+        self, run: Run, file: Path, tmp_path: Path, saved: str, code: str
+    ) -> None:
+        page = tmp_path / "new.html"
+        page.write_text(saved)
+
+        result = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page), "--json")
+
+        (document,) = result.lines
+        assert (result.code, document["error_code"]) == (Exit.NO, code)
+        assert document["would_alert"] == []
+
+    def test_a_page_that_reads_like_a_wall_is_none_where_the_rule_finds_its_value(
+        self, run: Run, file: Path, tmp_path: Path
+    ) -> None:
+        page = tmp_path / "new.html"
+        page.write_text("<h2>Scheduled maintenance</h2><p>Server room.</p><p class=price>99</p>")
+
+        result = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page))
+
+        assert result.code == Exit.DONE
+        assert "PAGE_MAINTENANCE" in result.out
+        assert "by its words alone" in result.out
+
+    def test_a_saved_page_is_read_in_its_own_encoding(self, run: Run, file: Path, tmp_path: Path) -> None:
+        page = tmp_path / "new.html"
+        page.write_bytes("<meta charset=windows-1251><p class=price>1 299 руб.</p>".encode("cp1251"))
+
+        result = run("rules", "test", str(file), "--rule", "widget-price", "--html", str(page), "--json")
+
+        assert result.lines[0]["raw"] == "1 299 руб."
+
     def test_two_saved_pages_are_compared_without_network_or_database(
         self, run: Run, file: Path, tmp_path: Path, environ: dict[str, str]
     ) -> None:
