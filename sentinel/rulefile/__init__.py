@@ -15,7 +15,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from sentinel.errors import Problem, RuleFileError
+from sentinel.extract.hints import did_you_mean
 from sentinel.fetch.guard import NetworkPolicy
 from sentinel.model import RulesFile
 from sentinel.rulefile import document
@@ -38,6 +41,12 @@ def load(source: Path | str, policy: NetworkPolicy, *, known_channels: Collectio
 
 def build(value: Any, policy: NetworkPolicy, *, known_channels: Collection[str] = ()) -> RulesFile:
     """The same of the plain value that a file would hold."""
+    if value is not None and not _is_of_rules(value):
+        kinds: dict[type, str] = {dict: "fields of something else", list: "a list", str: "a text"}
+        got = kinds.get(type(value), "a value")
+        raise RuleFileError(
+            [Problem("", f"this is no rules file: got {got}", f"fields are {', '.join(_FIELDS)}")]
+        )
     problems: list[Problem] = []
     sense = Sense(problems, policy, known_channels)
     made = Reader(problems, sense).struct(RulesFile, value, "")
@@ -45,6 +54,16 @@ def build(value: Any, policy: NetworkPolicy, *, known_channels: Collection[str] 
     if problems or made is BAD:
         raise RuleFileError(problems)
     return made  # type: ignore[no-any-return] # struct() gives what it was asked for, or BAD
+
+
+_FIELDS = tuple(field.encode_name for field in msgspec.structs.fields(RulesFile))
+
+
+def _is_of_rules(value: Any) -> bool:
+    """Whether any of it was meant as rules. Of another file, which may hold secrets, nothing is quoted."""
+    return isinstance(value, dict) and (
+        not value or any(did_you_mean(str(name), _FIELDS).startswith("did you mean") for name in value)
+    )
 
 
 def dump(rules: RulesFile) -> str:

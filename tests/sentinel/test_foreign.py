@@ -124,6 +124,20 @@ class TestChangedetection:
         assert rules(backup)["api"]["enabled"] is False
         assert not [note for note in backup.notes if note.text == "not known here"]
 
+    def test_the_text_that_a_restock_watch_never_looked_at_is_told_so(self, tmp_path: Path) -> None:
+        watch = {
+            "url": "https://example.com/",
+            "processor": "restock_diff",
+            "trigger_text": "/in stock/i",
+            "extract_text": ["a"],
+        }
+
+        carried = of("changedetection", tmp_path / "one.json", json.dumps(watch))
+
+        told = notes(carried, next(iter(rules(carried))))
+        for name in ("trigger_text", "extract_text"):
+            assert "does not look at it there either" in told[name]
+
     def test_a_setting_nobody_knows_is_named_too(self, tmp_path: Path) -> None:
         watch = {"url": "https://example.com/", "smell_detection": "on", "last_checked": 12}
 

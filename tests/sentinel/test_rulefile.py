@@ -147,6 +147,27 @@ def test_what_is_no_rules_file_is_refused_with_its_place(text: str, path: str, s
     assert says in problem.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hunter2",
+        "- hunter2",
+        "- password: hunter2",
+        "hunter2:x:0:0\nroot",
+        "hunter2: {a: b}",
+        "hunter2: 1\n3: x",
+        "12345",
+    ],
+)
+def test_nothing_of_a_file_that_is_no_rules_file_is_told(text: str) -> None:
+    with pytest.raises(RuleFileError) as caught:
+        load(text, PUBLIC)
+    told = str(caught.value)
+    assert "no rules file" in told
+    assert "hunter2" not in told
+    assert "12345" not in told
+
+
 def test_a_billion_laughs_are_not_laughed() -> None:
     lines = ["a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]

@@ -251,6 +251,9 @@ def _restock(fields: Fields) -> list[tuple[str, dict[str, Any]]]:
     fields.ignore({"filter_text_added", "filter_text_removed", "filter_text_replaced"})
     if fields.texts("include_filters"):
         fields.note("include_filters", "dropped", "the product is found by method auto")
+    for name in ("trigger_text", "extract_text"):
+        if fields.texts(name):
+            fields.note(name, "dropped", "a restock watch does not look at it there either")
     if not fields.flag("follow_price_changes", default=True):
         return [("stock", stock)]
     condition: dict[str, Any] = {"id": "moved", "type": "value_changed"}
