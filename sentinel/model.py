@@ -216,9 +216,14 @@ class RowsValue(msgspec.Struct, frozen=True, tag="rows", tag_field="kind"):
     """Rows under keys, bounded (sentinel.decide.rows): what a table, a feed or a list says."""
 
     #: Key -> column -> text, in the page's order. A row of a plain list has no columns: its key is its text.
+    #: Without what is noise, as it is compared; what people are shown where that differs is in `shown`.
     rows: dict[str, dict[str, str]]
     #: Another order of the rows is a change (`moved`).
     ordered: bool = False
+    #: By key and column, the text as the page has it; under the column '' that of the key.
+    shown: dict[str, dict[str, str]] = {}
+    #: Of keys that came more than once: the numbered one -> the one the page has (`Widget (2)` -> `Widget`).
+    numbered: dict[str, str] = {}
 
 
 FieldValue = PriceValue | AvailabilityValue | NumberValue | TextValue | JsonValue | DateValue | RowsValue
@@ -850,6 +855,9 @@ class RowsChange(msgspec.Struct, frozen=True):
     changed: tuple[str, ...] = ()
     #: Only where order matters.
     moved: tuple[str, ...] = ()
+    #: Columns that came and went; what they hold makes no row a changed one.
+    new_columns: tuple[str, ...] = ()
+    gone_columns: tuple[str, ...] = ()
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -921,6 +929,9 @@ class DocumentRows(msgspec.Struct, frozen=True, kw_only=True):
     added: int = 0
     removed: int = 0
     moved: int = 0
+    #: Names of columns that came and went.
+    new_columns: tuple[str, ...] = ()
+    gone_columns: tuple[str, ...] = ()
 
     @property
     def untold(self) -> int:

@@ -274,7 +274,7 @@ def _text(value: Value | None) -> str:
         case JsonValue():
             return value.canonical
         case RowsValue():
-            return text_of(value.rows)
+            return text_of(value)
         case _:
             return ""
 
@@ -288,13 +288,13 @@ def _new_rows(clause: Clause, scene: Scene) -> bool:
     change = _change_of(scene, clause.field)
     if change is None or change.rows is None or not isinstance(change.after, RowsValue):
         return False
-    before = change.before.rows if isinstance(change.before, RowsValue) else {}
+    before = change.before if isinstance(change.before, RowsValue) else RowsValue({})
 
-    def tells(rows: Mapping[str, Mapping[str, str]], key: str) -> bool:
-        return bool(_is(clause, RowsValue(rows={key: dict(rows[key])}))) if key in rows else False
+    def tells(rows: RowsValue, key: str) -> bool:
+        return key in rows.rows and found(clause, text_of(rows, [key]))
 
-    keys = (*change.rows.added, *change.rows.changed)
-    return any(tells(change.after.rows, key) and not tells(before, key) for key in keys)
+    keys = change.after.rows if change.rows.new_columns else (*change.rows.added, *change.rows.changed)
+    return any(tells(change.after, key) and not tells(before, key) for key in keys)
 
 
 _STATES: Final[dict[str, Callable[[Clause, Value | None], bool | None]]] = {

@@ -14,6 +14,7 @@ from sentinel.decide import health
 from sentinel.decide.compare import compare, lost_separator
 from sentinel.decide.conditions import Before, Scene, evaluate, from_last_told
 from sentinel.decide.confirm import Step, confirm
+from sentinel.decide.rows import aligned
 from sentinel.decide.rows import summary as summary_of
 from sentinel.decide.schedule import zone_of
 from sentinel.decide.values import describe, same, value_json
@@ -65,6 +66,7 @@ def judge(
     was read by.
     """
     policy = rule.alert_policy
+    value = _aligned(state.stable, value)
     implausible = implausible or _shrunk(state, page_size) or healings.doubt(healed)
     doubtful = implausible is not None or lost_separator(state.stable, value)
     step = confirm(state, value, required=policy.require_consecutive, implausible=doubtful)
@@ -192,6 +194,21 @@ def _remembering(
         last_alert_at=now,
         last_alert_severity=alert.severity,
     )
+
+
+def _aligned(stable: Value | None, value: Value) -> Value:
+    """The reading, rows whose keys come more than once numbered as they were."""
+    if isinstance(stable, RowsValue) and isinstance(value, RowsValue):
+        return aligned(stable, value)
+    if isinstance(stable, FieldsValue) and isinstance(value, FieldsValue):
+        fields = {
+            name: aligned(before, one)
+            if isinstance(one, RowsValue) and isinstance(before := stable.fields.get(name), RowsValue)
+            else one
+            for name, one in value.fields.items()
+        }
+        return msgspec.structs.replace(value, fields=fields)
+    return value
 
 
 def _shrunk(state: RuleState, page_size: int | None) -> str | None:
@@ -386,7 +403,7 @@ def _dedupe_key(rule: Rule, conditions: Sequence[str], value: Value | None, now:
     """Rule, conditions, value, and the day where the workspace is."""
     day = datetime.fromtimestamp(now, zone_of(timezone)).date().isoformat()
     # Rows and fields are described in part: of them the whole counts.
-    whole = value_json(value) if isinstance(value, RowsValue | FieldsValue) else None
+    whole = value_json(_compared(value)) if isinstance(value, RowsValue | FieldsValue) else None
     written = describe(value) if whole is None else msgspec.json.encode(whole, order="sorted").decode()
     parts = ("+".join(conditions), written)
     told = [
@@ -395,6 +412,17 @@ def _dedupe_key(rule: Rule, conditions: Sequence[str], value: Value | None, now:
     if told[1] == parts[1] and isinstance(value, TextValue):
         told[1] = value.hash[:16]
     return f"{rule.id}:{told[0]}:{told[1].replace(' ', '_')}:{day}"
+
+
+def _compared(value: RowsValue | FieldsValue) -> RowsValue | FieldsValue:
+    """Without what is only shown: "3 minutes ago" and "4 minutes ago" are the same alert."""
+    if isinstance(value, RowsValue):
+        return msgspec.structs.replace(value, shown={})
+    fields = {
+        name: msgspec.structs.replace(one, shown={}) if isinstance(one, RowsValue) else one
+        for name, one in value.fields.items()
+    }
+    return msgspec.structs.replace(value, fields=fields)
 
 
 def _broken_alert(rule: Rule, code: str, detail: str, now: float, *, reminder: bool) -> AlertDraft:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from sentinel.decide.order import longest_rising
 from sentinel.decide.text import neutralise, shorten, visible
@@ -17,6 +19,8 @@ MAX_CHARACTERS: Final = 256 * 1024
 #: Characters of a key and of a cell that are kept.
 MAX_KEY: Final = 300
 MAX_CELL: Final = 2_000
+#: Characters of the hash that stands for what is longer.
+_MARK: Final = 12
 
 
 def read_rows(extracted: Extracted, normalization: Normalization) -> RowsValue:
@@ -34,22 +38,42 @@ def read_rows(extracted: Extracted, normalization: Normalization) -> RowsValue:
     if len(given) > MAX_ROWS:
         raise CheckFailure("EXTRACT_PARSE_ERROR", f"{len(given)} rows are more than {MAX_ROWS}; select fewer")
     rows: dict[str, dict[str, str]] = {}
+    shown: dict[str, dict[str, str]] = {}
+    numbered: dict[str, str] = {}
     size = 0
     for name, cells in given:
-        if len(cells) > MAX_COLUMNS:
-            detail = f"{len(cells)} columns are more than {MAX_COLUMNS}; name those that count"
-            raise CheckFailure("EXTRACT_PARSE_ERROR", detail)
-        key = _free(shorten(neutralise(visible(name), normalization), MAX_KEY), rows)
-        rows[key] = {visible(column): _cell(text, normalization) for column, text in cells.items()}
+        _bound_columns(cells)
+        plain = _bounded(neutralise(visible(name), normalization), MAX_KEY)
+        key = _free(plain, rows)
+        if key != plain:
+            numbered[key] = plain
+        rows[key], seen = {}, {"": shorten(visible(name), MAX_KEY)} if visible(name) != plain else {}
+        for column, text in cells.items():
+            page = visible(text)
+            rows[key][visible(column)] = neutral = _bounded(neutralise(page, normalization), MAX_CELL)
+            if page != neutral:
+                seen[visible(column)] = shorten(page, MAX_CELL)
+        if seen:
+            shown[key] = seen
         size += len(key) + sum(len(column) + len(text) for column, text in rows[key].items())
         if size > MAX_CHARACTERS:
             detail = f"the rows have more than {MAX_CHARACTERS} characters; select fewer rows or columns"
             raise CheckFailure("EXTRACT_PARSE_ERROR", detail)
-    return RowsValue(rows=rows, ordered=normalization.order_matters)
+    return RowsValue(rows=rows, ordered=normalization.order_matters, shown=shown, numbered=numbered)
 
 
-def _cell(text: str, normalization: Normalization) -> str:
-    return shorten(neutralise(visible(text), normalization), MAX_CELL)
+def _bound_columns(cells: Mapping[str, str]) -> None:
+    if len(cells) > MAX_COLUMNS:
+        detail = f"{len(cells)} columns are more than {MAX_COLUMNS}; name those that count"
+        raise CheckFailure("EXTRACT_PARSE_ERROR", detail)
+
+
+def _bounded(text: str, limit: int) -> str:
+    """The text, or its beginning and the hash of all of it: what changes further on is a change too."""
+    if len(text) <= limit:
+        return text
+    mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_MARK]
+    return f"{shorten(text, limit - _MARK - 1)} {mark}"
 
 
 def _free(key: str, taken: Mapping[str, object]) -> str:
@@ -61,9 +85,59 @@ def _free(key: str, taken: Mapping[str, object]) -> str:
     return free
 
 
+def aligned(before: RowsValue, after: RowsValue) -> RowsValue:
+    """`after`, its keys that come more than once numbered as equal rows are in `before`.
+
+    The page's order gives the numbers: a row more on top would be a change of all below it.
+    """
+    plain = dict.fromkeys((*before.numbered.values(), *after.numbered.values()))
+    names = {key: _renumbered(key, before, after) for key in plain}
+    renamed = {old: new for group in names.values() for old, new in group.items() if old != new}
+    rows = {renamed.get(key, key): cells for key, cells in after.rows.items()}
+    # Names that a page chose to look like numbers of ours: rather told as changed than lost.
+    if not renamed or len(rows) < len(after.rows):
+        return after
+    return RowsValue(
+        rows=rows,
+        ordered=after.ordered,
+        shown={renamed.get(key, key): cells for key, cells in after.shown.items()},
+        numbered={new: key for key, group in names.items() for new in group.values() if new != key},
+    )
+
+
+def _renumbered(plain: str, before: RowsValue, after: RowsValue) -> dict[str, str]:
+    """The keys of all rows of `after` that the page calls `plain`, and what they are to be."""
+    free = {key: before.rows[key] for key in _group(plain, before)}
+    coming = _group(plain, after)
+    names: dict[str, str] = {}
+    equal: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for key, cells in reversed(free.items()):
+        equal.setdefault(tuple(sorted(cells.items())), []).append(key)
+    for key in coming:
+        if same := equal.get(tuple(sorted(after.rows[key].items()))):
+            names[key] = same.pop()
+            del free[names[key]]
+    left = iter(free)
+    taken: dict[str, object] = dict.fromkeys(
+        (*before.rows, *(key for key in after.rows if key not in coming))
+    )
+    for key in coming:
+        if key in names:
+            continue
+        names[key] = next(left, "") or _free(plain, taken)
+        taken[names[key]] = None
+    return names
+
+
+def _group(plain: str, value: RowsValue) -> list[str]:
+    return [key for key in value.rows if value.numbered.get(key, key) == plain]
+
+
 def rows_change(before: RowsValue, after: RowsValue) -> RowsChange:
     """Which rows differ. Of rows whose order matters, the fewest that must have changed places."""
     was, now = before.rows, after.rows
+    new, gone = columns_change(was.values(), now.values())
+    apart = {*new, *gone}
     moved: list[str] = []
     if after.ordered:
         places = {key: place for place, key in enumerate(was)}
@@ -73,9 +147,43 @@ def rows_change(before: RowsValue, after: RowsValue) -> RowsChange:
     return RowsChange(
         added=tuple(key for key in now if key not in was),
         removed=tuple(key for key in was if key not in now),
-        changed=tuple(key for key in now if key in was and now[key] != was[key]),
+        changed=tuple(
+            key for key in now if key in was and without(now[key], apart) != without(was[key], apart)
+        ),
         moved=tuple(moved),
+        new_columns=new,
+        gone_columns=gone,
     )
+
+
+Cell = TypeVar("Cell")
+
+
+def columns_change(
+    was: Iterable[Mapping[str, object]], now: Iterable[Mapping[str, object]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns that came and went, of tables that have one in common; else all rows are others.
+
+    A column is what half of the rows have or more: what a few entries of a feed gain is theirs.
+    """
+    before, after = list(was), list(now)
+    old, new = (Counter(column for cells in rows for column in cells) for rows in (before, after))
+    if not old.keys() & new.keys():
+        return (), ()
+    return (
+        tuple(one for one, times in new.items() if one not in old and 2 * times >= len(after)),
+        tuple(one for one, times in old.items() if one not in new and 2 * times >= len(before)),
+    )
+
+
+def without(cells: Mapping[str, Cell], columns: Collection[str]) -> Mapping[str, Cell]:
+    """A row without some of its columns."""
+    return {column: text for column, text in cells.items() if column not in columns} if columns else cells
+
+
+def columns_told(new: Sequence[str], gone: Sequence[str]) -> list[str]:
+    """`column Stock added`, for each."""
+    return [f"column {one} added" for one in new] + [f"column {one} removed" for one in gone]
 
 
 def summary(change: RowsChange) -> str:
@@ -86,12 +194,13 @@ def summary(change: RowsChange) -> str:
         "changed": change.changed,
         "moved": change.moved,
     }
+    columns = columns_told(change.new_columns, change.gone_columns)
     told = [(len(keys), kind) for kind, keys in counts.items() if keys]
     if not told:
-        return "no row changed"
+        return ", ".join(columns) or "no row changed"
     (count, kind), *rest = told
     first = f"{count} {'row' if count == 1 else 'rows'} {kind}"
-    return ", ".join([first, *(f"{number} {name}" for number, name in rest)])
+    return ", ".join([*columns, first, *(f"{number} {name}" for number, name in rest)])
 
 
 def same_rows(one: RowsValue, other: RowsValue) -> bool:
@@ -101,7 +210,11 @@ def same_rows(one: RowsValue, other: RowsValue) -> bool:
     return not (one.ordered and other.ordered) or list(one.rows) == list(other.rows)
 
 
-def text_of(rows: Mapping[str, Mapping[str, str]], keys: Iterable[str] | None = None) -> str:
-    """The rows as lines, for conditions on text."""
-    wanted = rows if keys is None else [key for key in keys if key in rows]
-    return "\n".join(" ".join((key, *rows[key].values())) for key in wanted)
+def text_of(value: RowsValue, keys: Iterable[str] | None = None) -> str:
+    """The rows as lines, as people are shown them: for conditions on text."""
+    lines = []
+    for key in value.rows if keys is None else [key for key in keys if key in value.rows]:
+        shown = value.shown.get(key, {})
+        cells = {"": value.numbered.get(key, key), **value.rows[key], **shown}
+        lines.append(" ".join(cells.values()))
+    return "\n".join(lines)

@@ -46,7 +46,7 @@ def value_json(value: Value | None) -> Any:  # noqa: PLR0911 - one clause per ki
         case DateValue():
             return {"date": value.date}
         case RowsValue():
-            return {"rows": value.rows}
+            return {"rows": value.rows} | ({"shown": value.shown} if value.shown else {})
         case FieldsValue():
             return {"fields": {name: value_json(one) for name, one in value.fields.items()}}
         case None:

@@ -97,6 +97,8 @@ def _rows(rows: DocumentRows, limit: int | None) -> object:
         "added": rows.added,
         "removed": rows.removed,
         "moved": rows.moved,
+        "new_columns": list(rows.new_columns),
+        "gone_columns": list(rows.gone_columns),
         "changes": [
             {
                 "kind": row.kind,

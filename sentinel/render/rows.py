@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Final, Literal, NoReturn
@@ -16,6 +16,7 @@ from typing import Final, Literal, NoReturn
 import msgspec
 
 from sentinel.decide.order import longest_rising
+from sentinel.decide.rows import columns_change, columns_told, without
 from sentinel.model import DocumentCell, DocumentRow, DocumentRows
 from sentinel.render import clean
 
@@ -61,12 +62,15 @@ class _Table(msgspec.Struct, frozen=True):
     ordered: bool
     #: Whether the keys are names; else each is its row, written out.
     named: bool = True
+    #: By key: cells as the page has them, where they are compared otherwise; '' is the key itself.
+    seen: Mapping[str, Mapping[str, object]] = {}
 
 
 class _Keyed(msgspec.Struct, frozen=True):
     """Rows that bring their keys: sentinel.model.RowsValue."""
 
     rows: Mapping[str, object]
+    shown: Mapping[str, Mapping[str, object]] = {}
 
 
 def rows_difference(before: object, after: object, *, ordered: bool = True) -> DocumentRows | None:
@@ -75,14 +79,21 @@ def rows_difference(before: object, after: object, *, ordered: bool = True) -> D
     `ordered`: another order is a difference. Of the rows that are told those that changed come first, then
     added, removed and moved ones.
     """
-    tables = _tables(_parsed(before), _parsed(after), ordered=ordered)
+    old, new_value = _parsed(before), _parsed(after)
+    keyed = isinstance(old, _Keyed) and isinstance(new_value, _Keyed)
+    tables = _tables(old, new_value, ordered=ordered)
     if tables is None:
         return None
     was, now = tables
+    new, gone = columns_change(was.rows.values(), now.rows.values()) if keyed else ((), ())
+    apart = {*new, *gone}
     told: list[DocumentRow] = []
     counts: dict[_Kind, int] = {}
     found: Sequence[tuple[_Kind, list[str]]] = (
-        ("changed", [key for key in now.rows if key in was.rows and now.rows[key] != was.rows[key]]),
+        (
+            "changed",
+            [key for key in now.rows if key in was.rows and _differ(was.rows[key], now.rows[key], apart)],
+        ),
         ("added", [key for key in now.rows if key not in was.rows]),
         ("removed", [key for key in was.rows if key not in now.rows]),
         ("moved", _moved(was, now)),
@@ -91,7 +102,26 @@ def rows_difference(before: object, after: object, *, ordered: bool = True) -> D
         counts[kind] = len(keys)
         room = MAX_TOLD - len(told)
         told += [_row(kind, key, was, now) for key in keys[:room]]
-    return DocumentRows(changes=tuple(told), **counts) if told else None
+    if not told and not apart:
+        return None
+    return DocumentRows(
+        changes=tuple(told),
+        changed=counts["changed"],
+        added=counts["added"],
+        removed=counts["removed"],
+        moved=counts["moved"],
+        new_columns=_cleaned(new),
+        gone_columns=_cleaned(gone),
+    )
+
+
+def _differ(was: _Row, now: _Row, apart: Collection[str]) -> bool:
+    """Whether they do in what both tables have."""
+    return without(was, apart) != without(now, apart)
+
+
+def _cleaned(columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(clean.line(one, MAX_WORDS) for one in columns[:MAX_CELLS])
 
 
 def summary(rows: DocumentRows) -> str:
@@ -102,9 +132,15 @@ def summary(rows: DocumentRows) -> str:
         ("removed", rows.removed),
         ("moved", rows.moved),
     )
-    first, *rest = [(count, kind) for kind, count in counts if count] or [(0, "changed")]
+    columns = columns_told(rows.new_columns, rows.gone_columns)
+    told = [(count, kind) for kind, count in counts if count]
+    if columns and not told:
+        return ", ".join(columns)
+    first, *rest = told or [(0, "changed")]
     noun = "row" if first[0] == 1 else "rows"
-    return ", ".join([f"{first[0]} {noun} {first[1]}", *(f"{count} {kind}" for count, kind in rest)])
+    return ", ".join(
+        [*columns, f"{first[0]} {noun} {first[1]}", *(f"{count} {kind}" for count, kind in rest)]
+    )
 
 
 # --- from a value to a table -------------------------------------------------------------------
@@ -117,6 +153,8 @@ def _parsed(value: object) -> object:
             return _loads(text)
         case {"rows": dict(rows), **rest} if not rest:
             return _Keyed(rows)
+        case {"rows": dict(rows), "shown": dict(shown), **rest} if not rest:
+            return _Keyed(rows, {key: cells for key, cells in shown.items() if isinstance(cells, dict)})
         case dict() if frozenset(value) in _VALUES:
             return None
         case list() | dict():
@@ -141,9 +179,11 @@ def _refuse(constant: str) -> NoReturn:
 def _tables(old: object, new: object, *, ordered: bool) -> tuple[_Table, _Table] | None:
     match old, new:
         case (_Keyed(), _Keyed()) if max(len(old.rows), len(new.rows)) <= MAX_ROWS:
-            return _of_object(old.rows, ordered=ordered), _of_object(new.rows, ordered=ordered)
+            return _of_object(old.rows, old.shown, ordered=ordered), _of_object(
+                new.rows, new.shown, ordered=ordered
+            )
         case (dict(), dict()) if max(len(old), len(new)) <= MAX_ROWS:
-            return _of_object(old, ordered=False), _of_object(new, ordered=False)
+            return _of_object(old, {}, ordered=False), _of_object(new, {}, ordered=False)
         case (list(), list()) if max(len(old), len(new)) <= MAX_ROWS:
             was, now = [_cells(row) for row in old], [_cells(row) for row in new]
             column = _key_column(was, now)
@@ -151,8 +191,10 @@ def _tables(old: object, new: object, *, ordered: bool) -> tuple[_Table, _Table]
     return None
 
 
-def _of_object(found: Mapping[str, object], *, ordered: bool) -> _Table:
-    return _Table({str(key): _cells(row) for key, row in found.items()}, ordered=ordered)
+def _of_object(
+    found: Mapping[str, object], shown: Mapping[str, Mapping[str, object]], *, ordered: bool
+) -> _Table:
+    return _Table({str(key): _cells(row) for key, row in found.items()}, ordered=ordered, seen=shown)
 
 
 def _of_list(rows: Sequence[_Row], column: str | None, *, ordered: bool) -> _Table:
@@ -225,7 +267,13 @@ def _row(kind: _Kind, key: str, old: _Table, new: _Table) -> DocumentRow:
     names = dict.fromkeys((*now, *was)) if kind != "moved" else {}
     if kind == "changed":
         names = {name: None for name in names if was.get(name, _MISSING) != now.get(name, _MISSING)}
-    return DocumentRow(kind, clean.line(key, MAX_WORDS), _shown(names, was, now))
+    was_seen, now_seen = old.seen.get(key, {}), new.seen.get(key, {})
+    name = _words(now_seen.get("", was_seen.get("", key)))
+    return DocumentRow(kind, name, _shown(names, _as_seen(was, was_seen), _as_seen(now, now_seen)))
+
+
+def _as_seen(row: _Row, seen: Mapping[str, object]) -> _Row:
+    return {name: seen.get(name, cell) for name, cell in row.items()} if seen else row
 
 
 def _shown(names: Iterable[str], was: _Row, now: _Row) -> tuple[DocumentCell, ...]:

@@ -150,3 +150,29 @@ def test_from_text_it_is_the_same_as_from_values(before: Any, after: Any) -> Non
     texts = [{"canonical": json.dumps(side)} for side in (before, after)]
 
     assert rows_difference(*texts) == rows_difference(before, after)
+
+
+def test_cells_are_told_as_the_page_has_them_and_compared_without_noise() -> None:
+    before = {
+        "rows": {"⌚ Ann": {"at": "⌚", "said": "hi"}},
+        "shown": {"⌚ Ann": {"": "1 h ago Ann", "at": "1 h ago"}},
+    }
+    after = {
+        "rows": {"⌚ Ann": {"at": "⌚", "said": "yo"}},
+        "shown": {"⌚ Ann": {"": "2 h ago Ann", "at": "2 h ago"}},
+    }
+    (row,) = found(before, after).changes
+    assert row == DocumentRow("changed", "2 h ago Ann", (DocumentCell("said", "hi", "yo"),))
+    (gone,) = found(before, {"rows": {}}).changes
+    assert gone == DocumentRow(
+        "removed", "1 h ago Ann", (DocumentCell("at", "1 h ago", None), DocumentCell("said", "hi", None))
+    )
+
+
+def test_a_column_that_came_is_told_in_place_of_its_cells() -> None:
+    before = {"rows": {"x": {"Price": "1"}, "y": {"Price": "2"}}}
+    after = {"rows": {"x": {"Price": "1", "Stock": "5"}, "y": {"Price": "2", "Stock": "6"}}}
+    rows = found(before, after)
+    assert (rows.changes, rows.new_columns, rows.untold) == ((), ("Stock",), 0)
+    assert summary(rows) == "column Stock added"
+    assert summary(found(after, before)) == "column Stock removed"
