@@ -627,6 +627,10 @@ class Broker(Protocol):
         """A worker has done what it was asked; the text is kept for a minute."""
         ...
 
+    def answer_blocking(self, stream: str, order_id: str, text: str) -> None:
+        """The same for a thread without an event loop."""
+        ...
+
     async def answered(self, stream: str, order_id: str) -> str | None:
         """What a worker answered to that order; None: nothing yet."""
         ...

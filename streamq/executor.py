@@ -15,7 +15,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from streamq import tracing
+from streamq import stacks, tracing
 from streamq.broker import Again, Bury, Done, Finish, Lease
 from streamq.errors import DeadLetter, InvalidPayload, RetryIn, Snooze, StreamqError
 from streamq.handlers import Registration
@@ -122,7 +122,12 @@ class Executor:
             value: object = await self._registration.run(job)
             return value
         return await anyio.to_thread.run_sync(
-            self._registration.run, job, abandon_on_cancel=True, limiter=self._threads
+            stacks.run_named,
+            stacks.named(job.stream, job.id),
+            self._registration.run,
+            job,
+            abandon_on_cancel=True,
+            limiter=self._threads,
         )
 
     def _failed(self, lease: Lease, error: BaseException, duration: float) -> Ended:

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from streamq.broker import Broker, Renewal
 from streamq.clock import Clock
 from streamq.consumer import StreamConsumer
@@ -44,10 +46,12 @@ class Heart(threading.Thread):
         learned: Callable[[StreamConsumer, Renewal], None],
         tell: Callable[[Event], None],
         parent: Parent | None = None,
+        stacks: Callable[[], str] | None = None,
     ) -> None:
         """To be made on the event loop that the consumers run on; `learned` is called there after each.
 
-        `parent`: who is told with each beat how we are.
+        `parent`: who is told with each beat how we are. `stacks`: what to answer whoever asks where the jobs
+        stand; None: that is asked on the loop too.
         """
         super().__init__(name="streamq-heart", daemon=True)
         self._broker = broker
@@ -56,6 +60,7 @@ class Heart(threading.Thread):
         self._options = options
         self._clock = clock
         self._parent = parent
+        self._stacks = stacks
         self._learned = learned
         self._tell = tell
         #: We end to be replaced.
@@ -90,9 +95,25 @@ class Heart(threading.Thread):
                 return
             renewal = self._renewed(consumer)
         if renewal is not None:
+            if renewal.orders and self._stacks is not None:
+                renewal = self._traced(consumer, renewal, self._stacks)
             # The loop may have closed: then we are on the way out.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._learned, consumer, renewal)
+
+    def _traced(self, consumer: StreamConsumer, renewal: Renewal, stacks: Callable[[], str]) -> Renewal:
+        """Answer here where the jobs stand: a loop that one of them blocks could not. The rest is left."""
+        for order in renewal.orders:
+            if order.verb == "trace":
+                log.info("worker_ordered", extra={"worker": self._worker, "verb": order.verb})
+                try:
+                    self._broker.answer_blocking(consumer.stream, order.order_id, stacks())
+                except StreamqError as error:  # whoever asked sees that no answer comes
+                    self._tell(BrokerTrouble(type(error).__name__, str(error)))
+                except Exception:
+                    log.exception("trace_failed", extra={"stream": consumer.stream})
+        left = tuple(order for order in renewal.orders if order.verb != "trace")
+        return msgspec.structs.replace(renewal, orders=left)
 
     def _renewed(self, consumer: StreamConsumer) -> Renewal | None:
         try:

@@ -34,7 +34,7 @@ from streamq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, NotConf
 from streamq.job import NewJob, Receipt
 from streamq.keys import CALL_WINDOW, GROUP, LANES, StreamKeys
 from streamq.nodes import CALL_TIMEOUT, Node, Nodes
-from streamq.redis_inspection import RedisInspection
+from streamq.redis_inspection import RedisInspection, answer_words
 from streamq.redis_schedules import RedisSchedules
 from streamq.scripts import Call
 from streamq.wire import envelope_of, newer_format, pairs
@@ -441,6 +441,14 @@ class RedisBroker(RedisInspection, RedisSchedules):
         except (redis.RedisError, OSError) as error:
             raise _raise(error) from error
         return list(found)
+
+    def answer_blocking(self, stream: str, order_id: str, text: str) -> None:
+        """See `Broker.answer_blocking`."""
+        key, *rest = answer_words(stream, order_id, text)
+        try:
+            self._nodes.call_blocking(key, ("SET", key, *rest))
+        except (redis.RedisError, OSError) as error:
+            raise _raise(error) from error
 
     async def vouch(self, stream: str, worker: str) -> bool:
         """See `Broker.vouch`."""

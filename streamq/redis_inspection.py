@@ -59,6 +59,12 @@ class Place(msgspec.Struct, frozen=True):
     before: int
 
 
+def answer_words(stream: str, order_id: str, text: str) -> tuple[Any, ...]:
+    """A worker's answer as SET takes it."""
+    key = StreamKeys.of(stream).answer(order_id)
+    return key, text.encode("utf-8", "replace"), "PX", int(ANSWER_KEPT * 1000)
+
+
 class RedisInspection:
     """Needs two ways to ask the server; `RedisBroker` has them."""
 
@@ -246,8 +252,7 @@ class RedisInspection:
 
     async def answer(self, stream: str, order_id: str, text: str) -> None:
         """See `Broker.answer`."""
-        key = StreamKeys.of(stream).answer(order_id)
-        await self._ask("SET", key, text.encode("utf-8", "replace"), "PX", int(ANSWER_KEPT * 1000))
+        await self._ask("SET", *answer_words(stream, order_id, text))
 
     @over_all(spread.answered_in_any)
     async def answered(self, stream: str, order_id: str) -> str | None:

@@ -15,16 +15,17 @@ import secrets
 import signal
 import socket
 import sys
-import traceback
+import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.abc
 import msgspec
 
+from streamq import stacks
 from streamq.broker import Broker, Order, Renewal
 from streamq.clock import Clock, SystemClock
 from streamq.consumer import BLOCK, RECONNECT, StreamConsumer
@@ -36,6 +37,7 @@ from streamq.isolation import Isolation
 from streamq.options import WorkerOptions
 from streamq.parent import Parent
 from streamq.share import Share
+from streamq.steering import check_concurrency
 from streamq.ticker import Ticker
 
 log = logging.getLogger("streamq.worker")
@@ -116,6 +118,8 @@ class Worker:
         self._ticker = Ticker(broker, self.consumers, handlers, clock=self._clock, tell=self._tell)
         #: Streams whose partition 0 tells of fewer partitions than there are.
         self._forgotten: set[str] = set()
+        #: The loop, and its thread.
+        self._runs_on: tuple[asyncio.AbstractEventLoop | None, int] = (None, 0)
         self._stop = anyio.Event()
         self._stop_now = anyio.Event()
         self._stops = 0
@@ -148,8 +152,10 @@ class Worker:
     def set_concurrency(self, stream: str, jobs: int | None) -> None:
         """Jobs of that stream at once, in this worker; None: as it was registered. What runs goes on.
 
-        Holds until the broker says otherwise (`Broker.set_concurrency`, for all workers of a stream).
+        Holds until the broker says otherwise (`Broker.set_concurrency`, for all workers of a stream). Raises
+        InvalidJob for a number that cannot be run.
         """
+        check_concurrency(jobs)
         for consumer in self.consumers:
             if consumer.registration.stream == stream:
                 consumer.own_concurrency = jobs
@@ -174,13 +180,23 @@ class Worker:
         return sum(one.busy for one in self.consumers if one.registration.stream == stream)
 
     def stacks(self) -> str:
-        """Every running job and where it stands, for people."""
+        """Every running job and where it stands, for people. From any thread."""
+        threads = stacks.of_threads()
+        loop, ident = self._runs_on
+        at_work = asyncio.current_task(loop) if loop is not None and ident != threading.get_ident() else None
         parts = []
         for consumer in self.consumers:
             for running in consumer.running():
-                task = running.task
-                stack = "".join(_frames(task)) if task is not None else "  (not started, or ended)\n"
-                parts.append(f"{running!r}\n{stack}")
+                thread = threads.pop(
+                    stacks.named(consumer.registration.stream, running.lease.envelope.id), ""
+                )
+                stack = "" if running.task is None else stacks.of_task(running.task)
+                if running.task is not None and running.task is at_work:
+                    stack += f"  the event loop is at it and does nothing else:\n{stacks.of_thread(ident)}"
+                parts.append(f"{running!r}\n{stack or '  (not started, or ended)' + chr(10)}{thread}")
+        parts += [
+            f"goes on in its thread, its job has ended: {name}\n{stack}" for name, stack in threads.items()
+        ]
         return "\n".join(parts) or "no job is running"
 
     # --- the story ------------------------------------------------------------------------------
@@ -190,6 +206,7 @@ class Worker:
 
         Raises BrokerUnavailable after `give_up_after` seconds without an answer, and BrokerRefused.
         """
+        self._runs_on = asyncio.get_running_loop(), threading.get_ident()
         async with anyio.create_task_group() as background:
             if handle_signals:
                 background.start_soon(self._listen)
@@ -204,6 +221,7 @@ class Worker:
                 learned=self._learned,
                 tell=self._tell,
                 parent=Parent.found(),
+                stacks=lambda: self.stacks()[:ANSWER_LIMIT],
             )
             self._isolation.beat = heart.beat
             heart.start()
@@ -461,13 +479,3 @@ def resident_mib() -> float:
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _frames(task: asyncio.Task[Any]) -> Iterator[str]:
-    """Where a task stands, innermost await last."""
-    coroutine: Any = task.get_coro()
-    while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        if frame is not None:
-            yield from traceback.format_stack(frame, limit=1)
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)

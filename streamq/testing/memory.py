@@ -835,6 +835,10 @@ class MemoryBroker(MemorySchedules):
     async def answer(self, stream: str, order_id: str, text: str) -> None:
         """See `Broker.answer`."""
         await anyio.lowlevel.checkpoint()
+        self.answer_blocking(stream, order_id, text)
+
+    def answer_blocking(self, stream: str, order_id: str, text: str) -> None:
+        """See `Broker.answer_blocking`."""
         with self._lock:
             self._store(stream).answers.set(order_id, text, self._now_ms(), _ms(ANSWER_KEPT))
 

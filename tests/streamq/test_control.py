@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -284,6 +285,66 @@ async def test_a_worker_answers_where_its_jobs_stand_and_since_when(server_url: 
 
         await eventually(longer)  # renewals do not start it anew
         hold.set()
+
+
+async def test_a_plain_handler_s_thread_is_told_also_when_its_job_is_past_its_time(server_url: str) -> None:
+    hold = threading.Event()
+
+    def handler(_: Job[Note]) -> None:
+        hold.wait(PATIENCE)
+
+    async with open_shop(server_url, handler) as shop:
+        try:
+            await shop.put(0)
+            await shop.until(lambda: shop.consumer.busy == 1)
+            await shop.queue.enqueue(Note(1), job_id="1", timeout=0.01)
+            await shop.until(lambda: "1" in shop.ended)
+            answer = await shop.admin.order(await listed(shop), "trace", patience=PATIENCE)
+            assert answer is not None
+            running, _, past = answer.partition(
+                "goes on in its thread, its job has ended: streamq job notes 1"
+            )
+            assert "<Running notes 0 running>" in running
+            assert running.count("hold.wait(PATIENCE)") == past.count("hold.wait(PATIENCE)") == 1
+        finally:
+            hold.set()
+
+
+def test_a_worker_whose_loop_is_blocked_tells_what_blocks_it(valkey_url: str) -> None:
+    hold, took = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        took.set()
+        hold.wait(2 * PATIENCE)
+
+    async def handler(_: Job[Note]) -> None:
+        stuck()
+
+    async def work() -> None:
+        async with RedisBroker.from_url(valkey_url) as broker:
+            await Queue("notes", broker).enqueue(Note(0))
+            options = WorkerOptions(lease=30.0, renew=0.1, burst_wait=0)
+            handlers = Handlers()
+            handlers.on("notes", Note)(handler)
+            await Worker(broker, handlers, options=options).run(handle_signals=False)
+
+    async def ask() -> str | None:
+        async with RedisBroker.from_url(valkey_url) as broker:
+            admin = Admin(broker, ["notes"])
+            (view,) = await admin.workers()
+            return await admin.order(view, "trace", patience=PATIENCE)
+
+    worker = threading.Thread(target=asyncio.run, args=[work()])
+    worker.start()
+    try:
+        assert took.wait(PATIENCE)
+        answer = asyncio.run(ask())
+    finally:
+        hold.set()
+        worker.join(PATIENCE)
+    assert answer is not None
+    assert "the event loop is at it and does nothing else" in answer
+    assert "hold.wait(2 * PATIENCE)" in answer
 
 
 async def test_a_worker_that_is_gone_does_not_answer(server_url: str) -> None:
