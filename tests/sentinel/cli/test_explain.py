@@ -42,3 +42,8 @@ def test_a_code_that_is_none_names_the_nearest(run: Run) -> None:
     ended = run("explain", "FETCH_TIMOUT")
     assert ended.code == Exit.NOT_FOUND
     assert "explain FETCH_TIMEOUT" in ended.err
+
+
+def test_what_is_no_end_of_a_check_is_named_as_such() -> None:
+    head = page().partition("\n## ")[0]
+    assert all(f"`{code}`" in head for code in ("SELECTOR_HEALED", "VALUE_IMPLAUSIBLE", "EXTRACT_UNSTABLE"))
