@@ -399,7 +399,7 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = dict(
         _code(
             "VALUE_IMPLAUSIBLE",
             "The value is not plausible",
-            "The value lies outside of what the rule or its history allow: it must be seen once more to be believed.",
+            "The value lies outside of what the rule or its history allow; seen once more, it is believed.",
             "Look at the page; correct min and max of the rule if the value is right.",
             weight=10,
         ),

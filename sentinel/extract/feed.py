@@ -6,6 +6,7 @@ specification, RSS 1.0 (web.resource.org/rss/1.0), RFC 4287, JSON Feed 1.1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
@@ -89,8 +90,15 @@ def _plain(text: str) -> str:
 
 # --- XML ------------------------------------------------------------------------------------------
 
+_IS_HTML: Final = re.compile(
+    r"\ufeff?\s{0,100}(?:<\?xml[^<>]{0,200}>\s{0,100})?(?:<!--.{0,2000}?-->\s{0,100})?<(?:!doctype\s{1,10}html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
 
 def _of_xml(text: str, row: str | None) -> Iterator[dict[str, str]]:
+    if row is None and _IS_HTML.match(text):
+        raise CheckFailure("EXTRACT_PARSE_ERROR", "the page is HTML, not a feed")
     root = xml.parse(text)
     named = {row} if row else {"item", "entry"}
     if row is None and _local(root) not in ("rss", "RDF", "feed"):

@@ -111,6 +111,19 @@ def test_what_is_no_feed_or_too_much_of_one(text: str) -> None:
         rows(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!doctype html><html><head><title>News</title><meta charset=utf-8></head><body>News</body></html>",
+        "\n<!-- made by hand --><html><body>x",
+        '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><body/></html>',
+    ],
+)
+def test_a_page_in_place_of_a_feed_is_called_one(text: str) -> None:
+    with pytest.raises(CheckFailure, match="the page is HTML, not a feed"):
+        rows(text)
+
+
 def test_a_feed_without_entries_holds_no_rows() -> None:
     with pytest.raises(CheckFailure, match="EXTRACT_EMPTY_VALUE"):
         rows("<rss><channel/></rss>")
