@@ -76,6 +76,20 @@ RECORD = {
     },
 }
 
+BACK = rule(
+    "availability",
+    css(".stock"),
+    policy={
+        "conditions": [{"id": "back", "type": "availability_is", "value": "in_stock", "severity": "critical"}]
+    },
+)
+#: More than is kept of a text.
+LONG = " ".join(f"word{number}" for number in range(1500))
+WIDER = (
+    "<h1>Timetable</h1><table><tr><th>Line</th><th>To</th><th>Leaves</th><th>Gate</th></tr>"
+    "<tr><td>1</td><td>Port</td><td>8</td><td>B</td></tr><tr><td>2</td><td>Hill</td><td>9</td><td>C</td></tr></table>"
+)
+
 HISTORIES = [
     History("price-falls", "change", CAREFUL_PRICE, [
         *quiet(shop("129,99 €"), shop("129,99 €")), *seen_twice(shop("99,99 €")), *quiet(shop("99,99 €"))]),
@@ -186,4 +200,34 @@ HISTORIES = [
     History("neither-nor", "change", rule("price", css(".price"), policy={"conditions": [
         {"id": "fair", "not": {"any": [{"type": "price_above", "value": 150}, {"type": "price_below", "value": 50}]}}]}), [
         Step(shop("€200")), Step(shop("€200")), tells(shop("€100")), Step(shop("€101"))]),
+    History("in-stock-when-it-is-and-not-when-it-will-be", "change", BACK, [
+        *quiet(*(shop("€1", stock=words) for words in (
+            "Ausverkauft", "Bald wieder verfügbar", "Verfügbar ab 12.12.2027", "In Stock (0)", "Available: 0",
+            "Available from 1 March", "We're sold out, but more in stock soon"))),
+        tells(shop("€1", stock="Nur noch 2 Stück verfügbar")), *quiet(shop("€1", stock="Auf Lager"))]),
+    History("a-promise-of-days", "change", rule("text", css("main")), [
+        *quiet(html("<main>Free returns for 30 days.</main>"), html("<main>Free returns for 30 days.</main>")),
+        tells(html("<main>Free returns for 14 days.</main>"))]),
+    History("a-session-that-is-none-of-a-browser", "change", rule("text", css("main")), [
+        *quiet(html("<main>Next session: 2026-12-24</main>"), html("<main>Next session: 2026-12-24</main>")),
+        tells(html("<main>Next session: 2026-12-31</main>"))]),
+    History("a-recall-at-the-end-of-a-long-page", "change", rule("text", css("main"), policy={
+        "conditions": [{"id": "recall", "type": "text_contains", "value": "product recall"}]}), [
+        *quiet(html(f"<main>{LONG} Nothing.</main>"), html(f"<main>{LONG} Nothing yet.</main>")),
+        tells(html(f"<main>{LONG} Product recall of today.</main>"))]),
+    History("a-critical-fall-in-the-cooldown-of-an-info", "change", rule("price", css(".price"), policy={
+        "cooldownSeconds": 86400, "conditions": [
+            {"id": "rise", "type": "value_increased", "severity": "info"},
+            {"id": "low", "type": "price_below", "value": 50, "severity": "critical"}]}), [
+        *quiet(shop("€60"), shop("€60")), tells(shop("€61")), tells(shop("€40")), *quiet(shop("€45"), shop("€39"))]),
+    History("a-price-that-creeps", "change", rule("price", css(".price"), policy={"conditions": [
+        {"id": "crept", "type": "price_drop_percent", "value": 10, "from": "last_told"}]}), [
+        *quiet(shop("€100"), shop("€92")), tells(shop("€85")), *quiet(shop("€80"))]),
+    History("one-more-row-of-the-same-name", "change", rule("list", {"method": "table", "selector": "table", "key": "Line"},
+        policy={"conditions": [{"id": "new", "type": "rows_added", "value": 1}]}), [
+        *quiet(table(("A", "Port", "8"), ("A", "Hill", "9")), table(("A", "Hill", "9"), ("A", "Port", "8"))),
+        tells(table(("A", "Town", "7"), ("A", "Port", "8"), ("A", "Hill", "9")))]),
+    History("a-new-column", "change", rule("list", {"method": "table", "selector": "table", "key": "Line"}), [
+        *quiet(table(("1", "Port", "8"), ("2", "Hill", "9")), table(("1", "Port", "8"), ("2", "Hill", "9"))),
+        tells(html(WIDER)), *quiet(html(WIDER))]),
 ]  # fmt: skip

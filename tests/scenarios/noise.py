@@ -59,4 +59,7 @@ HISTORIES = [
     noise("a-page-that-moved", PRICE, shop("€10"), Reply(status=301, headers={"Location": "/moved"}), Reply(status=302, headers={"Location": "/moved"})),
     noise("a-date-written-otherwise", rule("date", css("#on"), normalization={"dateOrder": "dmy"}), html("<p id=on>24.12.2026</p>"), html("<p id=on>24 Dec 2026</p>"), html("<p id=on>2026-12-24</p>"), html("<time id=on>24. Dezember 2026</time>")),
     noise("crossing-back-is-nobodys-limit", rule("price", css(".price"), policy={"conditions": [{"id": "cheap", "type": "price_below", "value": 50}]}), shop("€60"), shop("€70"), shop("€51"), shop("€50")),
+    noise("words-of-a-rule-behind-a-not", rule("availability", css(".stock"), normalization={"mapping": {"available": "in_stock"}}, policy={"conditions": [{"id": "back", "type": "availability_is", "value": "in_stock"}]}), shop("€1", stock="Sold out"), shop("€1", stock="Currently unavailable"), shop("€1", stock="Not available"), shop("€1", stock="Available soon"), shop("€1", stock="Available: 0")),
+    noise("rows-of-one-name-in-another-order", rule("list", {"method": "table", "selector": "table", "key": "Line"}), table(("A", "P", "8"), ("A", "H", "9")), table(("A", "H", "9"), ("A", "P", "8"))),
+    noise("ages-in-a-table", rule("list", {"method": "table", "selector": "table", "key": "Line"}), table(("1", "Port", "3 minutes ago"), ("2", "Hill", "1 hour ago")), table(("1", "Port", "9 minutes ago"), ("2", "Hill", "2 hours ago"))),
 ]  # fmt: skip
