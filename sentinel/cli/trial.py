@@ -18,7 +18,7 @@ from sentinel.cli.exits import CommandError, Exit
 from sentinel.cli.values import iso
 from sentinel.decide.conditions import Before
 from sentinel.decide.confirm import confirm
-from sentinel.decide.judge import cooling_until, judge
+from sentinel.decide.judge import judge
 from sentinel.decide.normalise import normalise_rule
 from sentinel.decide.text import shorten
 from sentinel.decide.values import describe, value_json
@@ -112,7 +112,7 @@ async def try_rule(
     steps += [
         _confirmed(rule, before, value),
         _compared(before, value, verdict),
-        _conditions(rule, before, verdict, now=now),
+        _conditions(rule, verdict),
     ]
     return Trial(rule, tuple(steps), raw=raw, value=value, verdict=verdict)
 
@@ -315,14 +315,14 @@ def _compared(before: RuleState, value: Value, verdict: Verdict) -> Step:
     return Step("compare", ok=True, detail=words)
 
 
-def _conditions(rule: Rule, before: RuleState, verdict: Verdict, *, now: float) -> Step:
+def _conditions(rule: Rule, verdict: Verdict) -> Step:
     if not verdict.fired:
         count = len(rule.alert_policy.conditions)
         words = f"none of {count} met" if count else "none are written, so any change is told; there is none"
         return Step("conditions", ok=True, detail=words)
     met = ", ".join(f"{one.condition} ({one.severity})" for one in verdict.fired)
     channels = ", ".join(rule.alert_policy.channels) or "whom the workspace's routes say"
-    until = cooling_until(rule, before, now)
+    until = next((one.suppressed_until for one in verdict.alerts if one.suppressed == "cooldown"), None)
     held = "" if until is None else f"; but the rule's cooldown holds it back until {iso(until)[:19]}"
     return Step("conditions", ok=True, detail=f"{met}; would tell {channels}{held}")
 
