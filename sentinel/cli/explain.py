@@ -66,8 +66,8 @@ def page() -> str:
 Every way a check can end without a value, what is doubtful about a value that one brought, and what the
 watchdog tells; as `sentinel-worker explain` says it: `--json` gives one document per code.
 
-Three are no end of a check. `SELECTOR_HEALED` and `VALUE_IMPLAUSIBLE` stand before the `error_detail` of a good
-run, whose `error_code` is empty; `EXTRACT_UNSTABLE` is the code of a health alert.
+Three are no end of a check. `SELECTOR_HEALED` and `VALUE_IMPLAUSIBLE` stand before the `error_detail` of a
+good run, whose `error_code` is empty; `EXTRACT_UNSTABLE` is the code of a health alert.
 
 `weight`: points of [health](health.md) that a failed check takes. `again`: a second try may help.
 """

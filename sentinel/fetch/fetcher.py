@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urljoin
 
 import anyio
 import anyio.to_thread
@@ -31,6 +32,7 @@ from sentinel.fetch.guard import USER_AGENT, GuardBackend, GuardTransport, Netwo
 from sentinel.fetch.http import Answer, Ask, Limits, Trail
 from sentinel.fetch.modes import Mode, Worked
 from sentinel.fetch.politeness import parse_retry_after
+from sentinel.fetch.refresh import LONGEST, refresh_of
 from sentinel.fetch.resolver import Resolve, system_resolve
 from sentinel.fetch.solver import Solution, Solver, Unsolved
 from sentinel.fetch.upstream import read_proxy
@@ -327,7 +329,9 @@ class Fetcher:
         transport = self._transport if proxy is None else self._open_transport(through=proxy)
         try:
             with anyio.fail_after(seconds):
-                answer = await http.get(transport, ask, self._policy, self._limits, trail)
+                answer = await http.get(
+                    transport, ask, self._policy, self._limits, trail, sends_on=self._sends_on
+                )
                 return await self._conclude(answer, trail, began, asked_for_change=bool(ask.validators))
         except CheckFailure as exc:
             raise self._failed(exc, trail, began) from exc
@@ -394,7 +398,21 @@ class Fetcher:
             raise self._refused(answer.status, answer.headers, page.block)
         if not page.text.strip():
             raise CheckFailure("PAGE_EMPTY", f"the server answered {answer.status} with nothing in it")
+        way = refresh_of(answer.headers, page.text) if page.block is None and _is_html(answer) else None
+        if way is not None and way.empty:
+            raise CheckFailure("PAGE_EMPTY", f"the page is empty, another follows after {way.seconds} s")
         return _fetched(trail, began, page=page)
+
+    def _sends_on(self, answer: Answer, url: str) -> str | None:
+        """Where a page that says nothing leads on at once; only to another address, or it would go round."""
+        if answer.status != 200 or len(answer.body) > LONGEST or not _is_html(answer):
+            return None
+        try:
+            text = _text_of(answer, self._limits)[1]
+        except CheckFailure:
+            return None  # told by whoever reads it
+        way = refresh_of(answer.headers, text)
+        return way.location if way is not None and way.at_once and urljoin(url, way.location) != url else None
 
     def _refused(self, status: int, headers: Mapping[str, str], block: Block | None) -> CheckFailure:
         """The failure an error status stands for."""
@@ -591,8 +609,12 @@ def _judge(asked: str, found: PageFound | Solution) -> Block | None:
     return classify(found.status, found.headers, found.text, asked=asked, came_to=found.url)
 
 
-def _digest_good(answer: Answer, limits: Limits, trail: Trail) -> _Page:
-    """Inflate, decode and judge a page. Raises CheckFailure."""
+def _is_html(answer: Answer) -> bool:
+    return "html" in answer.headers.get("content-type", "text/html").lower()
+
+
+def _text_of(answer: Answer, limits: Limits) -> tuple[bytes, str]:
+    """Inflate and decode a page. Raises CheckFailure."""
     codings = codings_of(answer.headers.get_list("content-encoding"))
     body = bounded_decode(answer.body, codings, max_bytes=limits.decoded_bytes, max_ratio=limits.ratio)
     content_type = answer.headers.get("content-type", "")
@@ -603,6 +625,12 @@ def _digest_good(answer: Answer, limits: Limits, trail: Trail) -> _Page:
     text = charset.decode(body, content_type)
     if charset.is_garbled(text):
         raise CheckFailure("FETCH_DECODE", "much of the body is no text in any encoding")
+    return body, text
+
+
+def _digest_good(answer: Answer, limits: Limits, trail: Trail) -> _Page:
+    """The same, and judge it. Raises CheckFailure."""
+    body, text = _text_of(answer, limits)
     return _Page(body, text, _classified(answer, text, trail))
 
 

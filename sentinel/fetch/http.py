@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urljoin
@@ -118,11 +118,22 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
+def _stays(answer: Answer, url: str) -> str | None:
+    """No page sends on by itself."""
+
+
 async def get(
-    transport: GuardTransport, ask: Ask, policy: NetworkPolicy, limits: Limits, trail: Trail
+    transport: GuardTransport,
+    ask: Ask,
+    policy: NetworkPolicy,
+    limits: Limits,
+    trail: Trail,
+    *,
+    sends_on: Callable[[Answer, str], str | None] = _stays,
 ) -> Answer:
     """The answer at the end of the redirects that `ask` meets.
 
+    `sends_on`: where a good answer, and its URL, lead on as a redirect would; counted as one.
     Raises CheckFailure (FETCH_*), also where a hop leads to an address the guard refuses. The caller
     puts a deadline around it.
     """
@@ -132,9 +143,14 @@ async def get(
         trail.final_url = str(hop.url)
         request = hop.request(limits)
         answer = await _exchange(transport, request, limits, trail)
-        if answer.status not in _REDIRECTS or "location" not in answer.headers:
+        location = (
+            answer.headers.get("location")
+            if answer.status in _REDIRECTS
+            else sends_on(answer, trail.final_url)
+        )
+        if location is None:
             return answer
-        hop.follow(answer.headers, policy)
+        hop.follow(answer.headers, location, policy)
     raise CheckFailure(
         "FETCH_HTTP_4XX", f"the page redirects in a circle (more than {limits.redirects} times)"
     )
@@ -175,10 +191,10 @@ class _Hop:
             },
         )
 
-    def follow(self, headers: httpx.Headers, policy: NetworkPolicy) -> None:
+    def follow(self, headers: httpx.Headers, location: str, policy: NetworkPolicy) -> None:
         """Go where the answer points; leave credentials behind where that is another origin."""
         self._keep_cookies(headers)
-        target = redirect_target(self.url, headers, policy)
+        target = redirect_target(self.url, location, policy)
         if not _same_party(self.url, target):
             self._trusted = False
         self.url = target
@@ -192,9 +208,9 @@ class _Hop:
                 jar[name] = value
 
 
-def redirect_target(base: httpx.URL, headers: httpx.Headers, policy: NetworkPolicy) -> httpx.URL:
+def redirect_target(base: httpx.URL, location: str, policy: NetworkPolicy) -> httpx.URL:
     """Where a Location points, checked like any URL. Raises CheckFailure."""
-    location = headers["location"].strip()
+    location = location.strip()
     if len(location) > MAX_URL_LENGTH:
         raise CheckFailure("FETCH_BAD_URL", f"the page redirects to a URL of {len(location):,} characters")
     if _CONTROL.search(location):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import httpx
 import pytest
@@ -224,7 +225,7 @@ async def test_a_cookie_set_on_the_way_is_sent_on_the_way_and_then_forgotten(
 async def test_a_flood_of_cookies_is_cut() -> None:
     hop = _Hop(Ask(url=httpx.URL(START), headers={}))
     flood = [("set-cookie", f"c{n}=v") for n in range(200)] + [("set-cookie", "big=" + "v" * 9000)]
-    hop.follow(httpx.Headers([*flood, ("location", "/next")]), NetworkPolicy())
+    hop.follow(httpx.Headers(flood), "/next", NetworkPolicy())
     sent = hop.request(Limits()).headers["cookie"]
     assert sent.count("=") == 50
     assert "big" not in sent
@@ -252,3 +253,76 @@ async def test_a_redirect_to_what_is_no_web_page_says_so(
     assert caught.value.code == "FETCH_BAD_URL"
     assert f"a {location.partition(':')[0].lower()}: address" in caught.value.detail
     assert len(switchboard.dialled) == 1
+
+
+# --- by `Refresh` ---------------------------------------------------------------------------------------
+
+WIDGET = Reply(body="<h1>Widget</h1><p class=price>10 €</p>")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body="<meta http-equiv=refresh content='0;url=/widget'>"),
+        Reply(body='<META HTTP-EQUIV="Refresh" CONTENT="5; URL=&#47;widget">'),
+        Reply(body="<html><head><title>x</title><meta content=\"3;url='/widget'\" http-equiv='refresh'></head></html>"),
+        Reply(body="<meta http-equiv=refresh content='0, /widget'><p>Redirecting…</p>"),
+        Reply(body="", headers={"Refresh": "0;url=/widget"}),
+        Reply(body=gzip.compress(b"<meta http-equiv=refresh content='0;url=/widget'>"), headers={"Content-Encoding": "gzip"}),
+    ],
+)  # fmt: skip
+async def test_an_empty_page_that_sends_on_is_a_redirect(fetcher: Fetcher, site: Site, reply: Reply) -> None:
+    site.route("/start", reply)
+    site.route("/widget", WIDGET)
+    page = await fetcher.fetch(START, PLAIN)
+    assert (page.final_url, "10 €" in page.text) == ("http://shop.example.org/widget", True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<meta http-equiv=refresh content='60;url=/widget'>",
+        "<meta http-equiv=refresh content='0'>",
+        "<meta http-equiv=refresh content='0;url=/start'>",
+        "<meta http-equiv=refresh content='0;url=http://shop.example.org/start'>",
+    ],
+)
+async def test_an_empty_page_that_comes_again_is_empty(fetcher: Fetcher, site: Site, body: str) -> None:
+    site.route("/start", Reply(body=body))
+    with pytest.raises(FetchFailure) as caught:
+        await fetcher.fetch(START, PLAIN)
+    assert caught.value.code == "PAGE_EMPTY"
+    assert len(site.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<meta http-equiv=refresh content='5;url=/widget'><p id=n>42</p>",
+        "<meta http-equiv=refresh content='0;url=/widget'><p>" + "A page of its own. " * 20,
+        "<noscript><meta http-equiv=refresh content='0;url=/widget'></noscript><script>fill()</script>",
+        "<!-- <meta http-equiv=refresh content='0;url=/widget'> --><p>x",
+        "<meta http-equiv=refresh content='soon'>",
+    ],
+)
+async def test_a_page_that_says_something_is_read_as_it_is(fetcher: Fetcher, site: Site, body: str) -> None:
+    site.route("/start", Reply(body=body))
+    assert (await fetcher.fetch(START, PLAIN)).text == body
+
+
+async def test_sending_on_is_held_to_what_redirects_are(
+    fetcher: Fetcher, site: Site, switchboard: Switchboard
+) -> None:
+    site.route(
+        "/start", Reply(body="<meta http-equiv=refresh content='0;url=http://169.254.169.254/latest'>")
+    )
+    with pytest.raises(FetchFailure) as caught:
+        await fetcher.fetch(START, PLAIN)
+    assert caught.value.code == "FETCH_REFUSED_ADDRESS"
+    assert switchboard.dialled == [(PUBLIC, 80)]
+
+    for here, there in (("/start", "/other"), ("/other", "/start")):
+        site.route(here, Reply(body=f"<meta http-equiv=refresh content='0;url={there}'>"))
+    with pytest.raises(FetchFailure, match="in a circle"):
+        await fetcher.fetch(START, PLAIN)
+    assert len(site.requests) == 1 + Limits().redirects + 1
