@@ -18,7 +18,8 @@ from typing import Final
 import msgspec
 
 from sentinel.decide import phrases
-from sentinel.decide.coming import MONTH, coming
+from sentinel.decide.coming import coming
+from sentinel.decide.counted import counts, says_none
 from sentinel.decide.text import shorten, visible
 from sentinel.errors import CheckFailure
 from sentinel.model import AvailabilityStatus, AvailabilityValue
@@ -100,48 +101,6 @@ _DAYS: Final = (
     (re.compile(r"mo|me[si]|maan|man|kuu|miesi|lun|месяц|honap"), 30.0),
     (re.compile(r"w(?:$|ee|ek|k|o)|sem|sett|vec|ug|uk|viik|tyg|tyd|tyz|het|sapt|tjed|недел|haf"), 7.0),
 )
-#: What is counted: `3 Stück auf Lager`, `0 ks skladem`.
-_PIECES: Final = (
-    r"(?:x|st|stk|ks|db|buc|szt|pcs|pc|kpl|uds?|шт|бр|pieces?|items?|units?|articles?|copies|copy|stuck|stucks?"
-    r"|artikel|exemplare?|stuks?|exemplaar|exemplaren|exemplaires?|unites?|unidad(?:es)?|ejemplar(?:es)?|piezas?"
-    r"|articulos?|pezz[oi]|articol[oi]|exemplar(?:es)?|pecas?|sztuk[ai]?|egzemplarz\w*|kus[yu]?|kusov|kusu"
-    r"|darab|bucat[ai]|produs[e]?|komad[ai]?|kos[aiov]*|kpl|kappaletta|kappale|stycken|styck|eksemplarer?"
-    r"|штук[аи]?|единиц[аы]?|экземпляр\w*|одиниц[яі]|бройк[аи]|broyki|urun|adet|τεμαχι[αο]|san pham|produk"
-    r"|tk|gab|vnt|left)\.?(?!\w)"
-)
-_COUNTED: Final = re.compile(
-    rf"(?P<count>\d{{1,7}})\+?\)?(?: ?(?:of|von|de|di|z|ze|av|из|/) ?\d{{1,7}})? ?(?:{_PIECES} ?)*"
-    r"(?:left in stock|left|in stock|available|auf lager|verfugbar|en stock|disponibles?|disponibil\w*|op voorraad|"  # noqa: E501 - one table row
-    r"i lager|pa lager|w magazynie|skladem|skladom|na sklade|raktaron|in stoc|remaining|kvar|tilbage|igjen|"
-    r"jaljella|maradt|kaldi|rimast[oi]|rimanenti|restantes?|ubrig|dostepn\w+|dostupn\w+)\b"
-    r"|\b(?:stock|lagerbestand|bestand|auf lager|skladem|in stock|na sklade|voorraad|lagersaldo|stoc|qty|quantity|"  # noqa: E501 - one table row
-    r"remaining|zasoba|zaloga|zaliha|остаток|existencias|giacenza|estoque|keszlet|lagerstatus|lager|varastossa)"
-    rf" ?[:>]? ?(?P<after>\d{{1,7}})\b(?![.,/:-]\d|\.? ?{MONTH})"
-    rf"|(?:在庫数?|库存|庫存|재고) ?[:：]? ?(?P<dense>\d{{1,7}})"
-    r"|(?:残り|残|仅剩|只剩|僅剩|剩余|剩餘|仅余|남은 수량:?) ?(?:在庫)? ?"
-    r"(?P<rest>\d{1,7}) ?(?:点|個|台|つ|枚|本|冊|件|个|瓶|개)"
-    r"|(?P<before>\d{1,7}) ?(?:点|個|台|件|개) ?(?:在庫あり|남음)"
-)
-#: `Quedan 2`, `only 2 pieces`: said of what is left; a number of days or percents is none.
-_LEFT: Final = re.compile(
-    r"(?<!\w)(?:(?:nur noch|plus que|ne reste(?: plus)? que|il (?:en )?reste"
-    r"|(?:solo )?quedan?(?: solo| solamente)?"
-    r"|ne restano(?: solo)?|restano(?: solo)?|rimangono(?: solo)?"
-    r"|restam?(?: apenas| so)?|zostal[yao]?|pozostal[yao]"
-    r"|zbyvaji?|zostavaju?|mai sunt|au (?:mai )?ramas|preostalo|осталось|осталась|остался|залишилось"
-    r"|залишилося|остават|απομενουν|chi con|tersisa|sisa|atlikusi|liko)"
-    rf"[: ] ?(?P<left>\d{{1,5}})(?! ?[%/.,:-]?\d)(?: {_PIECES}|(?= ?[!.)|;])| ?$)"
-    r"|(?:only|just|the last|last|ultimas?|ultim[oi]s?|apenas|solo|nog(?: maar| slechts)?|laatste|endast|bara"
-    r"|sista|kun|siste|sidste|vain|viimeiset|ostatni[ea]|tylko|posledni|posledne|posledny|uz len|uz jen"
-    r"|(?:mar )?csak|utolso|ultimele|ultima|(?:jos |se )?samo|zadnji[he]?|последни[ей]|останні|само|son"
-    r"|sadece|μονο|ainult"
-    rf"|derni?ers?|dernieres?|letzten?) (?P<few>\d{{1,5}}) {_PIECES})"
-)
-#: After "in stock" it says that none is: `In Stock (0)`, `Available: 0 pcs`, `Auf Lager: nein`.
-_NONE_OF_IT: Final = re.compile(
-    rf" ?(?:[:：=] ?[(\[]?|[(\[]) ?(?:0+ ?(?:{_PIECES})?|no|nein|non|nee|nej|nei"
-    r"|ei|nie|ne|nem|nu|nao|нет|ні|не|none)(?= ?(?:[)\]!;,|]|\.? ?$|\. [^\d]| - ))"
-)
 #: A "no" a few words before "in stock".
 _NEGATED: Final = re.compile(
     r"\b(?:not|no longer|never|isn't|aren't|cannot be|nicht|nicht mehr|kein|keine|non|ne(?! reste)|n'est|pas|plus(?! que)|niet|geen|ikke|"  # noqa: E501 - one table row
@@ -218,7 +177,7 @@ def _says(folded: str, words: str, status: AvailabilityStatus) -> bool:
         start, end = match.span()
         if _is_negated(folded, start) or (not after and _DENSE_NEGATION.match(folded, end)):
             continue
-        if status != "in_stock" or not (coming(folded, start, end) or _NONE_OF_IT.match(folded, end)):
+        if status != "in_stock" or not (coming(folded, start, end) or says_none(folded, end)):
             return True
     return False
 
@@ -276,10 +235,10 @@ def _said(folded: str) -> set[AvailabilityStatus]:
         status, heard = _told(rest, match)
         if status is not None:
             said.add(status)
-    counts = _counts(rest)
-    if counts:  # "0 in stock" holds the phrase "in stock": the count says it better
+    numbers = counts(rest)
+    if numbers:  # "0 in stock" holds the phrase "in stock": the count says it better
         said.discard("in_stock")
-        said.add("in_stock" if max(counts) > 0 else "out_of_stock")
+        said.add("in_stock" if max(numbers) > 0 else "out_of_stock")
     if not said and _buttons().search(folded):
         said.add("in_stock")
     return said
@@ -294,21 +253,13 @@ def _told(text: str, match: re.Match[str]) -> tuple[AvailabilityStatus | None, i
         return status, end
     if _is_doubted(text, start):
         return None, end
-    if _is_negated(text, start) or _NONE_OF_IT.match(text, end):
+    if _is_negated(text, start) or says_none(text, end):
         return "out_of_stock", end
     mark = coming(text, start, end)
     # "In stock, soon sold out": the "soon" is that of the phrase after it.
     if mark is None or (mark.end > end and _phrases().match(text, mark.end + 1)):
         return status, end
     return mark.status, max(end, mark.end)
-
-
-def _counts(text: str) -> list[int]:
-    """How many there are, as often as it is told."""
-    found = [next(part for part in match.groups() if part is not None) for match in _COUNTED.finditer(text)]
-    return [
-        int(count) for count in [*found, *(match["left"] or match["few"] for match in _LEFT.finditer(text))]
-    ]
 
 
 def _is_doubted(text: str, start: int) -> bool:
