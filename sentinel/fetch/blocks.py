@@ -243,8 +243,8 @@ def _weigh(status: int, seen: _Seen) -> Block | None:
 def _firm(found: list[tuple[Sign, int]]) -> set[str]:
     """Walls that show prices too: what one could buy instead, what a member pays.
 
-    A challenge by what only challenges are made of; a login by its heading or its address, and with a
-    password to type; "not found" both in the title and above the page.
+    A challenge by what only challenges are made of; a login by its heading, its address or its greeting, and
+    with a password to type; "not found" both in the title and above the page.
     """
     firm = {
         sign.code
@@ -253,7 +253,8 @@ def _firm(found: list[tuple[Sign, int]]) -> set[str]:
         or (sign.where == "head" and times > 1 and sign.code in (MISSING, FAILED))
     }
     places = {sign.where for sign, _ in found if sign.code == LOGIN and sign.weight >= _HALF}
-    return firm | {LOGIN} if "markup" in places and places & {"head", "way"} else firm
+    greets = any(sign.code == LOGIN and sign.where == "form" and sign.weight > _HALF for sign, _ in found)
+    return firm | {LOGIN} if "markup" in places and (greets or places & {"head", "way"}) else firm
 
 
 def _heads(markup: str) -> tuple[str, ...]:

@@ -581,6 +581,13 @@ SIGNS: Final = (
         r"^[a-z]+://(?:consent|guce|cmp|privacy)[.-]",
         r"^[^?#]*[/._-](?:consent|collectconsent|cookie-?(?:wall|consent)|privacy-?gate|zustimmung)(?:[/._?#;-]|$)",
     ),
+    # Next to nothing but a greeting and the form.
+    _sign(
+        LOGIN,
+        "form",
+        0.35,
+        r"\A.{0,150}\b(?:welcome|hello|willkommen|bienvenue|bienvenid[oa]|benvenut[oi]|welkom|witaj|vitajte|vítejte|välkommen)\b.{0,250}\Z",
+    ),
     # Next to nothing but the form.
     _sign(
         LOGIN,

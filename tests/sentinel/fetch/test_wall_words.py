@@ -85,6 +85,7 @@ WALLS = {
     "login de, an account": (200, page("Kundenkonto", "<h1>Kundenkonto</h1>" + PASSWORD + "<h2>Neuer Kunde?</h2><p>Mit einem Konto können Sie schneller einkaufen.</p>"), "PAGE_LOGIN"),
     "login fr, politely": (200, page("Bonjour", "<p>Veuillez vous connecter</p>" + PASSWORD), "PAGE_LOGIN"),
     "login in two steps": (200, page("Log in | App", "<h1>Welcome</h1><form><input name=email><button>Continue</button></form><p>Continue with Google</p>"), "PAGE_LOGIN"),
+    "login that greets, with a price": (200, page("Widget - Shop", "<h1>Welcome</h1>" + PASSWORD + "<p>From <span class=price>9,99 €</span> a month</p>"), "PAGE_LOGIN"),
     "login of members who pay": (200, page("Sign in", "<p>Members read all for 9.99 €</p>" + PASSWORD), "PAGE_LOGIN"),
     # consent
     "consent de": (200, page("Bevor Sie fortfahren", "<button>Alle akzeptieren</button><button>Alle ablehnen</button>"), "PAGE_CONSENT"),
@@ -157,6 +158,7 @@ PAGES = {
     "five hundred miles": page("500 miles", "<p>A song.</p>"),
     "a status page with a plan": page("Acme Status", "<h1>Acme Status</h1><h2>Scheduled maintenance</h2><p>None planned.</p>"),
     "a product to come": page("Widget", "<h1>Widget</h1><h2 id=s>Temporarily unavailable</h2>"),
+    "a login above a greeting": page("Shop", PASSWORD + "<h1>Welcome</h1><p>" + "Our tables are made of oak, oiled by hand. " * 10 + "</p><p class=price>120 €</p>"),
     "a museum in winter": page("Museum", "<h1>Museum opening hours</h1><h2>Temporarily closed</h2><p>Opens again 3 March</p>"),
     "a ruling": page("Court news", "<h1>Visa access denied to three applicants</h1><p>The court ruled today.</p>"),
     "a press report": page("News", "<h1>Bail: access denied to journalists</h1>"),
