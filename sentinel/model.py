@@ -834,6 +834,8 @@ class Extracted(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 1.0
     #: Schema extraction: a currency found beside the amount.
     currency: str | None = None
+    #: The decimal mark in `raw` is ours: the page shows cents apart (`19<sup>99</sup>`) and proves none.
+    joined: bool = False
     #: jsonpath: the same as JSON, where `raw` is not: of a text, and of null, whose text is empty.
     json: str | None = None
     #: table, feed: (key, column -> text) of each row in the page's order, as they are: a key that comes

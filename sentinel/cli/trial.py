@@ -236,7 +236,7 @@ async def _tell_tries(
             tries.append(f"{name}: {many}{shorten(found.raw, SHOWN)!r}{_sure(found)}")
             return
         try:
-            alone = await extractor.extract(page, step, allow_empty=False)
+            alone = await extractor.extract(page, step, money=rule.normal.kind == "price")
         except CheckFailure as failure:
             words = _NOTHING.get(failure.code, failure.detail)
             many = _many(await extractor.count(page, step))

@@ -30,6 +30,8 @@ class Price(msgspec.Struct, frozen=True):
     separator: Separator | None = None
     #: True where another amount was possible (`1.234`).
     guessed: bool = False
+    #: What the text says of it is that it was asked before, or is asked for a part, or by some only.
+    part: bool = False
 
 
 class _Candidate(msgspec.Struct, frozen=True):
@@ -50,6 +52,9 @@ _FREE: Final = frozenset(
     }
 )
 
+#: An amount to the cent, and how long a whole number may be that is a footnote behind it.
+_IN_CENTS: Final = re.compile(r"[.,]\d\d$")
+_CENTS_LENGTH: Final = 2
 #: Minutes of an hour are no cents, but where a krona follows: `12:90 kr`.
 _COLON_CENTS: Final = re.compile(
     r"(?<![\d:.,])(\d{1,3}(?:\ \d{3})*|\d+):(\d{2})(?=\ ?(?:kr|SEK|NOK|DKK|ISK)\b)"
@@ -115,6 +120,7 @@ def read_price(
         _currency(best, named, prefer),
         best.reading.separator,
         best.reading.guessed,
+        best.rank[1],
     )
 
 
@@ -259,6 +265,8 @@ def _is_of_next(name: Named, place: _Place, end: int) -> bool:
     following = place.following
     if following is None or name.start == end:
         return False
+    if _IN_CENTS.search(place.match[0]) and len(following[0]) <= _CENTS_LENGTH and following[0].isdigit():
+        return False  # `19,90 €1`: a footnote
     gap = following.start() - name.end
     return gap == 0 or (gap == 1 and _ALWAYS_BEFORE.fullmatch(place.text, name.start, name.end) is not None)
 

@@ -174,8 +174,11 @@ def _number(
 
 
 def _learned(extracted: Extracted, proven: Separator | None) -> Separator | None:
-    """What the rule's own selector proves; a fallback (`1299.00` in JSON-LD) writes by other rules."""
-    return proven if extracted.selector_index == 0 else None
+    """What the rule's own selector proves; a fallback (`1299.00` in JSON-LD) writes by other rules.
+
+    Where cents stand apart (`19<sup>99</sup>`) the page shows no mark.
+    """
+    return proven if extracted.selector_index == 0 and not extracted.joined else None
 
 
 def _strange_decimals(amount: Decimal, currency: str | None) -> str | None:

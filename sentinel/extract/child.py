@@ -34,6 +34,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     lost: Lost | None = None
     #: How often the selector matches is all that is asked.
     count: bool = False
+    money: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -65,7 +66,13 @@ def answer(frame: bytes) -> Answer:
         if question.count:
             return Answer(None, count=matches(page, question.extraction))
         return Answer(
-            extract(page, question.extraction, allow_empty=question.allow_empty, lost=question.lost)
+            extract(
+                page,
+                question.extraction,
+                allow_empty=question.allow_empty,
+                money=question.money,
+                lost=question.lost,
+            )
         )
     except CheckFailure as failure:
         return Answer(None, failure.code, failure.detail)

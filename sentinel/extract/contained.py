@@ -59,13 +59,27 @@ class Extractor:
         return f"<Extractor {self._slots.borrowed_tokens} of {self._slots.total_tokens} children busy>"
 
     async def extract(
-        self, page: Fetched, extraction: Extraction, *, allow_empty: bool = False, lost: Lost | None = None
+        self,
+        page: Fetched,
+        extraction: Extraction,
+        *,
+        allow_empty: bool = False,
+        money: bool = False,
+        lost: Lost | None = None,
     ) -> Extracted:
         """As `sentinel.extract.extract`; also EXTRACT_PARSE_ERROR for a page that takes too much."""
-        return await self._extract(page, Page(page), extraction, allow_empty=allow_empty, lost=lost)
+        seen = Page(page)
+        return await self._extract(page, seen, extraction, allow_empty=allow_empty, money=money, lost=lost)
 
     async def _extract(
-        self, page: Fetched, seen: Page, extraction: Extraction, *, allow_empty: bool, lost: Lost | None
+        self,
+        page: Fetched,
+        seen: Page,
+        extraction: Extraction,
+        *,
+        allow_empty: bool,
+        money: bool,
+        lost: Lost | None,
     ) -> Extracted:
         """`seen`: the same page, for what is read here.
 
@@ -73,11 +87,11 @@ class Extractor:
         """
         if is_cheap(page, extraction):
             try:
-                return extract(seen, extraction, allow_empty=allow_empty)
+                return extract(seen, extraction, allow_empty=allow_empty, money=money)
             except CheckFailure as failure:
                 if lost is None or failure.code != "EXTRACT_SELECTOR_NOT_FOUND":
                     raise
-        question = _question(page, extraction, allow_empty=allow_empty, lost=lost)
+        question = _question(page, extraction, allow_empty=allow_empty, money=money, lost=lost)
         async with self._slots:
             answer = await self._ask(question)
         if answer.extracted is None:
@@ -107,6 +121,7 @@ class Extractor:
                 page,
                 only.extraction,
                 allow_empty=only.normal.empty == "value",
+                money=only.normal.kind == "price",
                 lost=lost_part(elements.get(name), only),
             )
         found: dict[str, Extracted] = {}
@@ -117,7 +132,12 @@ class Extractor:
                 # What may be missing is missing: it is not looked for elsewhere.
                 lost = None if field.optional else lost_part(elements.get(name), field)
                 found[name] = await self._extract(
-                    page, seen, field.extraction, allow_empty=allow_empty, lost=lost
+                    page,
+                    seen,
+                    field.extraction,
+                    allow_empty=allow_empty,
+                    money=field.normal.kind == "price",
+                    lost=lost,
                 )
             except CheckFailure as failure:
                 if not field.optional or failure.code not in NOT_THERE:
@@ -163,6 +183,7 @@ def _question(
     extraction: Extraction,
     *,
     allow_empty: bool = False,
+    money: bool = False,
     lost: Lost | None = None,
     count: bool = False,
 ) -> Question:
@@ -174,6 +195,7 @@ def _question(
         allow_empty,
         lost,
         count,
+        money,
     )
 
 

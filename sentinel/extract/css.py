@@ -11,6 +11,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import html
+from sentinel.extract.asked import MAX_OTHERS, asked, first_asked, is_struck
 from sentinel.extract.hints import shown
 from sentinel.extract.step import Found, Step
 
@@ -42,11 +43,22 @@ def read(page: Page, step: Step) -> Found:
 
     Raises CheckFailure EXTRACT_SELECTOR_NOT_FOUND, RULE_INVALID for a selector that is not CSS.
     """
-    node = first_within(page.tree, page.root(step.context), step.selector)
+    root = page.root(step.context)
+    node = first_within(page.tree, root, step.selector)
     if node is None:
         where = f" inside {step.context!r}" if step.context else ""
         raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"nothing matches {step.selector!r}{where}")
-    return Found(raw=of(node, step.attribute, step.selector), node=node)
+    if step.money and is_struck(node):
+        node = first_asked(root.css(step.selector)[:MAX_OTHERS])
+    return found(node, step)
+
+
+def found(node: LexborNode, step: Step) -> Found:
+    """What the step's attribute says of an element; as a price without what was asked before."""
+    if not step.money or step.attribute != "text" or node.first_child is None:
+        return Found(raw=of(node, step.attribute, step.selector), node=node)
+    now = asked(node)
+    return Found(raw=now.text, currency=now.currency, joined=now.joined, node=node)
 
 
 def of(node: LexborNode, attribute: str, selector: str) -> str:

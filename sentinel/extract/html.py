@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from functools import lru_cache
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
@@ -142,9 +143,14 @@ def visible_text(node: LexborNode) -> str:
     return shown_text(node) or tidy("".join(_pieces(node, skip_hidden=False)))
 
 
-def shown_text(node: LexborNode, without: Container[int] = ()) -> str:
-    """The same, and '' where all of it is hidden. `without`: elements (by mem_id) that are left out."""
-    return tidy("".join(_pieces(node, skip_hidden=True, without=without)))
+def shown_text(
+    node: LexborNode, without: Container[int] = (), ahead: Mapping[int, str] = MappingProxyType({})
+) -> str:
+    """The same, and '' where all of it is hidden. `without`: elements (by mem_id) that are left out.
+
+    `ahead`: what is told before elements, by mem_id.
+    """
+    return tidy("".join(_pieces(node, skip_hidden=True, without=without, ahead=ahead)))
 
 
 def tidy(text: str) -> str:
@@ -158,7 +164,13 @@ def printable(text: str) -> str:
     return _INVISIBLE.sub("", text)
 
 
-def _pieces(root: LexborNode, *, skip_hidden: bool, without: Container[int] = ()) -> Iterator[str]:
+def _pieces(
+    root: LexborNode,
+    *,
+    skip_hidden: bool,
+    without: Container[int] = (),
+    ahead: Mapping[int, str] = MappingProxyType({}),
+) -> Iterator[str]:
     """Text in document order, with line breaks at blocks. Walks, never recurses: pages are deep."""
     node: LexborNode | None = root
     while node is not None:
@@ -173,7 +185,7 @@ def _pieces(root: LexborNode, *, skip_hidden: bool, without: Container[int] = ()
             node is root
             or not (tag in _UNSEEN or (skip_hidden and _is_unseen(node)) or node.mem_id in without)
         ):
-            yield _edge(tag)
+            yield _edge(tag) + ahead.get(node.mem_id, "")
             descend = node.first_child
         if descend is not None:
             node = descend

@@ -8,6 +8,7 @@ from typing import Any, Final
 from selectolax.lexbor import LexborNode
 
 from sentinel.extract import html
+from sentinel.extract.asked import asked
 
 # `Any` is a property's value: text, an item, or a list of them; as in JSON-LD.
 
@@ -86,6 +87,8 @@ def _value(node: LexborNode, attributes: dict[str, str | None]) -> str:
     place = _VALUE_AT.get(node.tag or "")
     if place is not None and (value := attributes.get(place)):
         return html.tidy(value)
+    if (attributes.get("itemprop") or "").lower() in ("price", "lowprice"):
+        return asked(node).text
     return html.visible_text(node)
 
 

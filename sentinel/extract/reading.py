@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+
 from sentinel.decide.normalise import normalise
 from sentinel.errors import CheckFailure
 from sentinel.extract import (
@@ -22,6 +24,7 @@ from sentinel.extract import (
     text,
     xpath,
 )
+from sentinel.extract.asked import asked
 from sentinel.extract.page import Page
 from sentinel.extract.step import Found, Step
 from sentinel.model import Extracted, Extraction, Fetched, Healed, Lost
@@ -55,12 +58,18 @@ _TRY_NEXT: Final = frozenset(
 
 
 def extract(
-    page: Fetched | Page, extraction: Extraction, *, allow_empty: bool = False, lost: Lost | None = None
+    page: Fetched | Page,
+    extraction: Extraction,
+    *,
+    allow_empty: bool = False,
+    money: bool = False,
+    lost: Lost | None = None,
 ) -> Extracted:
     """Read a page's value: the rule's own selector first, then its fallbacks in order.
 
     `page`: a `Page` where more is read from it, so that it is parsed once for all.
     `allow_empty`: an element that is there but empty is a value (`normalization.empty: value`).
+    `money`: it is a price; what the element shows as asked before is left out (`sentinel.extract.asked`).
     `lost`: what to look for where nothing is found (`Extracted.healed` says that it was).
     Raises CheckFailure with the code of the rule's own selector when none gives a value:
     EXTRACT_SELECTOR_NOT_FOUND, EXTRACT_SCHEMA_NOT_FOUND, EXTRACT_EMPTY_VALUE, EXTRACT_AMBIGUOUS,
@@ -69,7 +78,7 @@ def extract(
     """
     seen = page if isinstance(page, Page) else Page(page)
     failures: list[CheckFailure] = []
-    for index, step in enumerate(steps(extraction)):
+    for index, step in enumerate(steps(extraction, money=money)):
         try:
             found = _read(seen, step, extraction, allow_empty=allow_empty)
         except CheckFailure as failure:
@@ -82,6 +91,7 @@ def extract(
             selector_index=index,
             confidence=found.confidence,
             currency=found.currency,
+            joined=found.joined,
             json=found.json,
             rows=found.rows,
             fingerprint=None if found.node is None else fingerprint.take(found.node, found.raw),
@@ -99,7 +109,10 @@ def _healed(page: Page, extraction: Extraction, lost: Lost) -> Extracted | None:
     if match is None:
         return None
     try:
-        raw = postprocess.apply(match.raw, extraction.postprocess)
+        seen = match.raw
+        if lost.normal.kind == "price" and extraction.attribute == "text":
+            seen = asked(match.node).text
+        raw = postprocess.apply(seen, extraction.postprocess)
         found = Extracted(
             raw=raw,
             selector_index=1 + len(extraction.fallback_selectors),
@@ -118,7 +131,7 @@ def _healed(page: Page, extraction: Extraction, lost: Lost) -> Extracted | None:
     return found
 
 
-def steps(extraction: Extraction) -> Iterator[Step]:
+def steps(extraction: Extraction, *, money: bool = False) -> Iterator[Step]:
     """What is tried, in order; the context and the postprocessing hold for all."""
     yield Step(
         method=extraction.method,
@@ -126,6 +139,7 @@ def steps(extraction: Extraction) -> Iterator[Step]:
         attribute=extraction.attribute,
         context=extraction.context,
         content=extraction.content,
+        money=money,
         row=extraction.row,
         key=extraction.key,
         columns=extraction.columns,
@@ -137,6 +151,7 @@ def steps(extraction: Extraction) -> Iterator[Step]:
             attribute=fallback.attribute,
             context=extraction.context,
             content=extraction.content,
+            money=money,
             row=extraction.row,
             key=extraction.key,
             columns=extraction.columns,
@@ -159,7 +174,7 @@ def _read(page: Page, step: Step, extraction: Extraction, *, allow_empty: bool) 
         raise CheckFailure("EXTRACT_EMPTY_VALUE", f"{step.method} {step.selector!r} found {what}")
     # What postprocessing made of a text is a text still.
     as_json = found.json if found.json is None or raw == found.raw else jsonpath.as_json(raw)
-    return Found(raw=raw, confidence=found.confidence, currency=found.currency, json=as_json, node=found.node)
+    return msgspec.structs.replace(found, raw=raw, json=as_json)
 
 
 def _cleaned(found: Found, step: Step, extraction: Extraction, *, allow_empty: bool) -> Found:

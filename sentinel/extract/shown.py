@@ -17,9 +17,10 @@ from typing import Final
 import msgspec
 from selectolax.lexbor import LexborNode
 
-from sentinel.decide import currency, number
+from sentinel.decide import currency, number, price_words
 from sentinel.decide.money import read_price
 from sentinel.extract import html
+from sentinel.extract.asked import asked, is_called_asked, is_called_old, is_struck
 from sentinel.extract.place import Place, following, lineage, names, preceding
 
 #: Nodes walked on one page, and amounts looked at.
@@ -40,15 +41,6 @@ _PRICED: Final = re.compile(
     r"price|amount|\bprix|preis|prezzo|precio|preco|cena\b|prijs|\bpris\b|tsena|\bhinta|fiyat|\bcost\b",
     re.IGNORECASE,
 )
-#: What was asked before, or elsewhere. `list` and `regular` are so only beside another amount.
-_OLD: Final = re.compile(
-    r"(?<![a-z])old|old(?:-|_)?price|(?<![a-z])was(?![a-z])|list-?_?price|strike|strikethrough|"
-    r"cross(?:ed)?|barred|"
-    r"before|regular|msrp|rrp|\buvp|srp\b|original|initial|full-?price|previous|compare|line-?through|"
-    r"discounted-from|"
-    r"(?:^|[-_ ])(?:del|stare?|alt|vecchio|ancien|antes|staraya|prev)(?:$|[-_ ])",
-    re.IGNORECASE,
-)
 #: Not the whole thing, or not what it costs.
 _PART: Final = re.compile(
     r"saving|\bsave|you-?save|discount-?(?:amount|value|label)|price-?tax|tax-?excl|without-?(?:tax|"
@@ -57,12 +49,6 @@ _PART: Final = re.compile(
     r"credit|leas|rating|bonus|points|deposit|wholesale|min-?price|max-?price|range-?(?:slider|filter|"
     r"input)|filter|"
     r"cuota|rata\b|coupon|voucher|trade-?in|threshold|subtotal|total(?![a-z])",
-    re.IGNORECASE,
-)
-_ASKED: Final = re.compile(
-    r"our-?price|current|actual|final|(?<![a-z])sale(?![a-z])|special|now\b|product-?_?price|"
-    r"price-?_?now|new-?price|"
-    r"price-?_?new|offer-?_?price|selling|today|main|buy-?_?box|\bpdp|detail",
     re.IGNORECASE,
 )
 #: Words before an amount: what it is.
@@ -75,7 +61,9 @@ _SAYS_OLD: Final = re.compile(
     r"před|původní|běžná|pôvodn\w*|"
     r"zamiast|poprzednia|korábbi|eredeti|régi|vechi|înainte|pvp|prp|старая|было|вместо|原價|原价|定価|"
     r"通常価格|정가|preço de|precio normal|"
-    r"stara|redovna|редовна|стара)(?![^\W\d_])",
+    r"stara|redovna|редовна|стара|conseillé|prix public|anterior|recomendado|consigliato|listino|regularna|"
+    r"katalogowa|doporučená|odporúčaná|bežná|recommended|suggested|streichpreis|listenpreis|normalpris|"
+    r"recomandat|listaár|обычная|рекомендованная|市场价|定价|吊牌价|希望小売価格)(?![^\W\d_])",
     re.IGNORECASE,
 )
 _SAYS_PART: Final = re.compile(
@@ -98,10 +86,7 @@ _SAYS_NOW: Final = re.compile(
     r"價格|价格|特價|售價|価格|販売価格|税込|가격|판매가|מחיר|السعر|最低價|cijena)(?![^\W\d_])",
     re.IGNORECASE,
 )
-_STRUCK_TAGS: Final = frozenset({"del", "s", "strike"})
-_STRUCK_STYLE: Final = re.compile(r"line-through", re.IGNORECASE)
 _PERCENT: Final = re.compile(r"(?<![\d.,])(\d{1,2})(?:[.,]\d)?\s?%|%\s?(\d{1,2})(?!\d)")
-_CENTS_NAME: Final = re.compile(r"cent|decimal|fraction|penny|penni|kopek|minor|small|sup\b", re.IGNORECASE)
 #: Said to screen readers in one piece, beside pieces for the eye.
 _SPOKEN: Final = re.compile(r"off-?screen|visually-?hidden|sr-only|screen-?reader", re.IGNORECASE)
 _NO_TEXT: Final = frozenset(
@@ -157,7 +142,7 @@ def price(root: LexborNode, place: Place, sells: LexborNode | None = None) -> Sh
     old = [one for one in found if one.is_old]
     if not now:
         # A mark is a comparison: an old price without a new one is the price, unless it is struck.
-        now, old = [one for one in old if not _struck(one.node) and not _SAYS_OLD.search(one.said)], []
+        now, old = [one for one in old if not is_struck(one.node) and not _says_old(one.said)], []
     reduced = _reduced(now, old, percents)
     now = [one for one in now if one.amount not in reduced.values() or one.amount in reduced]
     ranked = _ranked(now, place, sells_at, frozenset(reduced))
@@ -193,7 +178,7 @@ def _points(one: Amount, rank: int, place: Place) -> float:
     called = " ".join(names(part) for part in lineage(one.node, 3))
     points = 2.0 if one.currency else 0.0
     points += 1.5 if _PRICED.search(called) else 0.0
-    points += 1.5 if _ASKED.search(called) else 0.0
+    points += 1.5 if is_called_asked(called) else 0.0
     said_now = _SAYS_NOW.search(one.said)
     # "Price:" and nothing else before it is a label; the word in a sentence is a word.
     points += 2.0 if said_now and one.said[said_now.end() :].lstrip(" :").startswith(one.raw) else 0.0
@@ -337,7 +322,7 @@ def _judged(node: LexborNode, text: str, names_money: bool, at: int, label: str)
     if not any(map(_PRICED.search, called)) and not _is_amount_alone(text):
         return None
     said = text if _DIGIT.search(label) else f"{label} {text}"
-    if _SAYS_PART.search(said) or any(map(_PART.search, called)) or _in_no_text(node):
+    if _says_part(said) or any(map(_PART.search, called)) or _in_no_text(node):
         return None
     price = read_price(text)
     if (
@@ -346,8 +331,16 @@ def _judged(node: LexborNode, text: str, names_money: bool, at: int, label: str)
         or (price.currency is None and not any(map(_PRICED.search, called)))
     ):
         return None
-    is_old = _struck(node) or _SAYS_OLD.search(said) is not None or _is_called_old(called)
+    is_old = is_struck(node) or _says_old(said) or is_called_old(called)
     return Amount(text, price.amount, price.currency, node, at, said, is_old)
+
+
+def _says_old(said: str) -> bool:
+    return _SAYS_OLD.search(said) is not None or price_words.LOWEST_OF_DAYS.search(said) is not None
+
+
+def _says_part(said: str) -> bool:
+    return _SAYS_PART.search(said) is not None or price_words.FOR_SOME.search(said) is not None
 
 
 def _is_amount_alone(text: str) -> bool:
@@ -356,42 +349,18 @@ def _is_amount_alone(text: str) -> bool:
     return len(numbers) == 1 and len(_LETTER.findall(text)) <= MAX_LETTERS
 
 
-def _is_called_old(called: list[str]) -> bool:
-    """The innermost name that says when the price holds decides."""
-    for name in called:
-        if _OLD.search(name):
-            return True
-        if _ASKED.search(name):
-            return False
-    return False
-
-
 def amount_text(node: LexborNode) -> str:
-    """The text of an element, "
-    "with cents that stand in an element of their own told apart: 19<sup>99</sup>.
+    """The text of an element without what it asked before, cents that stand apart put behind their mark.
+
+    Where one piece of it is for screen readers, that piece: beside it the pieces for the eye say it again.
     """
+    if node.first_child is None:
+        return ""
     for child in node.css("span, sup, small, b, em, i")[:12]:
         text = (child.text(deep=True) or "").strip()
         if text and _SPOKEN.search(names(child)) and _DIGIT.search(text):
             return html.tidy(text)
-        if len(text) == 2 and text.isdigit() and (child.tag == "sup" or _CENTS_NAME.search(names(child))):
-            before = html.tidy(_text_before(node, child))
-            if before[-1:].isdigit():
-                after = html.visible_text(node)
-                return after.replace(f"{before}{text}", f"{before}.{text}", 1).replace(
-                    f"{before} {text}", f"{before}.{text}", 1
-                )
-    return html.visible_text(node)
-
-
-def _text_before(node: LexborNode, child: LexborNode) -> str:
-    pieces = []
-    for one in node.traverse(include_text=True):
-        if one.mem_id == child.mem_id:
-            break
-        if one.tag == "-text":
-            pieces.append(one.text_content or "")
-    return "".join(pieces)
+    return asked(node).text
 
 
 def _several(text: str, most: int) -> bool:
@@ -402,10 +371,3 @@ def _several(text: str, most: int) -> bool:
 
 def _in_no_text(node: LexborNode) -> bool:
     return any(one.tag in _NO_TEXT for one in lineage(node, 6))
-
-
-def _struck(node: LexborNode) -> bool:
-    return any(
-        one.tag in _STRUCK_TAGS or _STRUCK_STYLE.search(one.attributes.get("style") or "")
-        for one in lineage(node, 4)
-    )

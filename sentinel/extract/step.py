@@ -14,6 +14,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     method: ExtractMethod
     selector: str
     attribute: str = "text"
+    #: It is read as a price: what was asked before is left out, see sentinel.extract.asked.
+    money: bool = False
     #: CSS selector of the part of the page to search in, or None for all of it.
     context: str | None = None
     #: text: all of it, or the main content.
@@ -32,6 +34,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 1.0
     #: As the page writes it beside the amount: ISO 4217 where it is one.
     currency: str | None = None
+    #: The decimal mark in `raw` is ours, and proves nothing of the page's.
+    joined: bool = False
     #: jsonpath: the same as JSON, where `raw` is not: of a text, and of null, whose text is empty.
     json: str | None = None
     #: table, feed: (key, column -> text) of each row.

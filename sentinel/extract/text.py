@@ -30,5 +30,5 @@ def read(page: Page, step: Step) -> Found:
             )
         return Found(raw=told)
     if step.attribute in ("text", ""):
-        return Found(raw=html.visible_text(root))
+        return Found(raw=html.visible_text(root)) if not step.money else css.found(root, step)
     return Found(raw=css.of(root, step.attribute, step.selector or "the page"))

@@ -18,6 +18,7 @@ from selectolax.lexbor import LexborNode
 
 from sentinel.errors import CheckFailure, Problem
 from sentinel.extract import css, html, xml
+from sentinel.extract.asked import MAX_OTHERS, first_asked, is_struck
 from sentinel.extract.hints import did_you_mean, shown
 from sentinel.extract.page import Page
 from sentinel.extract.step import Found, Step
@@ -74,7 +75,7 @@ def read(page: Page, step: Step) -> Found:
         if not told:
             where = f" inside {step.context!r}" if step.context else ""
             raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"nothing matches {step.selector!r}{where}")
-        return Found(raw=_of(told[0], tree, step), node=_element_of(told[0], tree))
+        return _of(told, tree, step)
     return Found(raw=_words(told, step.selector))
 
 
@@ -163,18 +164,18 @@ def _compiled(expression: str) -> Any:
     return etree.XPath(expression, regexp=False, smart_strings=False)
 
 
-def _of(match: Any, tree: _Tree, step: Step) -> str:
-    """An element as the attribute asks; an attribute or a text as it is."""
+def _of(told: list[Any], tree: _Tree, step: Step) -> Found:
+    """The first of the matches: an element as the attribute asks; an attribute or a text as it is."""
+    match = told[0]
     if not isinstance(match, etree._Element):  # noqa: SLF001 - its only name
-        return html.tidy(str(match))
+        return Found(raw=html.tidy(str(match)))
     node = _node_of(match, tree)
-    if node is not None:
-        return css.of(node, step.attribute, step.selector)
-    return xml.of(match, step.attribute, step.selector)
-
-
-def _element_of(match: Any, tree: _Tree) -> LexborNode | None:
-    return _node_of(match, tree) if isinstance(match, etree._Element) else None  # noqa: SLF001 - its only name
+    if node is None:
+        return Found(raw=xml.of(match, step.attribute, step.selector))
+    if step.money and is_struck(node):
+        others = [_node_of(one, tree) for one in told[:MAX_OTHERS] if isinstance(one, etree._Element)]  # noqa: SLF001 - as above
+        node = first_asked([one for one in others if one is not None])
+    return css.found(node, step)
 
 
 def _words(told: Any, expression: str) -> str:
