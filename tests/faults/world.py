@@ -436,7 +436,7 @@ def _rules_file(base: str, hook: str, ids: Sequence[str]) -> dict[str, Any]:
                 "id": rule_id,
                 "url": f"{base}/{rule_id}",
                 "type": "number",
-                "fetch": {"mode": "http"},
+                "fetch": {"mode": "http", "timeout": 300},  # also where a frozen worker is slow to thaw
                 "extraction": {"method": "css", "selector": ".n"},
                 "schedule": {"intervalSeconds": ONCE},
                 "alertPolicy": {
