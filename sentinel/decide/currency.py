@@ -268,6 +268,13 @@ _WORDY_CODES: Final = frozenset(
 )
 #: Currencies whose amounts have three decimals, so that a dot before three digits is decimal.
 THREE_DECIMALS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+#: Currencies that are not written with decimals.
+NO_DECIMALS: Final = frozenset(
+    {
+        *("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV"),
+        *("XAF", "XOF", "XPF"),
+    }
+)
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -355,6 +362,19 @@ def named_in(text: str) -> list[Named]:
 
 def _at(match: re.Match[str], named: Named) -> Named:
     return msgspec.structs.replace(named, start=match.start(), end=match.end())
+
+
+def decimals(code: str | None) -> int:
+    """How many decimals amounts of a currency are written with where they have any (ISO 4217)."""
+    return 0 if code in NO_DECIMALS else 3 if code in THREE_DECIMALS else 2
+
+
+def written(amount: str, code: object) -> str:
+    """An exact amount (`12.9`) as people write it in its currency: `12.90`; whole ones stay whole."""
+    whole, point, fraction = amount.partition(".")
+    if not point or not fraction.isdigit():
+        return amount
+    return f"{whole}.{fraction.ljust(decimals(code if isinstance(code, str) else None), '0')}"
 
 
 def resolve(named: Named, *preferred: str | None) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+from sentinel.decide.currency import written
 from sentinel.decide.dates import days_of, same_moment
 from sentinel.decide.jsonfield import plain, same_json
 from sentinel.decide.rows import same_rows
@@ -63,7 +64,7 @@ def describe(value: Value | None) -> str:  # noqa: PLR0911 - one clause per kind
     """A value in a few words."""
     match value:
         case PriceValue():
-            return f"{plain(value.amount)} {value.currency or ''}".strip()
+            return f"{written(plain(value.amount), value.currency)} {value.currency or ''}".strip()
         case AvailabilityValue():
             days = f" ({value.lead_time_days} days)" if value.lead_time_days is not None else ""
             return value.status.replace("_", " ") + days

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from sentinel.decide.currency import written
+
 _STATUS: Final = {
     "in_stock": "in stock",
     "out_of_stock": "out of stock",
@@ -41,7 +43,7 @@ def describe_percent(percent: str | None) -> str:
 def _in_words(value: object) -> str:  # noqa: PLR0911 - one clause per kind
     match value:
         case {"amount": amount, **rest}:
-            return _joined(amount, rest.get("currency"))
+            return _joined(written(str(amount), rest.get("currency")), rest.get("currency"))
         case {"status": str(status), **rest}:
             return _availability(status, rest.get("lead_time_days"))
         case {"number": number, **rest}:

@@ -372,7 +372,7 @@ def test_the_alert_tells_before_and_after_and_its_key_is_rule_condition_value_an
         }
     ]
     assert alert.body["change"] == {"kind": "decreased", "percent": "-10.50"}
-    assert alert.dedupe_key.startswith("widget:change:89.5_EUR:2026-09-")
+    assert alert.dedupe_key.startswith("widget:change:89.50_EUR:2026-09-")
     # 22:30 UTC is the next day in Bratislava
     late = NOW - NOW % 86400 + 22.5 * 3600
     state = RuleState(stable=eur(100))

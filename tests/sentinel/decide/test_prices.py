@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.decide import normalise
+from sentinel.decide import describe, normalise, value_json
 from sentinel.decide.currency import currency_of
 from sentinel.decide.money import read_price
 from sentinel.errors import CheckFailure
 from sentinel.model import Extracted, Normalization, PriceValue
+from sentinel.render.values import describe as in_alert
 
 CORPUS = Path(__file__).parent / "data" / "price-strings.csv"
 PRICE = Normalization(kind="price")
@@ -254,3 +255,25 @@ def test_an_amount_written_in_any_style_is_read_back(
 @given(st.text(max_size=200))
 def test_no_text_makes_a_price_raise(text: str) -> None:
     read_price(text, hint=text)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "words"),
+    [
+        ("12.9", "EUR", "12.90 EUR"),
+        ("1099.9", "BRL", "1099.90 BRL"),
+        ("12.50", None, "12.50"),
+        ("12", "EUR", "12 EUR"),
+        ("1280", "JPY", "1280 JPY"),
+        ("12.5", "JPY", "12.5 JPY"),
+        ("1.5", "KWD", "1.500 KWD"),
+        ("0.125", "USD", "0.125 USD"),  # nothing is rounded
+    ],
+)
+def test_people_read_an_amount_with_its_cents_and_machines_exactly(
+    amount: str, currency: str | None, words: str
+) -> None:
+    value = PriceValue(Decimal(amount), currency)
+    assert describe(value) == words
+    assert in_alert(value) == words
+    assert value_json(value)["amount"] == amount.rstrip("0" * ("." in amount))
