@@ -19,6 +19,7 @@ import msgspec
 
 MAX_ITEMS: Final = 5_000
 MAX_DEPTH: Final = 40
+MAX_VARIANTS: Final = 500
 
 _PRODUCT: Final = frozenset(
     {
@@ -76,6 +77,12 @@ def found_in(values: list[Any]) -> list[Product]:
     # An offer on its own: the page is the product.
     alone = [item for item, _ in _items(values) if types(item) & _OFFER]
     return [Product({}, tuple(made for item in alone for made in _offer(item)))] if alone else []
+
+
+def variants_of(product: Product) -> list[Product]:
+    """The variants of a product group, each with its own offers; at most MAX_VARIANTS."""
+    listed = [one for one in _listed(product.fields.get("hasVariant")) if isinstance(one, dict)]
+    return [Product(one, tuple(_offers(one))) for one in listed[:MAX_VARIANTS]]
 
 
 def main(products: list[Product], facts: PageFacts) -> list[Product]:

@@ -63,6 +63,9 @@ _META_TAG: Final = 0.8
 _CLASSES: Final = 0.75
 _LOOSE: Final = 0.7
 
+#: What variants are asked for beside the price; a name or a colour is each one's own.
+_OF_VARIANTS: Final = frozenset({"availability", "currency", "brand", "condition", "category"})
+
 _DIGIT: Final = re.compile(r"\d")
 _ZERO: Final = re.compile(r"\D*0+(?:[.,]0+)?\D*")
 
@@ -78,9 +81,7 @@ def read(page: Page, step: Step) -> Found:
     found = data.look_up(name)
     if found is None:
         if data.ambiguous:
-            raise CheckFailure(
-                "EXTRACT_AMBIGUOUS", f"the page tells several values of {name} and not which is meant"
-            )
+            raise CheckFailure("EXTRACT_AMBIGUOUS", data.which(name))
         raise CheckFailure("EXTRACT_SCHEMA_NOT_FOUND", f"the page's structured data does not tell {name}")
     return found
 
@@ -117,6 +118,8 @@ class StructuredData:
         self.facts = _facts(page, root)
         #: True once a question had several answers.
         self.ambiguous = False
+        #: What the variants of the product say, where they do not say the same.
+        self._variants: list[str] = []
         self._sources = [
             (_SURE, self._main(list(jsonld.blocks(root)))),
             (_MICRODATA, self._main(list(microdata.items(root)))),
@@ -141,10 +144,22 @@ class StructuredData:
         """Sellers the page counts for its product."""
         return max((products.offer_count(one) for _, chosen in self._sources for one in chosen), default=0)
 
+    def which(self, name: str) -> str:
+        """Why a question has several answers, and what to do, for people."""
+        if not self._variants:
+            return f"the page tells several values of {name} and not which is meant"
+        some = ", ".join(self._variants[:4]) + (", ..." if len(self._variants) > 4 else "")
+        return (
+            f"the page's product has variants with several values of {name} ({some}): name one, by the "
+            "address of that variant or by a css selector of the price that is shown for it"
+        )
+
     def look_up(self, name: str) -> Found | None:
-        """The property, from the surest source that tells it."""
-        if name == "price":
-            return self._price()
+        """The property, from the surest source that tells it; of variants what all of them say."""
+        found = self._price() if name == "price" else self._own(name)
+        return found if found is not None or self.ambiguous else self._of_variants(name)
+
+    def _own(self, name: str) -> Found | None:
         for confidence, chosen in self._sources:
             for product in chosen:
                 if value := _property(product, name):
@@ -173,6 +188,24 @@ class StructuredData:
             return Found(
                 raw=value, confidence=_LOOSE, currency=_code(self._loose("priceCurrency") or currency)
             )
+        return None
+
+    def _of_variants(self, name: str) -> Found | None:
+        for confidence, chosen in self._sources:
+            told: dict[str, tuple[str, str | None]] = {}
+            for one in (one for product in chosen for one in products.variants_of(product)):
+                if name == "price":
+                    for offer in one.offers:
+                        if offer.price:
+                            told[products.amount_key(offer.price)] = (offer.price, offer.currency)
+                elif name in _OF_VARIANTS and (value := _property(one, name)):
+                    told[value] = (value, None)
+            if len(told) == 1:
+                ((raw, currency),) = told.values()
+                return Found(raw=html.tidy(raw), confidence=confidence, currency=_code(currency))
+            if told:
+                self.ambiguous, self._variants = True, [html.tidy(raw)[:40] for raw, _ in told.values()]
+                return None
         return None
 
     @cached_property

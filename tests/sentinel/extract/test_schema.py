@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinel.errors import CheckFailure
 from sentinel.extract import extract, jsonld
 from sentinel.model import Extraction
 from tests.sentinel.extract.pages import code, page, raw
@@ -274,3 +275,37 @@ def test_items_nested_into_each_other_without_end_are_walked_within_limits() -> 
 )
 def test_any_json_ld_is_read_or_refused(block: Any, selector: str) -> None:
     assert code(ld(block), method="schema", selector=selector).startswith(("read: ", "EXTRACT_"))
+
+
+def group(*variants: dict[str, object]) -> str:
+    data = {
+        "@type": "ProductGroup",
+        "name": "Widget",
+        "hasVariant": [{"@type": "Product"} | one for one in variants],
+    }
+    return (
+        f'<title>Widget</title><h1>Widget</h1><script type="application/ld+json">{json.dumps(data)}</script>'
+    )
+
+
+def test_a_product_with_variants_at_several_prices_asks_for_one_of_them() -> None:
+    two = group(
+        {"offers": {"price": "10", "priceCurrency": "EUR"}},
+        {"offers": {"price": "25", "priceCurrency": "EUR"}},
+    )
+    for method in ("schema", "auto"):
+        with pytest.raises(CheckFailure) as caught:
+            extract(page(two), Extraction(method=method, selector="price"))
+        assert caught.value.code == "EXTRACT_AMBIGUOUS"
+        assert "variants with several values of price (10, 25): name one" in caught.value.detail
+
+
+def test_what_all_variants_say_is_told() -> None:
+    both = group(
+        {"offers": {"price": "10.00", "priceCurrency": "EUR", "availability": "https://schema.org/InStock"}},
+        {"offers": {"price": "10", "priceCurrency": "EUR", "availability": "https://schema.org/OutOfStock"}},
+    )
+    found = extract(page(both), Extraction(method="schema", selector="price"))
+    assert (found.raw, found.currency) == ("10", "EUR")
+    assert code(both, method="schema", selector="availability") == "EXTRACT_AMBIGUOUS"
+    assert code(both, method="schema", selector="name") == "read: Widget"
