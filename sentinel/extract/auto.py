@@ -28,7 +28,8 @@ PROPERTIES: Final = ("price", "availability")
 #: Confidence where two witnesses say the same, and where the machine's word stands against the other.
 AGREED: Final = 0.98
 DISPUTED: Final = 0.7
-#: The page shows the machine's price as the old one: what it shows as the new one.
+#: The page shows the machine's price as the old one: what it shows as the new one. It says that the thing
+#: is sold out, and its button is switched off: that.
 OVERRULED: Final = 0.6
 #: Sellers are counted, and none says whether it has the thing.
 OFFERED: Final = 0.4
@@ -47,9 +48,7 @@ def read(page: Page, step: Step) -> Found:
     if found is not None:
         return found
     if data.ambiguous:
-        raise CheckFailure(
-            "EXTRACT_AMBIGUOUS", f"the page tells several values of {name} and not which is meant"
-        )
+        raise CheckFailure("EXTRACT_AMBIGUOUS", data.which(name))
     raise CheckFailure("EXTRACT_SELECTOR_NOT_FOUND", f"no {name} of a main product was found")
 
 
@@ -103,6 +102,9 @@ def _availability(data: schema.StructuredData, root: LexborNode) -> Found | None
         sells = stock.button(root, place)
         seen = sells[1] if sells is not None else None
     if told is not None:
+        told_here = stock.status(told.raw) == "in_stock"
+        if told_here and (over := stock.sold_out(root, place, seen)) is not None:
+            return msgspec.structs.replace(over, confidence=OVERRULED)
         if seen is None:
             return told
         same = stock.status(told.raw) == stock.status(seen.raw)

@@ -149,8 +149,7 @@ def button(root: LexborNode, place: Place) -> tuple[LexborNode, Found] | None:
         text = _caption(node)
         if text and len(text) <= MAX_BUTTON and is_words(text) and status(text) is not None:
             return node, Found(raw=text, confidence=0.5)
-        called = _called(node)
-        if len(text) <= MAX_BUTTON and _SELLING.search(called) and not _NOT_SELLING.search(called):
+        if len(text) <= MAX_BUTTON and _is_called_selling(node):
             return node, Found(raw="add to cart", confidence=0.4)
     for node in islice(_nearest(root, "a, [onclick]", place), MAX_LINKS):
         words = node.text(deep=True)
@@ -159,6 +158,35 @@ def button(root: LexborNode, place: Place) -> tuple[LexborNode, Found] | None:
         if not place.is_elsewhere(node) and not _is_dead(node):
             return node, Found(raw=html.visible_text(node), confidence=0.4)
     return None
+
+
+def sold_out(root: LexborNode, place: Place, seen: Found | None) -> Found | None:
+    """What says that the product cannot be had, where no button sells it and the one that would is off.
+
+    A button is off until a size is chosen, too: there must be words for it, its own or those `seen`.
+    """
+    if seen is not None and status(seen.raw) != "out_of_stock":
+        return None
+    dead: Found | None = None
+    is_off = False
+    for node in _nearest(root, _BUTTONS, place):
+        text = _caption(node)
+        if not 1 < len(text) <= MAX_BUTTON or place.is_elsewhere(node):
+            continue
+        said = status(text) if is_words(text) else None
+        if not _is_dead(node):
+            if said in {"in_stock", "backorder"} or _is_called_selling(node):
+                return None
+            continue
+        is_off = is_off or said == "in_stock" or _is_called_selling(node)
+        if said == "out_of_stock" and dead is None:
+            dead = Found(raw=text, confidence=0.5)
+    return dead or (seen if is_off else None)
+
+
+def _is_called_selling(node: LexborNode) -> bool:
+    called = _called(node)
+    return _SELLING.search(called) is not None and _NOT_SELLING.search(called) is None
 
 
 def _nearest(root: LexborNode, selector: str, place: Place) -> Iterator[LexborNode]:

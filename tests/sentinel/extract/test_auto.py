@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from sentinel.decide.availability import read_availability
 from sentinel.extract import extract
 from sentinel.model import Extraction
 from tests.sentinel.extract.pages import code, page, raw
@@ -86,3 +87,37 @@ def test_availability_is_read_from_data_words_and_buttons(main: str, expected: s
 )
 def test_where_the_page_does_not_say_nothing_is_told(main: str) -> None:
     assert code(shop(main), method="auto", selector="availability") == "EXTRACT_SELECTOR_NOT_FOUND"
+
+
+IN_STOCK = (
+    '<script type="application/ld+json">{"@type":"Product","name":"Widget",'
+    '"offers":{"price":"10","availability":"https://schema.org/InStock"}}</script>'
+)
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "<p>Sold out</p><button disabled>Sold out</button>",
+        "<button disabled>Sold out</button>",
+        '<p class="stock">Ausverkauft</p><button disabled>In den Warenkorb</button>',
+        '<p>Sold out</p><button name="add-to-cart" disabled>Kaufen</button>',
+    ],
+)
+def test_a_page_that_says_sold_out_and_sells_nothing_is_not_in_stock_whatever_its_data_say(main: str) -> None:
+    found = extract(page(shop(IN_STOCK + main)), Extraction(method="auto", selector="availability"))
+    assert read_availability(found.raw, {}).status == "out_of_stock"
+    assert found.confidence == 0.6
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "<button disabled>Add to cart</button>",  # until a size is chosen
+        "<p>Sold out</p><button>Add to cart</button>",
+        "<button>Add to cart</button><button disabled>Sold out</button>",
+        '<p>Sold out</p><div class="related"><button disabled>Sold out</button></div>',
+    ],
+)
+def test_where_the_page_does_not_say_both_its_data_hold(main: str) -> None:
+    assert raw(shop(IN_STOCK + main), method="auto", selector="availability") == "https://schema.org/InStock"
