@@ -23,6 +23,8 @@ MAX_ELEMENTS: Final = 400
 MAX_OTHERS: Final = 20
 #: Longest text that is one amount and what it was (characters).
 MAX_TEXT: Final = 1_000
+#: The same with what is hidden and with all of its white space.
+MAX_SOURCE: Final = 20_000
 #: Share of the old amount that a new one may be where it stands without a currency, and where the old one
 #: is only called a list price or a regular one: less than that is a number of pieces, or shipping.
 _LEAST: Final = {"struck": 0.05, "named": 0.05, "compared": 0.2}
@@ -71,7 +73,7 @@ class Asked(msgspec.Struct, frozen=True):
 def asked(node: LexborNode) -> Asked:
     """The text of an element, as `html.visible_text` tells it, without what it asked before."""
     parts = [one for one in node.css("*")[:MAX_ELEMENTS] if one.mem_id != node.mem_id]
-    if not parts:
+    if not parts or len(node.text(deep=True)) > MAX_SOURCE:
         return Asked(html.visible_text(node))
     marks, notes = _small_print(node, parts)
     full = _text(node, marks=marks, without=notes)
