@@ -28,7 +28,9 @@ from sentinel.fetch.wall_signs import (
     MAINTENANCE,
     MISSING,
     SIGNS,
+    Place,
     Sign,
+    may_have,
 )
 
 
@@ -220,7 +222,13 @@ def _by_content(status: int, text: str, way: _Way) -> Block | None:
 
 
 def _weigh(status: int, seen: _Seen) -> Block | None:
-    found = [(sign, times) for sign in SIGNS if (times := seen.times(sign))]
+    places: dict[Place, tuple[str, ...]] = {
+        "head": seen.heads,
+        "text": (seen.visible,),
+        "markup": (seen.markup,),
+    }
+    none = {place for place, texts in places.items() if not may_have(place, *texts)}
+    found = [(sign, times) for sign in SIGNS if sign.where not in none and (times := seen.times(sign))]
     if not found:
         return None
     share = 1.0 if status >= 400 or len(seen.visible) <= _SHORT else 0.6

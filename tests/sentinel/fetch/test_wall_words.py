@@ -7,8 +7,11 @@ most like them and are none.
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from sentinel.fetch.blocks import classify
+from sentinel.fetch.wall_signs import SIGNS, Sign, may_have
 
 HTML = {"content-type": "text/html; charset=utf-8"}
 CLOUDFLARE = "BLOCK_CLOUDFLARE_SUSPECTED"
@@ -254,3 +257,23 @@ def test_a_wall_of_words_is_told_from_one_of_forms_and_scripts() -> None:
     denied = classify(403, HTML, page("Access denied", ""))
     assert denied is not None
     assert not denied.by_words
+
+
+@pytest.mark.parametrize(
+    "sign", [one for one in SIGNS if one.where in ("head", "text", "markup")], ids=lambda one: one.code
+)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_what_has_a_sign_is_never_left_out_beforehand(sign: Sign, data: st.DataObject) -> None:
+    said = data.draw(st.from_regex(sign.pattern))
+    around = data.draw(st.sampled_from(["", "x ", "№ ", "İ ", "\ud800 "]))
+    text = " ".join(f"{around}{said}".split())
+    assume(sign.pattern.search(text))
+    assert may_have(sign.where, "", text)
+
+
+def test_most_pages_have_none_and_are_not_searched_for_each() -> None:
+    assert not any(
+        may_have(place, "A lamp of brass, 49.90 €, in stock. <p class=x>")
+        for place in ("head", "text", "markup")
+    )
