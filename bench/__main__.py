@@ -3,7 +3,7 @@
 python -m bench                                   the short form: everything that is installed
 python -m bench drain --engines streamq,raw --jobs 20000
 python -m bench drain-10 --engines streamq --profile worker.prof
-python -m bench --show bench/results/2026-11-24-short.json
+python -m bench --show bench/results/2026-11-24-queues.json
 """
 
 from __future__ import annotations
