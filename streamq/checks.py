@@ -10,20 +10,22 @@ from streamq.errors import InvalidJob
 
 def check_number(name: str, value: object, least: float, most: float, *, what: str = "") -> None:
     """Raises InvalidJob, naming the option, for what is no number from `least` to `most`; `what` they are."""
-    if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
+    # Also subclasses, as numpy's floats are; but True is no number of anything.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:  # type: ignore[operator]
         unit = f" {what}" if what else ""
         raise InvalidJob(f"{name}={value!r} is not between {least:g} and {most:g}{unit}")
 
 
 def check_whole(name: str, value: object, least: int, most: int) -> None:
     """Raises InvalidJob for what is no whole number from `least` to `most`."""
-    if type(value) is not int or not least <= value <= most:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise InvalidJob(f"{name}={value!r} is no whole number between {least:,} and {most:,}")
 
 
 def check_name(name: str, value: object, most: int) -> None:
     """Raises InvalidJob for what is no text of 1 to `most` characters that can be written as UTF-8."""
-    if type(value) is not str or not 0 < len(value) <= most:
+    if not isinstance(value, str) or not 0 < len(value) <= most:
         raise InvalidJob(f"{name} must have 1 to {most} characters")
     if not value.isascii():
         try:

@@ -127,7 +127,7 @@ def check_timeout(seconds: object) -> None:
 
 def _check_headers(headers: object) -> None:
     if not isinstance(headers, dict) or not all(
-        type(text) is str for pair in headers.items() for text in pair
+        isinstance(text, str) for pair in headers.items() for text in pair
     ):
         raise InvalidJob(f"headers={headers!r:.200} are not texts by name")
 

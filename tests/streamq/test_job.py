@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -92,6 +93,21 @@ def test_a_field_out_of_range_is_refused_before_anything_is_sent(wrong: dict[str
 )
 def test_the_ends_of_each_range_are_allowed(right: dict[str, Any]) -> None:
     NewJob(**{"payload": b"{}", "id": "x", **right})
+
+
+class Key(StrEnum):
+    SHOP = "shop"
+
+
+class Seconds(float):
+    """As numpy's floats are: a float, and more."""
+
+
+def test_names_and_numbers_may_be_of_a_type_of_their_own() -> None:
+    made = new_job({}, job_id=Key.SHOP, unique=Key.SHOP, headers={Key.SHOP: Key.SHOP}, delay=Seconds(5))
+    assert (made.id, made.unique, made.headers, made.delay) == ("shop", "shop", {"shop": "shop"}, 5)
+    with pytest.raises(InvalidJob, match=r"^delay=True"):
+        new_job({}, delay=True)
 
 
 def _endless() -> list[Any]:
